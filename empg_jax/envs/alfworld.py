@@ -1,0 +1,166 @@
+"""ALFWorld: household tasks in text, on embedded games or on the official ones.
+
+Task names are `<games>/<split>/<type-Object-Movable-Receptacle-Room>/<trial>`, the
+latter two as ALFWorld names its folders. For example:
+
+    env = AlfWorld(games="small")
+    print(env.reset(tasks("train", games="small")[0]))
+    observation, reward, done, info = env.step("go to fridge 1")
+"""
+
+from collections.abc import Mapping
+import functools
+import os
+
+from empg_jax.envs.alfworld_engine import Engine
+from empg_jax.envs.alfworld_game import Game, parse_game
+from empg_jax.envs.base import Step
+
+GAMES = ("small", "full", "official")
+SPLITS = ("train", "valid_seen", "valid_unseen")
+BACKENDS = ("native", "textworld")
+TASK_TYPES = (
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+)
+
+
+class AlfWorld:
+  """ALFWorld as an `Env`: reward 1 and the end at the goal, else 0 and no end.
+
+  `step` answers with info {"won": bool, "admissible_commands": sorted list of str}. An
+  action that is not admissible is answered by "Nothing happens.".
+  """
+
+  def __init__(self, games: str = "small", backend: str = "native"):
+    """Plays tasks of `games`, on the engine `backend`.
+
+    Args:
+      games: "small" or "full", the embedded sets, or "official", the games in the
+        folder that ALFWORLD_DATA names.
+      backend: "native", the engine in plain Python, or "textworld", the official one,
+        which needs the extra `textworld` and takes a thousand times as long.
+    """
+    _check("games", games, GAMES)
+    _check("backend", backend, BACKENDS)
+    self._games = games
+    self._backend = backend
+    self._engine: Engine | None = None
+    self._done = False
+
+  def reset(self, task: str) -> str:
+    """Starts `task`; the room, its receptacles and the task in words.
+
+    Raises:
+      ValueError: an unknown task, or a broken game.
+      FileNotFoundError: no official games where ALFWORLD_DATA points.
+    """
+    if not isinstance(task, str) or task.split("/")[0] != self._games:
+      raise ValueError(
+          f"task {task!r} is not one of games={self._games!r}: take it from"
+          f" tasks(split, games={self._games!r})"
+      )
+    self.close()
+    if self._backend == "textworld":
+      from empg_jax.envs.alfworld_textworld import TextWorldEngine  # an extra
+
+      self._engine = TextWorldEngine(read_game(task))
+    else:
+      self._engine = Engine(_parsed(task, os.environ.get("ALFWORLD_DATA")))
+    self._done = False
+    return self._engine.intro
+
+  def step(self, action: str) -> Step:
+    """Plays `action`, as it is but for blanks around it."""
+    engine = self._playing()
+    if self._done:
+      raise ValueError("this episode has ended: call reset(task) before the next step")
+    if not isinstance(action, str):
+      raise TypeError(f"an action must be a str, got {type(action).__name__}")
+    observation = engine.step(action)
+    self._done = won = engine.won()
+    info = {"won": won, "admissible_commands": sorted(engine.commands)}
+    return Step(observation, float(won), won, info)
+
+  @property
+  def admissible_commands(self) -> list[str]:
+    """What can be done now, sorted; also before the first step."""
+    return sorted(self._playing().commands)
+
+  def close(self) -> None:
+    """Ends the episode, if there is one."""
+    self._engine = None
+
+  def _playing(self) -> Engine:
+    if self._engine is None:
+      raise ValueError("there is no episode yet: call reset(task) before the first step")
+    return self._engine
+
+
+def tasks(split: str, games: str = "small") -> list[str]:
+  """The names of all tasks of a split, always in the same order.
+
+  Raises:
+    ValueError: an unknown split or set of games.
+    FileNotFoundError: no official games where ALFWORLD_DATA points.
+  """
+  _check("split", split, SPLITS)
+  _check("games", games, GAMES)
+  return [f"{games}/{split}/{name}" for name in _load(games, split)]
+
+
+def task_type(task: str) -> str:
+  """Which of the six `TASK_TYPES` a task is."""
+  kind = _parts(task)[2].split("-")[0]
+  if kind not in TASK_TYPES:
+    raise ValueError(f"task {task!r} is of unknown type {kind!r}: want one of {TASK_TYPES}")
+  return kind
+
+
+def read_game(task: str) -> dict:
+  """The game file's dict of a task. ValueError if there is no such task."""
+  games, split, name = _parts(task)
+  try:
+    return _load(games, split)[name]
+  except KeyError:
+    raise ValueError(
+        f"there is no task {task!r}: take one from tasks({split!r}, games={games!r})"
+    ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(task: str, root: str | None) -> Game:
+  """A game is immutable, so a group of episodes of one task shares it."""
+  del root  # only tells apart games of the same name in different folders
+  try:
+    return parse_game(read_game(task))
+  except ValueError as e:
+    raise ValueError(f"cannot play {task!r}: {e}") from e
+
+
+def _parts(task: str) -> tuple[str, str, str]:
+  games, _, rest = task.partition("/")
+  split, _, name = rest.partition("/")
+  _check("the task's first part", games, GAMES)
+  _check("the task's second part", split, SPLITS)
+  return games, split, name
+
+
+def _load(games: str, split: str) -> Mapping[str, dict]:
+  """The game dicts of a split by `<type-..>/<trial>`."""
+  if games == "official":
+    from empg_jax.envs.alfworld_official import OfficialGames
+
+    return OfficialGames(split)
+  from empg_jax.envs import alfworld_embedded  # reads its files only when needed
+
+  return alfworld_embedded.load(games, split)
+
+
+def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+  if value not in known:
+    raise ValueError(f"{what} must be one of {', '.join(known)}, got {value!r}")
