@@ -1,0 +1,1 @@
+"""The algorithm: pure functions of arrays, on jax alone."""

@@ -1,0 +1,92 @@
+"""The whole algorithm as one pure function of arrays."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from empg_jax.core import border
+from empg_jax.core import losses
+from empg_jax.core import modulation
+from empg_jax.core import tokens
+
+Scalar = Float[Array, ""] | float
+
+
+@functools.partial(jax.jit, static_argnames=("aggregation",))
+def empg_loss(
+    logits: Float[Array, "B T V"],
+    actions: Int[Array, "B T"],
+    returns: Float[Array, "B"] | Float[Array, "B T"],
+    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+    *,
+    k: Scalar = 1.0,
+    k_future: Scalar = 1.0,
+    zeta: Scalar = 0.05,
+    episode_ids: Int[Array, "B"] | None = None,
+    token_entropy: Float[Array, "B T"] | None = None,
+    behavior_logprobs: Float[Array, "B T"] | None = None,
+    reference_logprobs: Float[Array, "B T"] | None = None,
+    kl_coef: Scalar = 0.0,
+    entropy_coef: Scalar = 0.0,
+    clip_low: Scalar = 0.2,
+    clip_high: Scalar = 0.2,
+    aggregation: losses.Aggregation = "token_mean",
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+  """The EMPG loss of a batch of episodes, and its metrics.
+
+  Args:
+    logits: any float dtype, computed in float32. `logits[b, t]` is the
+      distribution `actions[b, t]` was drawn from (the caller shifts).
+    actions: token ids.
+    returns: the learning signal A of each row's episode: a return, or better a
+      group-normalised advantage (`group_advantages`).
+    step_mask: bool: each maximal run of True in a row is an agent step; or int:
+      0 is not the agent's token, s >= 1 a token of its episode's step s.
+    k: how strongly entropy scales a step's advantage.
+    k_future: how strongly the next step's entropy lowers its bonus.
+    zeta: weight of the bonus for a clear next step.
+    episode_ids: the episode of each row, where episodes have several rows (one
+      row a turn). None: every row is its own episode.
+    token_entropy: of the policy that sampled, in nats. None: that of `logits`,
+      which is the same while the update is strictly on-policy.
+    behavior_logprobs: of the actions under the policy that sampled. None: those
+      of `logits`, which makes the ratio 1.
+    reference_logprobs: under the policy the KL penalty pulls towards.
+    kl_coef: weight of the KL penalty.
+    entropy_coef: weight of the entropy bonus.
+    clip_low: how far the policy ratio may fall below 1.
+    clip_high: how far it may rise above 1.
+    aggregation: see `losses.token_weights`.
+
+  Returns:
+    The loss, a float32 scalar, and a flat dict of float32 scalars.
+  """
+  if logits.ndim != 3:
+    raise ValueError(f"logits has shape {logits.shape}; it must be [B, T, V].")
+  border.shape("returns", returns, ("[B]", actions.shape[:1]), ("[B, T]", actions.shape))
+  stats = tokens.token_stats(logits, actions)
+  if token_entropy is None:
+    token_entropy = stats.entropy
+  advantages, metrics = modulation.modulate(
+      returns,
+      token_entropy,
+      step_mask,
+      k=k,
+      k_future=k_future,
+      zeta=zeta,
+      episode_ids=episode_ids,
+  )
+  loss, sums = losses.policy_loss(
+      stats,
+      advantages,
+      losses.token_weights(step_mask > 0, aggregation),
+      behavior_logprobs=behavior_logprobs,
+      reference_logprobs=reference_logprobs,
+      kl_coef=kl_coef,
+      entropy_coef=entropy_coef,
+      clip_low=clip_low,
+      clip_high=clip_high,
+  )
+  return loss, {**sums, **metrics}

@@ -1,0 +1,30 @@
+"""Reductions over the entries that exist; each is 0 if there are none."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def mean(
+    x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
+) -> Float[Array, ""]:
+  count = jnp.sum(where, dtype=x.dtype)
+  return jnp.sum(jnp.where(where, x, 0)) / jnp.maximum(count, 1)
+
+
+def std(
+    x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
+) -> Float[Array, ""]:
+  return jnp.sqrt(mean((x - mean(x, where)) ** 2, where))
+
+
+def minimum(
+    x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
+) -> Float[Array, ""]:
+  low = jnp.min(x, where=where, initial=jnp.inf)
+  return jnp.where(jnp.any(where), low, 0)
+
+
+def maximum(
+    x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
+) -> Float[Array, ""]:
+  return -minimum(-x, where)

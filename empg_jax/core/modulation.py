@@ -1,0 +1,171 @@
+"""EMPG: advantages modulated by step entropy (arXiv 2509.09265).
+
+H_t is the mean token entropy of step t. With min, max and mean over every step
+of the batch, each step one vote:
+
+  Hn_t  = (H_t - min H) / (max H - min H + eps)
+  g_t   = exp(-k Hn_t) / mean exp(-k Hn)            self-calibrating scale
+  f_t   = exp(-k' Hn_t)                             future clarity
+  A_mod = A g_t + zeta f_{t+1}                      no bonus without a next step
+  A_fin = A_mod - mean A_mod
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from empg_jax.core import border
+from empg_jax.core import masked
+from empg_jax.core import placement
+from empg_jax.core import steps
+from empg_jax.types import StepGrid
+
+EPS = 1e-8
+
+Scalar = Float[Array, ""] | float
+Metrics = dict[str, Float[Array, ""]]
+
+
+def modulate_advantages(
+    advantages: Float[Array, "B"] | Float[Array, "B T"],
+    token_entropy: Float[Array, "B T"],
+    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+    *,
+    k: Scalar = 1.0,
+    k_future: Scalar = 1.0,
+    zeta: Scalar = 0.05,
+    episode_ids: Int[Array, "B"] | None = None,
+) -> Float[Array, "B T"]:
+  """The advantages A_fin of the equations above, one for each token.
+
+  Args:
+    advantages: A, one for each row (after any group normalisation: zeta is
+      relative to it) or one for each token.
+    token_entropy: of the behaviour policy, in nats; read on the agent's tokens.
+    step_mask: bool: each maximal run of True in a row is a step; or int: 0 is
+      not the agent's token, s >= 1 a token of its episode's step s.
+    k: how strongly entropy scales a step's advantage; 0: not at all.
+    k_future: how strongly the next step's entropy lowers its bonus.
+    zeta: weight of the bonus for a clear next step; 0: none.
+    episode_ids: the episode of each row, where episodes have several rows (one
+      row a turn). None: every row is its own episode.
+
+  Returns:
+    Float32; 0 on tokens that are not the agent's. A batch without any step
+    comes back unchanged. No gradient flows through it.
+  """
+  return modulate(
+      advantages,
+      token_entropy,
+      step_mask,
+      k=k,
+      k_future=k_future,
+      zeta=zeta,
+      episode_ids=episode_ids,
+  )[0]
+
+
+def modulate(
+    advantages: Float[Array, "B"] | Float[Array, "B T"],
+    token_entropy: Float[Array, "B T"],
+    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+    *,
+    k: Scalar,
+    k_future: Scalar,
+    zeta: Scalar,
+    episode_ids: Int[Array, "B"] | None = None,
+) -> tuple[Float[Array, "B T"], Metrics]:
+  """As `modulate_advantages`, with the batch's statistics as metrics beside."""
+  _check(advantages, token_entropy, step_mask, episode_ids)
+
+  def on_steps(advantages, entropy, numbers, episode_ids, k, k_future, zeta):
+    if numbers.dtype == bool:
+      numbers = steps.number_runs(numbers)
+    grid = steps.step_grid(numbers, episode_ids)
+    return _modulate(advantages, entropy, numbers > 0, grid, k, k_future, zeta)
+
+  arrays = jax.lax.stop_gradient(
+      (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
+  )
+  return placement.automatic(on_steps, *arrays, like=(token_entropy, None))
+
+
+def normalize_entropy(
+    entropy: Float[Array, "E S"], exists: Bool[Array, "E S"]
+) -> Float[Array, "E S"]:
+  """Hn: the entropy between 0 and 1, by min-max over every step of the batch."""
+  low = masked.minimum(entropy, exists)
+  high = masked.maximum(entropy, exists)
+  return jnp.where(exists, (entropy - low) / (high - low + EPS), 0)
+
+
+def gradient_scale(
+    h: Float[Array, "E S"], exists: Bool[Array, "E S"], k: Scalar
+) -> Float[Array, "E S"]:
+  """g: above 1 for confident steps, below 1 for uncertain ones, mean 1."""
+  g = jnp.exp(-k * h)
+  return jnp.where(exists, g / masked.mean(g, exists), 0)
+
+
+def future_clarity(
+    h: Float[Array, "E S"], grid: StepGrid, k_future: Scalar
+) -> Float[Array, "E S"]:
+  """f of the step that follows: 1 before the clearest one; 0 before none."""
+  return steps.next_step(jnp.exp(-k_future * h), grid)
+
+
+def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
+  shape = entropy.shape
+  if advantages.ndim == 1:
+    advantages = jnp.broadcast_to(advantages[:, None], shape)
+  exists = grid.lengths > 0
+  # Counted from the lowest: the mean of equal entropies is then exactly equal,
+  # and min-max cannot blow rounding up to the whole range.
+  lowest = masked.minimum(entropy, is_agent)
+  above = steps.step_mean(jnp.where(is_agent, entropy - lowest, 0), grid)
+  h = normalize_entropy(above, exists)
+  g = gradient_scale(h, exists, k)
+  bonus = zeta * future_clarity(h, grid, k_future)
+  base = steps.step_mean(jnp.where(is_agent, advantages, 0), grid)
+  modulated = base * g + bonus
+  shift = bonus - masked.mean(modulated, exists)
+  final = advantages * steps.to_tokens(g, grid, shape)
+  final += steps.to_tokens(shift, grid, shape)
+  final = jnp.where(is_agent | ~jnp.any(exists), final, 0)
+  final = jnp.where(jnp.any(exists), final, advantages)
+  metrics = {
+      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
+      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
+      **_spread("empg/entropy", above + lowest, exists),
+      **_spread("empg/g", g, exists),
+      **_spread("empg/advantage", base * g + shift, exists),
+      "empg/bonus_mean": masked.mean(bonus, exists),
+  }
+  return final, metrics
+
+
+def _spread(name: str, x: Float[Array, "E S"], exists: Bool[Array, "E S"]) -> Metrics:
+  return {
+      f"{name}_min": masked.minimum(x, exists),
+      f"{name}_max": masked.maximum(x, exists),
+      f"{name}_mean": masked.mean(x, exists),
+      f"{name}_std": masked.std(x, exists),
+  }
+
+
+def _check(advantages, token_entropy, step_mask, episode_ids):
+  shape = token_entropy.shape
+  if len(shape) != 2:
+    raise ValueError(f"token_entropy has shape {shape}; it must be [B, T].")
+  border.shape("step_mask", step_mask, ("[B, T]", shape))
+  border.shape("advantages", advantages, ("[B]", shape[:1]), ("[B, T]", shape))
+  if step_mask.dtype != bool:
+    border.integers("step_mask", step_mask)
+  if episode_ids is None:
+    return
+  border.shape("episode_ids", episode_ids, ("[B]", shape[:1]))
+  if step_mask.dtype == bool:
+    raise ValueError(
+        "episode_ids came with a bool step_mask, which does not say which step of"
+        " its episode a row holds; give step_mask as step numbers from 1."
+    )

@@ -1,0 +1,99 @@
+"""The step grid: from tokens [B, T] to agent steps [E, S] and back.
+
+A step is all that the agent writes between two observations. Steps are found
+by sorting the tokens by (episode, step number), so a step may lie anywhere in
+its episode's rows, numbers may be missing, and no bound on their number is
+needed: a grid has as many slots as the batch has tokens.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from empg_jax.types import StepGrid
+
+_NO_STEP = jnp.iinfo(jnp.int32).max  # sorts after every step
+
+
+def number_runs(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
+  """Numbers each row's maximal runs of True 1, 2, ...; 0 elsewhere."""
+  starts = mask & ~_shift_right(mask)
+  return jnp.where(mask, jnp.cumsum(starts, axis=1, dtype=jnp.int32), 0)
+
+
+def step_grid(
+    steps: Int[Array, "B T"], episode_ids: Int[Array, "B"] | None = None
+) -> StepGrid:
+  """Finds the batch's steps.
+
+  Args:
+    steps: the step of its episode each token belongs to, from 1; 0 or less: not
+      the agent's token.
+    episode_ids: the episode of each row. None: every row is its own.
+
+  Returns:
+    The grid. The step that follows (e, s) is (e, s + 1), whichever row it is
+    in; where the number s + 1 is missing, no step follows.
+  """
+  if episode_ids is None:
+    episodes = jnp.zeros_like(steps)
+  else:
+    episodes = jnp.broadcast_to(episode_ids[:, None], steps.shape)
+    episodes, steps = episodes.reshape(1, -1), steps.reshape(1, -1)
+  steps = jnp.where(steps > 0, steps, _NO_STEP)
+  order = jax.lax.broadcasted_iota(jnp.int32, steps.shape, 1)
+  episodes, steps, order = jax.lax.sort(
+      (episodes, steps, order), dimension=1, num_keys=2
+  )
+  # Neighbours in this order: tokens of one step, then of the one that follows.
+  same_episode = (episodes == jnp.roll(episodes, 1, axis=1)).at[:, 0].set(False)
+  increase = steps - jnp.roll(steps, 1, axis=1)
+  is_agent = steps != _NO_STEP
+  starts = is_agent & ~(same_episode & (increase == 0))
+  slot = jnp.where(is_agent, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
+  follows = starts & same_episode & (increase == 1)
+  return StepGrid(
+      slot=jnp.put_along_axis(slot, order, slot, axis=1, inplace=False),
+      lengths=_sum_by_slot(is_agent.astype(jnp.float32), slot),
+      has_next=_shift_left(_sum_by_slot(follows.astype(jnp.int32), slot) > 0),
+  )
+
+
+def step_sum(x: Float[Array, "B T"], grid: StepGrid) -> Float[Array, "E S"]:
+  """Sums a token quantity over each step; 0 in empty slots."""
+  return _sum_by_slot(x.reshape(grid.slot.shape), grid.slot)
+
+
+def step_mean(x: Float[Array, "B T"], grid: StepGrid) -> Float[Array, "E S"]:
+  """Averages a token quantity over each step; 0 in empty slots."""
+  return step_sum(x, grid) / jnp.maximum(grid.lengths, 1)
+
+
+def next_step(x: Float[Array, "E S"], grid: StepGrid) -> Float[Array, "E S"]:
+  """The following step's value; 0 where no step follows."""
+  return jnp.where(grid.has_next, _shift_left(x), 0)
+
+
+def to_tokens(
+    x: Float[Array, "E S"], grid: StepGrid, shape: tuple[int, int]
+) -> Float[Array, "B T"]:
+  """Gives every token its step's value; 0 to tokens in no step."""
+  values = jnp.take_along_axis(x, jnp.maximum(grid.slot, 0), axis=1)
+  return jnp.where(grid.slot < 0, 0, values).reshape(shape)
+
+
+def _sum_by_slot(x, slot):
+  """Sums x [E, S] over the entries of equal slot, row by row; -1 is dropped."""
+  size = slot.shape[1]
+  sums = jax.vmap(functools.partial(jax.ops.segment_sum, num_segments=size))
+  return sums(x, slot)
+
+
+def _shift_right(x):
+  return jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
+
+
+def _shift_left(x):
+  return jnp.pad(x[:, 1:], ((0, 0), (0, 1)))
