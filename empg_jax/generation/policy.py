@@ -1,0 +1,178 @@
+"""The policy as the actor sees it: pieces of ids in, sampled replies out."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from empg_jax.generation import decode
+from empg_jax.models.decoder import Decoder
+
+
+@dataclasses.dataclass(frozen=True)
+class HostReply:
+  """A turn's replies on the host: ids [slots, R], lengths [slots], logprobs and entropy [slots, R]."""
+
+  ids: np.ndarray
+  lengths: np.ndarray
+  logprobs: np.ndarray
+  entropy: np.ndarray
+
+
+class Reply:
+  """A turn's replies, perhaps still being computed."""
+
+  def __init__(self, replies: decode.Replies):
+    self._device, self._host = replies, None
+
+  def fetch(self) -> HostReply:
+    """Waits for the replies and brings them to the host, in one transfer."""
+    if self._host is None:
+      self._host = HostReply(*jax.device_get(self._device))
+      self._device = None
+    return self._host
+
+
+@dataclasses.dataclass
+class Slots:
+  """A fixed number of conversations and what is known about their cache."""
+
+  cache: decode.Cache
+  model: int  # which of the policy's copies decodes them
+  read: np.ndarray  # [slots] columns filled in the past cache
+  reply: Reply | None = None  # of the last turn
+
+
+class Policy:
+  """Samples replies for `slots` conversations at a time, keeping their KV cache between turns.
+
+  Args:
+    model: parameters; `update` takes newer ones.
+    slots: conversations decoded together.
+    max_length: tokens a conversation may have, replies included.
+    max_reply: tokens a reply may have, its end-of-turn id included.
+    end_id: the end-of-turn id.
+    temperature: of the sampling; 0 is greedy.
+    compute_dtype: operand type of the matrix products and of the cache.
+    piece_lengths: bucket sizes for what is read in a turn.
+    windows: bucket sizes for the part of the cache that is looked at.
+    devices: groups of slots are dealt out over these in turn.
+  """
+
+  def __init__(
+      self,
+      model: Decoder,
+      *,
+      slots: int,
+      max_length: int,
+      max_reply: int,
+      end_id: int,
+      temperature: float = 1.0,
+      compute_dtype: str = "float32",
+      piece_lengths: Sequence[int] = (32, 128),
+      windows: Sequence[int] = (256, 512, 1024),
+      devices: Sequence[jax.Device] | None = None,
+  ):
+    self.slots, self.max_length, self.max_reply = slots, max_length, max_reply
+    self.end_id, self.temperature = end_id, temperature
+    self._dtype = jnp.dtype(compute_dtype)
+    self._piece_lengths = tuple(sorted(piece_lengths))
+    self._windows = tuple(sorted({min(w, max_length) for w in (*windows, max_length)}))
+    self._devices = tuple(devices or jax.local_devices())
+    self._started = 0
+    self.update(model)
+
+  def update(self, model: Decoder) -> None:
+    """Takes new parameters for the turns to come."""
+    cast = _cast(model, self._dtype)
+    self._models = [jax.device_put(cast, device) for device in self._devices]
+
+  def start(self) -> Slots:
+    """Empty slots, on the next device in turn."""
+    index = self._started % len(self._devices)
+    self._started += 1
+    capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
+    config = self._models[0].config
+    cache = decode.empty_cache(config, self.slots, capacity, self.max_reply, self._dtype)
+    cache = jax.device_put(cache, self._devices[index])
+    return Slots(cache, index, np.zeros(self.slots, np.int32))
+
+  def act(
+      self,
+      slots: Slots,
+      pieces: Sequence[Sequence[int] | None],
+      episodes: Sequence[int],
+      turns: Sequence[int],
+      key: jax.Array,
+  ) -> tuple[Slots, Reply]:
+    """Reads one piece a slot and samples its reply; returns without waiting for it.
+
+    Args:
+      slots: from `start` or the last `act`; not to be used again.
+      pieces: the new ids of each slot, None for an idle one.
+      episodes: a number for each slot's episode, distinct within `key`.
+      turns: each slot's turn; 0 begins a new conversation.
+      key: with episodes and turns, decides what is sampled.
+
+    Raises:
+      ValueError: a piece longer than the largest bucket, or no room for it and a reply.
+    """
+    fresh = np.asarray([turn == 0 for turn in turns])
+    read, written, last = self._carried_over(slots, fresh)
+    full = [self._with_last(piece, last[i], fresh[i]) for i, piece in enumerate(pieces)]
+    lengths = np.asarray([len(piece) for piece in full], np.int32)
+    total = np.where(lengths > 0, read + written + lengths, 0)
+    self._check_room(lengths, total)
+    width = next(n for n in self._piece_lengths if n >= lengths.max())
+    ids = np.zeros((self.slots, width), np.int32)
+    for row, piece in zip(ids, full):
+      row[: len(piece)] = piece
+    cache, replies = decode.turn(
+        self._models[slots.model], slots.cache, read, written, ids, lengths,
+        np.asarray(episodes, np.int32), np.asarray(turns, np.int32), key,
+        np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
+        window=next(w for w in self._windows if w >= total.max()),
+    )  # fmt: skip
+    reply = Reply(replies)
+    return Slots(cache, slots.model, read + written + lengths, reply), reply
+
+  def _carried_over(self, slots: Slots, fresh: np.ndarray):
+    """Columns read and written, and the last sampled ids, of the conversations that go on."""
+    if slots.reply is None:
+      zeros = np.zeros(self.slots, np.int32)
+      return zeros, zeros, zeros
+    reply = slots.reply.fetch()
+    last = reply.ids[np.arange(self.slots), np.maximum(reply.lengths - 1, 0)]
+    written = np.maximum(reply.lengths - 1, 0)
+    keep = ~fresh
+    return (slots.read * keep).astype(np.int32), (written * keep).astype(np.int32), last
+
+  def _with_last(self, piece, last: int, fresh: bool) -> list[int]:
+    if piece is None:
+      return []
+    return list(piece) if fresh else [int(last), *piece]
+
+  def _check_room(self, lengths: np.ndarray, total: np.ndarray) -> None:
+    if lengths.max() > self._piece_lengths[-1]:
+      raise ValueError(
+          f"A turn's observation has {lengths.max()} tokens, but the largest piece length is"
+          f" {self._piece_lengths[-1]}: add a larger one to policy.piece_lengths."
+      )
+    if total.max() + self.max_reply > self.max_length:
+      raise ValueError(
+          f"A conversation of {total.max()} tokens leaves no room for a reply of"
+          f" {self.max_reply} within max_length {self.max_length}: end the episode first."
+      )
+
+
+def _cast(model: Decoder, dtype: jnp.dtype) -> Decoder:
+  """Matrices in `dtype`; the vectors (norms, biases) stay float32, to be summed in it."""
+
+  def cast(path, x):
+    name = jax.tree_util.keystr(path)
+    vector = "norm" in name or "bias" in name  # stacked over layers, so their rank does not tell
+    return x if vector else x.astype(dtype)
+
+  return jax.tree_util.tree_map_with_path(cast, model)

@@ -1,0 +1,107 @@
+"""Causal attention with grouped key/value heads: for training rows and for cached decoding."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+NEGATIVE = -1e30
+BLOCK = 64
+
+
+def rotate(
+    x: Float[Array, "B T N D"], positions: Int[Array, "B T"], theta: float
+) -> Float[Array, "B T N D"]:
+  """Rotary position embedding, half-split as Hugging Face's Qwen2 and Llama (arXiv 2104.09864)."""
+  half = x.shape[-1] // 2
+  frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angle = positions[..., None, None].astype(jnp.float32) * frequency[None, None, None, :]
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  x1, x2 = x[..., :half], x[..., half:]
+  return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1)
+
+
+def causal_attention(
+    q: Float[Array, "B T H D"],
+    k: Float[Array, "B T K D"],
+    v: Float[Array, "B T K D"],
+    compute_dtype: jnp.dtype,
+) -> Float[Array, "B T H D"]:
+  """Softmax attention of each token over the tokens up to itself.
+
+  Works in blocks of queries over their key prefix, so that no [T, T] scores exist and
+  the half above the diagonal is never computed.
+  """
+  batch, length, heads, dim = q.shape
+  kv_heads = k.shape[2]
+  q = (q * dim**-0.5).astype(compute_dtype)
+  q = q.reshape(batch, length, kv_heads, heads // kv_heads, dim).transpose(0, 2, 3, 1, 4)
+  q = q.reshape(batch * kv_heads, heads // kv_heads, length, dim)
+  k, v = (flat_heads(x.astype(compute_dtype)) for x in (k, v))
+  blocks = []
+  for start in range(0, length, BLOCK):
+    stop = min(start + BLOCK, length)
+    ahead = jnp.arange(stop)[None, :] > jnp.arange(start, stop)[:, None]
+    blocks.append(_attend_block(q[:, :, start:stop], k[:, :stop], v[:, :stop], ahead))
+  out = jnp.concatenate(blocks, axis=2).reshape(batch, kv_heads, -1, length, dim)
+  return out.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, dim)
+
+
+@jax.checkpoint  # the scores are cheaper to compute again than to keep
+def _attend_block(
+    q: Float[Array, "N G Q D"],
+    k: Float[Array, "N S D"],
+    v: Float[Array, "N S D"],
+    ahead: Bool[Array, "Q S"],
+) -> Float[Array, "N G Q D"]:
+  scores = _scores(q.reshape(q.shape[0], -1, q.shape[-1]), k).reshape(*q.shape[:3], -1)
+  scores = jnp.where(ahead[None, None], NEGATIVE, scores)
+  weights = jax.nn.softmax(scores, axis=-1)
+  return _mix(weights.reshape(q.shape[0], -1, k.shape[1]), v).reshape(q.shape)
+
+
+def flat_heads(x: Float[Array, "B T K D"]) -> Float[Array, "BK T D"]:
+  """The cache's layout: one matrix a row and head (on CPU 7x faster to attend to than [B, T, K, D])."""
+  batch, length, heads, dim = x.shape
+  return x.swapaxes(1, 2).reshape(batch * heads, length, dim)
+
+
+def cached_attention(
+    q: Float[Array, "B T H D"],
+    past: tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]],
+    recent: tuple[Float[Array, "BK R D"], Float[Array, "BK R D"]],
+    past_visible: Bool[Array, "B S"],
+    recent_visible: Bool[Array, "T R"],
+) -> Float[Array, "B T H D"]:
+  """Attention over a long read-only cache and a short recent one, as over their concatenation.
+
+  Keeping the two apart lets a decoding loop write into the short one only: the long
+  cache is never copied or scattered into while tokens are sampled.
+  """
+  batch, length, heads, dim = q.shape
+  kv_heads = past[0].shape[0] // batch
+  groups = heads // kv_heads
+  q = (q * dim**-0.5).reshape(batch, length, kv_heads, groups, dim)
+  q = q.transpose(0, 2, 3, 1, 4).reshape(batch * kv_heads, groups * length, dim)
+  past_scores = _scores(q, past[0]).reshape(batch, kv_heads * groups * length, -1)
+  past_scores = jnp.where(past_visible[:, None, :], past_scores, NEGATIVE)
+  past_scores = past_scores.reshape(batch * kv_heads, groups * length, -1)
+  visible = jnp.tile(recent_visible, (groups, 1))[None]
+  recent_scores = jnp.where(visible, _scores(q, recent[0]), NEGATIVE)
+  top = jnp.maximum(past_scores.max(-1, keepdims=True), recent_scores.max(-1, keepdims=True))
+  past_weights, recent_weights = jnp.exp(past_scores - top), jnp.exp(recent_scores - top)
+  total = past_weights.sum(-1, keepdims=True) + recent_weights.sum(-1, keepdims=True)
+  out = (_mix(past_weights, past[1]) + _mix(recent_weights, recent[1])) / total
+  out = out.reshape(batch, kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
+  return out.reshape(batch, length, heads, dim)
+
+
+def _scores(q, keys):
+  return jnp.einsum(
+      "nqd,nsd->nqs", q.astype(keys.dtype), keys, preferred_element_type=jnp.float32
+  )
+
+
+def _mix(weights, values):
+  return jnp.einsum(
+      "nqs,nsd->nqd", weights.astype(values.dtype), values, preferred_element_type=jnp.float32
+  )

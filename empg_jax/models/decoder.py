@@ -1,0 +1,180 @@
+"""One decoder for the Qwen2 family: RMSNorm, rotary grouped-query attention, SwiGLU.
+
+Parameters carry Hugging Face's names and shapes (`model.layers.self_attn.q_proj.weight`
+is [out, in]); the layers are stacked along a leading axis. Modules are plain pytrees
+that hold parameters and nothing else; the KV cache is an argument.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from empg_jax.models import attention
+from empg_jax.models.linear import linear
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+  """The shape of a decoder, with the names of Hugging Face's config.json."""
+
+  vocab_size: int
+  hidden_size: int
+  intermediate_size: int
+  num_hidden_layers: int
+  num_attention_heads: int
+  num_key_value_heads: int
+  head_dim: int
+  rope_theta: float = 1e6
+  rms_norm_eps: float = 1e-6
+  tie_word_embeddings: bool = True
+  attention_bias: bool = True  # on q, k and v alone, as Qwen2 has it
+
+  def __post_init__(self):
+    if self.num_attention_heads % self.num_key_value_heads:
+      raise ValueError(
+          f"num_attention_heads is {self.num_attention_heads}, which num_key_value_heads"
+          f" {self.num_key_value_heads} does not divide: choose a multiple."
+      )
+
+
+class Linear(nnx.Module):
+  """A weight [out, in] and perhaps a bias [out]."""
+
+  def __init__(self, key: Key[Array, ""], inputs: int, outputs: int, scale: float, bias=False):
+    self.weight = nnx.Param(scale * jax.random.normal(key, (outputs, inputs)))
+    if bias:
+      self.bias = nnx.Param(jnp.zeros(outputs))
+
+  def __call__(self, x: Float[Array, "*batch I"], compute_dtype) -> Float[Array, "*batch O"]:
+    y = linear(x, self.weight[...], compute_dtype)
+    if not hasattr(self, "bias"):
+      return y
+    return y + jnp.broadcast_to(self.bias[...], y.shape)
+
+
+class RMSNorm(nnx.Module):
+
+  def __init__(self, size: int):
+    self.weight = nnx.Param(jnp.ones(size))
+
+  def __call__(self, x: Float[Array, "*batch D"], eps: float) -> Float[Array, "*batch D"]:
+    mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    normal = x * jax.lax.rsqrt(mean_square + eps)
+    return normal * jnp.broadcast_to(self.weight[...], x.shape)
+
+
+class SelfAttention(nnx.Module):
+
+  def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
+    q, k, v, o = jax.random.split(key, 4)
+    width, queries = c.hidden_size, c.num_attention_heads * c.head_dim
+    kv = c.num_key_value_heads * c.head_dim
+    self.q_proj = Linear(q, width, queries, width**-0.5, c.attention_bias)
+    self.k_proj = Linear(k, width, kv, width**-0.5, c.attention_bias)
+    self.v_proj = Linear(v, width, kv, width**-0.5, c.attention_bias)
+    self.o_proj = Linear(o, queries, width, (2 * c.num_hidden_layers * queries) ** -0.5)
+
+  def __call__(self, x, positions, c: DecoderConfig, attend: Callable, compute_dtype):
+    heads = lambda y: y.reshape(*x.shape[:2], -1, c.head_dim)
+    q = attention.rotate(heads(self.q_proj(x, compute_dtype)), positions, c.rope_theta)
+    k = attention.rotate(heads(self.k_proj(x, compute_dtype)), positions, c.rope_theta)
+    v = heads(self.v_proj(x, compute_dtype))
+    out, kept = attend(q, k, v)
+    return self.o_proj(out.reshape(*x.shape[:2], -1), compute_dtype), kept
+
+
+class MLP(nnx.Module):
+
+  def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
+    gate, up, down = jax.random.split(key, 3)
+    width, hidden = c.hidden_size, c.intermediate_size
+    self.gate_proj = Linear(gate, width, hidden, width**-0.5)
+    self.up_proj = Linear(up, width, hidden, width**-0.5)
+    self.down_proj = Linear(down, hidden, width, (2 * c.num_hidden_layers * hidden) ** -0.5)
+
+  def __call__(self, x, compute_dtype):
+    gate = jax.nn.silu(self.gate_proj(x, compute_dtype))
+    return self.down_proj(gate * self.up_proj(x, compute_dtype), compute_dtype)
+
+
+class Layer(nnx.Module):
+
+  def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
+    attention_key, mlp_key = jax.random.split(key)
+    self.self_attn = SelfAttention(c, attention_key)
+    self.mlp = MLP(c, mlp_key)
+    self.input_layernorm = RMSNorm(c.hidden_size)
+    self.post_attention_layernorm = RMSNorm(c.hidden_size)
+
+  def __call__(self, x, positions, c: DecoderConfig, attend: Callable, compute_dtype):
+    h = self.input_layernorm(x, c.rms_norm_eps)
+    h, kept = self.self_attn(h, positions, c, attend, compute_dtype)
+    x = x + h
+    h = self.post_attention_layernorm(x, c.rms_norm_eps)
+    return x + self.mlp(h, compute_dtype), kept
+
+
+class Embedding(nnx.Module):
+
+  def __init__(self, key: Key[Array, ""], size: int, width: int):
+    self.weight = nnx.Param(0.02 * jax.random.normal(key, (size, width)))
+
+
+class Backbone(nnx.Module):
+  """Everything below the language-model head; `layers` is one Layer with stacked parameters."""
+
+  def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
+    embed, layers = jax.random.split(key)
+    self.embed_tokens = Embedding(embed, c.vocab_size, c.hidden_size)
+    keys = jax.random.split(layers, c.num_hidden_layers)
+    self.layers = jax.vmap(lambda key: Layer(c, key))(keys)
+    self.norm = RMSNorm(c.hidden_size)
+
+
+class Decoder(nnx.Module):
+  """A decoder-only language model.
+
+  Args:
+    config: its shape.
+    key: for the initial weights, which are float32.
+  """
+
+  def __init__(self, config: DecoderConfig, key: Key[Array, ""]):
+    self.config = nnx.static(config) if hasattr(nnx, "static") else config
+    backbone, head = jax.random.split(key)
+    self.model = Backbone(config, backbone)
+    if not config.tie_word_embeddings:
+      self.lm_head = Linear(head, config.hidden_size, config.vocab_size, 0.02)
+
+  @property
+  def unembedding(self) -> Float[Array, "D V"]:
+    """What maps hidden states to logits: hidden @ unembedding."""
+    tied = self.config.tie_word_embeddings
+    return (self.model.embed_tokens if tied else self.lm_head).weight[...].T
+
+  def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+    return self.model.embed_tokens.weight[...][tokens]
+
+  def __call__(
+      self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False
+  ) -> Float[Array, "B T D"]:
+    """Final hidden states (after the last norm) of whole rows, each token seeing those before it."""
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+    attend = lambda q, k, v: (attention.causal_attention(q, k, v, compute_dtype), None)
+
+    def body(x, layer):
+      return layer(x, positions, self.config, attend, compute_dtype)
+
+    body = jax.checkpoint(body) if remat else body
+    x, _ = jax.lax.scan(body, self.embed(tokens), self.model.layers)
+    return self.model.norm(x, self.config.rms_norm_eps)
+
+
+def layer(stacked: Layer, index: int) -> Layer:
+  """The parameters of one layer."""
+  return jax.tree.map(lambda x: x[index], stacked)
