@@ -128,7 +128,7 @@ def rooms_for(task: str, rooms: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def draw(
-    seed: int, index: int, size: Size, rooms: Sequence[int] = TRAIN_ROOMS, task: str | None = None,
+    seed: int | str, index: int, size: Size, rooms: Sequence[int] = TRAIN_ROOMS, task: str | None = None,
 ) -> Spec:
   """Game number `index` of the endless stream `seed`; `task` fixes its type."""
   if size not in ("small", "full"):
