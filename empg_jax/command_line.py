@@ -1,0 +1,119 @@
+"""How a launch script starts, and how it ends when its user made a mistake.
+
+    _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+
+    def main(argv): ...
+
+    if __name__ == "__main__":
+      command_line.run(main)
+
+Called as `launch/SCRIPT.py --config=configs/FILE.py:PRESET --config.some.key=value`.
+"""
+
+import pathlib
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from empg_jax import config, lookup
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+
+
+def run(main: Callable[[Sequence[str]], Any]) -> None:
+  """`absl.app.run(main)` in which a user's mistake ends as `error: ...` and exit code 1.
+
+  The flag `--config`, if the script defines it, has to be given, and is checked against
+  its file before `main` sees it. An exception that is not for the user
+  (`is_for_the_user`) keeps its traceback; `--verbosity=1` shows that of the others too.
+  """
+  try:
+    app.run(main, flags_parser=_parse_flags)
+  except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
+  except Exception as error:
+    if not is_for_the_user(error):
+      raise
+    logging.debug("what led to the error below", exc_info=True)
+    sys.exit(f"error: {error}")
+
+
+def is_for_the_user(error: Exception) -> bool:
+  """Whether the message of `error` is a sentence that the project wrote for its user.
+
+  It is, if a `raise` statement of the package or of the script made it and it is of a
+  kind that bad input causes. An exception out of a library, or one that a statement of
+  ours stumbled over, is a bug.
+  """
+  kinds = (ValueError, OSError, ImportError, FloatingPointError)
+  frames = traceback.extract_tb(error.__traceback__)
+  if not isinstance(error, kinds) or not frames:
+    return False
+  file = pathlib.Path(frames[-1].filename).resolve()
+  ours = _PACKAGE in file.parents or file == pathlib.Path(sys.argv[0]).resolve()
+  return ours and (frames[-1].line or "").startswith("raise ")
+
+
+def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
+  """Parses the flags into `absl.flags.FLAGS`; ValueError for every mistake in them."""
+  described = {}
+  try:
+    argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    path = _config_path(argv)
+    if path and "config" in flags.FLAGS:
+      # config_flags answers an unknown key with a traceback: look at the keys before it.
+      described = dict(config.leaves(config.load(path)))
+      _check_keys(argv, described)
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    raise ValueError(_sentence(error, described)) from error
+  if len(rest) > 1:
+    raise ValueError(f"'{rest[1]}' is no flag: a flag looks like --workdir=FOLDER")
+  if "config" in flags.FLAGS:
+    if flags.FLAGS.config is None:
+      raise ValueError("no config: give --config=configs/FILE.py or configs/FILE.py:PRESET")
+    for key, value in config.leaves(flags.FLAGS.config):
+      if not config.is_like(value, described[key]):
+        raise ValueError(_not_like(key, repr(value), described))
+  if not flags.FLAGS["verbosity"].present:
+    logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
+  return rest
+
+
+def _config_path(argv: Sequence[str]) -> str | None:
+  """The value of --config in `argv`, if it is there."""
+  path = None
+  for argument, following in zip(argv, [*argv[1:], None]):
+    name, equals, value = argument.partition("=")
+    if name in ("--config", "-config"):
+      path = value if equals else following
+  return path
+
+
+def _check_keys(argv: Sequence[str], described: Mapping[str, Any]) -> None:
+  """Checks that every --config.some.key in `argv` names a value of the config."""
+  for argument in argv:
+    match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
+    key = match[1] if match else None
+    if key is None or key in described:
+      continue
+    inside = [other for other in described if other.startswith(f"{key}.")]
+    if inside:
+      raise ValueError(f"config.{key} is a section: set one of {', '.join(inside)}")
+    raise ValueError(lookup.unknown("the config has no key", key, described))
+
+
+def _sentence(error: flags.Error, described: Mapping[str, Any]) -> str:
+  """What absl says about a flag, on one line, in the config's terms if it is a key of it."""
+  text = " ".join(str(error).split())
+  match = re.match(r"flag --config\.([^=]+)=(.*?): ", text)
+  return _not_like(match[1], f"'{match[2]}'", described) if match else text
+
+
+def _not_like(key: str, value: str, described: Mapping[str, Any]) -> str:
+  return f"config.{key} cannot be {value}: it has to be like {described[key]!r}"

@@ -1,0 +1,163 @@
+"""Configs: nested plain values, checked where they come in.
+
+A config file is Python with a `get_config(preset)` that returns an
+`ml_collections.ConfigDict`. Each of its sections is the keyword arguments of exactly one
+function (`check_arguments`). A run keeps its config in WORKDIR/config.json.
+"""
+
+import inspect
+import json
+import os
+import pathlib
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import ml_collections
+
+from empg_jax import lookup
+
+_PLAIN = (bool, int, float, str)
+
+
+def load(path: str) -> ml_collections.ConfigDict:
+  """Returns the config that `FILE.py` or `FILE.py:PRESET` describes.
+
+  Raises:
+    FileNotFoundError: there is no such file; the message names those beside it.
+    ValueError: the file describes no config, or one with a value that no command line
+      can set; `get_config` raises it for an unknown preset (`lookup.choose`).
+  """
+  name, *preset = path.split(":", 1)
+  file = pathlib.Path(name)
+  if not file.is_file():
+    there = [str(other) for other in file.parent.glob("*.py")]
+    raise FileNotFoundError(lookup.unknown("there is no config file", name, there))
+  content = runpy.run_path(name)
+  if "get_config" not in content:
+    raise ValueError(f"{name} is no config file: it has no function get_config")
+  config = content["get_config"](*preset)
+  for key, value in leaves(config):
+    elements = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(element, _PLAIN) for element in elements):
+      raise ValueError(
+        f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
+        " str and tuples of these, so that each can be set on the command line"
+      )
+  return config
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """Yields ("rollout.group_size", 8) and so on for every value of a nested config."""
+  for key, value in config.items():
+    if isinstance(value, (Mapping, ml_collections.ConfigDict)):
+      yield from leaves(value, f"{prefix}{key}.")
+    else:
+      yield f"{prefix}{key}", value
+
+
+def is_like(value: Any, example: Any) -> bool:
+  """Whether `value` can stand where `example` stands.
+
+  An int can stand for a float, a bool for neither; each element of a tuple has to be
+  like the first of the example.
+  """
+  if isinstance(example, tuple):
+    return isinstance(value, tuple) and (
+      not example or all(is_like(element, example[0]) for element in value)
+    )
+  if isinstance(example, float):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+  return type(value) is type(example)
+
+
+def check_arguments(
+  function: Callable, section: Mapping[str, Any], where: str, given: Iterable[str] = ()
+) -> None:
+  """Checks that `function(**section)` is a well-formed call.
+
+  Args:
+    function: what the section configures.
+    section: its keyword arguments.
+    where: what the section is called in messages, such as "config.rollout".
+    given: the parameters that the caller passes itself.
+
+  Raises:
+    ValueError: a key is no parameter of the function or is passed by the caller, a
+      parameter without default has no key, or a value is not of the parameter's type
+      (looked at where the signature says bool, int, float or str).
+  """
+  free = {
+    name: parameter
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    and name not in set(given)
+  }
+  for key, value in section.items():
+    if key not in free:
+      raise ValueError(lookup.unknown(f"{where} has an unknown key", key, free))
+    wanted = free[key].annotation
+    if wanted in _PLAIN and not is_like(value, wanted()):
+      raise ValueError(f"{where}.{key} is {value!r}, but has to be of type {wanted.__name__}")
+  for name, parameter in free.items():
+    if parameter.default is parameter.empty and name not in section:
+      raise ValueError(f"{where} lacks the key '{name}'")
+
+
+def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
+  """Makes `workdir` the home of a run of `config`, or goes on with the one that it holds.
+
+  Writes WORKDIR/config.json the first time.
+
+  Raises:
+    ValueError: the folder cannot be used, or holds a run of another config.
+  """
+  file = pathlib.Path(workdir) / "config.json"
+  text = json.dumps(config.to_dict(), indent=2) + "\n"
+  try:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+      # Whole or not at all, also when several processes of one run do it.
+      partial = file.with_name(f"config.json.{os.getpid()}")
+      partial.write_text(text)
+      partial.replace(file)
+  except OSError as error:
+    raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
+  old, new = dict(leaves(read(workdir))), dict(leaves(config))
+  changed = [
+    f"{key} ({_shown(old, key)} there, {_shown(new, key)} now)"
+    for key in sorted(old.keys() | new.keys())
+    if _shown(old, key) != _shown(new, key)
+  ]
+  if changed:
+    raise ValueError(
+      f"{workdir} holds a run of another config, which differs in {', '.join(changed)}:"
+      " choose another --workdir, or the values there to go on with that run"
+    )
+
+
+def read(workdir: str) -> ml_collections.ConfigDict:
+  """Returns the config of the run in `workdir`.
+
+  Raises:
+    FileNotFoundError: there is no run.
+    ValueError: its config.json is damaged.
+  """
+  file = pathlib.Path(workdir) / "config.json"
+  if not file.is_file():
+    raise FileNotFoundError(f"{workdir} holds no run: there is no {file}")
+  try:
+    return ml_collections.ConfigDict(_with_tuples(json.loads(file.read_text())))
+  except ValueError as error:
+    raise ValueError(f"{file} is damaged ({error}): put it right or remove it") from error
+
+
+def _with_tuples(value: Any) -> Any:
+  """What JSON read, with tuples for its lists."""
+  if isinstance(value, dict):
+    return {key: _with_tuples(element) for key, element in value.items()}
+  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+  return repr(values[key]) if key in values else "nothing"

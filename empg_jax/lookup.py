@@ -1,0 +1,46 @@
+"""Things found by their name: a module in a folder, an entry of a table."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def find(package: str, name: str) -> ModuleType:
+  """Returns the module `name` of a package: `find("empg_jax.algorithms", "grpo")`.
+
+  Modules whose names begin with an underscore are the package's own affair and are
+  not found.
+
+  Raises:
+    ValueError: there is no such module; the message lists those that are there.
+  """
+  folder = importlib.import_module(package).__path__
+  names = [module.name for module in pkgutil.iter_modules(folder)]
+  there = [module for module in names if not module.startswith("_")]
+  if name not in there:
+    raise ValueError(unknown(f"{package} has no module", name, there))
+  return importlib.import_module(f"{package}.{name}")
+
+
+def choose(table: Mapping[str, T], name: str, kind: str) -> T:
+  """Returns `table[name]`; `kind` says in the message what the table holds ("preset").
+
+  Raises:
+    ValueError: there is no such entry; the message lists those that are there.
+  """
+  if name not in table:
+    raise ValueError(unknown(f"there is no {kind}", name, table))
+  return table[name]
+
+
+def unknown(problem: str, name: str, there: Iterable[str]) -> str:
+  """One sentence about a name that is not there, naming the likeliest and all others."""
+  there = sorted(there)
+  close = difflib.get_close_matches(name, there, n=1)
+  meant = f"did you mean '{close[0]}'? " if close else ""
+  return f"{problem} '{name}': {meant}there is {', '.join(there) or 'nothing'}"

@@ -1,0 +1,57 @@
+"""A name finds its module or its table entry; a wrong name is answered with the right ones."""
+
+import sys
+
+import pytest
+
+from empg_jax import lookup
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+  """A package `bakery` with the modules `bread` and `cake` and a private one."""
+  folder = tmp_path / "bakery"
+  folder.mkdir()
+  for name in ("__init__", "bread", "cake", "_oven"):
+    (folder / f"{name}.py").write_text(f"NAME = '{name}'\n")
+  monkeypatch.syspath_prepend(str(tmp_path))
+  yield "bakery"
+  for module in [m for m in sys.modules if m.split(".")[0] == "bakery"]:
+    del sys.modules[module]
+
+
+def test_a_module_is_found_by_its_file_name(package):
+  assert lookup.find(package, "bread").NAME == "bread"
+
+
+def test_a_misspelt_module_is_answered_with_the_closest_and_all_names(package):
+  with pytest.raises(ValueError) as error:
+    lookup.find(package, "cakes")
+  assert str(error.value) == (
+    "bakery has no module 'cakes': did you mean 'cake'? there is bread, cake"
+  )
+
+
+def test_private_modules_are_not_found(package):
+  with pytest.raises(ValueError, match="no module '_oven'"):
+    lookup.find(package, "_oven")
+
+
+def test_an_error_inside_a_module_is_not_taken_for_a_missing_one(package, tmp_path):
+  (tmp_path / "bakery" / "pie.py").write_text("import no_such_dependency\n")
+  with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+    lookup.find(package, "pie")
+
+
+def test_a_table_entry_is_chosen_or_the_choices_are_named():
+  table = {"tiny": 1, "tiny-full": 2}
+  assert lookup.choose(table, "tiny", "preset") == 1
+  with pytest.raises(ValueError) as error:
+    lookup.choose(table, "tinny", "preset")
+  assert str(error.value) == (
+    "there is no preset 'tinny': did you mean 'tiny'? there is tiny, tiny-full"
+  )
+
+
+def test_with_nothing_to_choose_from_the_sentence_still_reads():
+  assert lookup.unknown("there is no file", "x", []) == "there is no file 'x': there is nothing"
