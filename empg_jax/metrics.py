@@ -1,0 +1,167 @@
+"""The numbers of a run: what episodes sum up to, and the file that keeps them.
+
+One row is one training step: a flat dict with stable names. `train/...` and
+`eval/<split>/...` come from `summarize`, `empg/...` and `loss/...` from the update,
+`time/rollout_s` and `time/update_s` in seconds, `compile/count` from the launcher.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from empg_jax.types import Episode
+
+FILE = "metrics.jsonl"
+
+
+def summarize(
+    episodes: Sequence[Episode], task_type: Callable[[str], str] | None = None
+) -> dict[str, int | float]:
+  """What a set of episodes sums up to; aborted ones are counted and left out.
+
+  With `task_type`, `success/<type>` and `episodes/<type>` are there for every type.
+
+  Returns (nan where there is nothing to take a mean of):
+    episodes, aborted: counts; the episodes that were played, and those that failed to.
+    success, return, turns: means over episodes.
+    cut_turns, cut_length: shares of episodes stopped by max_turns and by the context.
+    invalid: share of turns whose reply held no action.
+    reply_tokens: mean tokens of a reply; tokens: all sampled tokens.
+    entropy_min, entropy_mean, entropy_max: of the steps' mean token entropies, nats.
+  """
+  played = [episode for episode in episodes if episode.ended != "aborted"]
+  turns = [turn for episode in played for turn in episode.turns]
+  entropy = [float(np.mean(turn.entropy)) for turn in turns]
+  summary = {
+      "episodes": len(played),
+      "aborted": len(episodes) - len(played),
+      "success": _mean([episode.success for episode in played]),
+      "return": _mean([episode.reward for episode in played]),
+      "turns": _mean([len(episode.turns) for episode in played]),
+      "cut_turns": _mean([episode.ended == "turns" for episode in played]),
+      "cut_length": _mean([episode.ended == "length" for episode in played]),
+      "invalid": _mean([turn.action is None for turn in turns]),
+      "reply_tokens": _mean([len(turn.reply) for turn in turns]),
+      "tokens": sum(len(turn.reply) for turn in turns),
+      "entropy_min": min(entropy, default=math.nan),
+      "entropy_mean": _mean(entropy),
+      "entropy_max": max(entropy, default=math.nan),
+  }
+  if task_type is not None:
+    wins: dict[str, list[bool]] = {}
+    for episode in played:
+      wins.setdefault(task_type(episode.task), []).append(episode.success)
+    for name in sorted(wins):
+      summary[f"success/{name}"] = _mean(wins[name])
+      summary[f"episodes/{name}"] = len(wins[name])
+  return summary
+
+
+def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+  """The same values under `prefix/name`."""
+  return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+class MetricsWriter:
+  """Appends one JSON object a step to WORKDIR/metrics.jsonl.
+
+  A row is held back until a later step is written, or `flush`: values that the device
+  is still computing are read then and not before, and everything written for one
+  step goes into one object. Numbers that are not finite become null.
+
+  `rows` holds all rows so far, those of earlier runs in the same folder included.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, first_step: int = 0):
+    """Rows of `first_step` and later, left by a run cut short, are dropped."""
+    self._path = pathlib.Path(workdir) / FILE
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    self.rows = [row for row in read_rows(workdir) if row["step"] < first_step]
+    kept = self._path.with_suffix(".tmp")
+    kept.write_text("".join(map(_line, self.rows)))
+    os.replace(kept, self._path)
+    self._pending: dict[str, Any] | None = None
+
+  def write(self, step: int, *values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Adds values to the row of `step`; returns the row that this finished, if any.
+
+    Values are numbers: Python's, NumPy's or zero-dimensional JAX arrays. Raises
+    ValueError at a step before the last one.
+    """
+    finished = None
+    if self._pending is None or self._pending["step"] != step:
+      finished = self.flush()
+      last = self.rows[-1]["step"] if self.rows else -1
+      if step <= last:
+        raise ValueError(
+            f"metrics of step {step} came after those of step {last}: steps must ascend."
+        )
+      self._pending = {"step": step}
+    for part in values:
+      self._pending.update(part)
+    return finished
+
+  def flush(self) -> dict[str, Any] | None:
+    """Writes the row held back, so that a killed run keeps it; returns it."""
+    if self._pending is None:
+      return None
+    pending, self._pending = self._pending, None
+    row = {name: _number(name, value) for name, value in pending.items()}
+    with self._path.open("a") as file:
+      file.write(_line(row))
+    self.rows.append(row)
+    return row
+
+  def __enter__(self) -> "MetricsWriter":
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    self.flush()
+
+
+def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+  """The rows of WORKDIR/metrics.jsonl; none if there is no such file.
+
+  A last line that a killed run left half written is not a row. Raises ValueError if
+  another line is no JSON object with a step.
+  """
+  path = pathlib.Path(workdir) / FILE
+  if not path.exists():
+    return []
+  lines = path.read_text().split("\n")
+  rows = []
+  for number, line in enumerate(lines[:-1], 1):
+    try:
+      rows.append(json.loads(line))
+      rows[-1]["step"] + 0
+    except (ValueError, KeyError, TypeError):
+      raise ValueError(
+          f"Line {number} of {path} is not a JSON object with a step: repair the line or "
+          "move the file away."
+      ) from None
+  return rows
+
+
+def _number(name: str, value: Any) -> int | float | None:
+  """A plain number for JSON, with the digits that a float32 has."""
+  array = np.asarray(value)
+  if array.ndim or array.dtype.kind not in "biufV":
+    raise ValueError(
+        f"The metric {name} is {array.dtype} of shape {array.shape}: a metric is one number."
+    )
+  if array.dtype.kind in "biu":
+    return int(array)
+  return float(f"{float(array):.7g}") if math.isfinite(float(array)) else None
+
+
+def _line(row: Mapping[str, Any]) -> str:
+  return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _mean(values: Sequence[int | float]) -> float:
+  return sum(values) / len(values) if values else math.nan

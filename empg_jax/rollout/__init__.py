@@ -1,0 +1,1 @@
+"""Playing episodes: which tasks, the host-side actor, and padded batches."""

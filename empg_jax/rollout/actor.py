@@ -1,0 +1,159 @@
+"""The host-side actor: plays episodes in lockstep slots, in two halves.
+
+While one half's environments step in Python, the other half decodes on the device:
+a half fetches its replies, steps its environments and dispatches its next turn, all
+while the other half's turn is already queued on the device. A slot whose episode
+has ended takes the next one of the queue, or stays idle once the queue is empty.
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import itertools
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import PRNGKeyArray
+
+from empg_jax.envs.base import Env
+from empg_jax.rollout.seat import Chat, Seat
+from empg_jax.types import Episode
+
+
+@runtime_checkable
+class Policy(Protocol):
+  """What the actor needs of a policy; generation.policy.Policy is one."""
+
+  slots: int
+  max_length: int
+  max_reply: int
+
+  def start(self) -> Any:
+    """The device state of `slots` empty slots."""
+
+  def act(
+      self,
+      slots: Any,
+      pieces: list[list[int] | None],
+      episodes: list[int],
+      turns: list[int],
+      key: PRNGKeyArray,
+  ) -> tuple[Any, Any]:
+    """Appends each slot's piece and samples its reply, without waiting for either."""
+
+
+def collect(
+    policy: Policy,
+    chat: Chat,
+    make_env: Callable[[], Env],
+    tasks: Sequence[str],
+    *,
+    group_size: int,
+    max_turns: int,
+    key: PRNGKeyArray,
+    invalid_penalty: float = 0.0,
+    progress: Callable[[int], Any] | None = None,
+) -> list[Episode]:
+  """Plays every task `group_size` times and returns the episodes, group by group.
+
+  Ids, log-probabilities and entropies are kept exactly as sampled. What an episode
+  samples depends on the key, its task and its place in the list, not on the number
+  of slots (`policy.slots` in each half) nor on the slot that it got. `make_env` is
+  called once a slot; its environments are reused, and closed at the end.
+
+  An episode ends when the environment is done, after `max_turns` turns ("turns"), or
+  when its next turn would not fit into the context ("length"). One whose environment
+  raised is "aborted", with info["error"], and pack() leaves it out of training. A
+  reply that holds no action costs `invalid_penalty`. `progress` is called with the
+  number of episodes that have just ended.
+
+  Raises RuntimeError when every episode was aborted.
+  """
+  members = itertools.product(enumerate(tasks), range(group_size))
+  queue = collections.deque((task, group, index) for (group, task), index in members)
+  finished: list[Episode] = []
+  make_seat = functools.partial(
+      Seat,
+      chat,
+      make_env,
+      max_length=policy.max_length,
+      max_reply=policy.max_reply,
+      max_turns=max_turns,
+      invalid_penalty=invalid_penalty,
+  )
+  with contextlib.ExitStack() as stack:
+    seats = [
+        stack.enter_context(contextlib.closing(make_seat()))
+        for _ in range(min(len(queue), 2 * policy.slots))
+    ]
+    # As few halves as hold the episodes: a half costs the same full or near empty.
+    halves = [
+        _Half(policy, seats[first : first + policy.slots], group_size, key)
+        for first in range(0, len(seats), policy.slots)
+    ]
+    while any(half.running for half in halves):
+      for half in halves:
+        ended = half.advance(queue)
+        finished += ended
+        if progress is not None and ended:
+          progress(len(ended))
+  finished.sort(key=lambda episode: (episode.group, episode.index))
+  _check_some_played(finished)
+  return finished
+
+
+class _Half:
+  """Half of the slots: their seats, and the reply that the device is working on."""
+
+  def __init__(self, policy: Policy, seats: list[Seat], group_size: int, key: PRNGKeyArray):
+    self._policy = policy
+    self._seats = seats
+    self._group_size = group_size
+    self._key = key
+    self._slots = policy.start()
+    self._reply: Any = None
+    self.running = True
+
+  def advance(self, queue: collections.deque) -> list[Episode]:
+    """Plays the replies, refills the seats, dispatches the next turn; what has ended."""
+    ended = [] if self._reply is None else self._answer()
+    for seat in self._seats:
+      while seat.piece is None and queue:
+        ended.append(seat.begin(*queue.popleft()))
+    self.running = any(seat.piece is not None for seat in self._seats)
+    if self.running:
+      self._dispatch()
+    else:
+      self._slots = self._reply = None  # Lets go of the cache.
+    return [episode for episode in ended if episode is not None]
+
+  def _answer(self) -> list[Episode | None]:
+    """Hands each running episode its reply, and waits for them if need be."""
+    host = self._reply.fetch()
+    ended = []
+    for slot, seat in enumerate(self._seats):
+      if seat.piece is not None:
+        own = slot, slice(0, int(host.lengths[slot]))
+        ended.append(seat.answer(host.ids[own], host.logprobs[own], host.entropy[own]))
+    return ended
+
+  def _dispatch(self) -> None:
+    pieces: list[list[int] | None] = [None] * self._policy.slots
+    episodes = [0] * self._policy.slots
+    turns = [0] * self._policy.slots
+    for slot, seat in enumerate(self._seats):
+      if seat.piece is not None:
+        pieces[slot] = seat.piece
+        episodes[slot] = seat.group * self._group_size + seat.index
+        turns[slot] = len(seat.turns)
+    self._slots, self._reply = self._policy.act(
+        self._slots, pieces, episodes, turns, self._key
+    )
+
+
+def _check_some_played(episodes: list[Episode]) -> None:
+  if episodes and all(episode.ended == "aborted" for episode in episodes):
+    raise RuntimeError(
+        f"All {len(episodes)} episodes were aborted, so nothing was played; the first, "
+        f"of task {episodes[0].task}, ended with: {episodes[0].info['error']}"
+    )

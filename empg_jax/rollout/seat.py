@@ -1,0 +1,152 @@
+"""One slot of the actor: an environment and the episode being played in it."""
+
+from collections.abc import Callable, Sequence
+import contextlib
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from empg_jax.envs.base import Env
+from empg_jax.types import Episode, Turn
+
+# What the agent reads after a reply that holds no action; the environment, which
+# knows only commands, is not asked.
+NO_ACTION = "Nothing happens. Reply with <action>command</action>."
+
+
+@runtime_checkable
+class Chat(Protocol):
+  """What a seat needs of a chat template; chat.Chat is one."""
+
+  end_id: int
+
+  def opening(self, observation: str) -> list[int]:
+    ...
+
+  def following(self, observation: str, ended: bool) -> list[int]:
+    ...
+
+  def text(self, ids: Sequence[int]) -> str:
+    ...
+
+  def action(self, text: str) -> str | None:
+    ...
+
+
+class Seat:
+  """Plays one episode after another in one environment, a turn at a time.
+
+  `piece` holds the ids that the policy reads before the next reply, or None while
+  no episode is running. `begin` and `answer` return the episode once it has ended.
+  An error of the environment ends the episode as `aborted`, and the next episode
+  gets a new environment.
+  """
+
+  def __init__(
+      self,
+      chat: Chat,
+      make_env: Callable[[], Env],
+      *,
+      max_length: int,
+      max_reply: int,
+      max_turns: int,
+      invalid_penalty: float,
+  ):
+    self.piece: list[int] | None = None
+    self.group = self.index = 0
+    self.turns: list[Turn] = []
+    self._chat = chat
+    self._make_env = make_env
+    self._room = max_length - max_reply
+    self._max_turns = max_turns
+    self._penalty = invalid_penalty
+    self._env: Env | None = make_env()
+
+  def begin(self, task: str, group: int, index: int) -> Episode | None:
+    """Starts an episode; returns it only if it was aborted at once."""
+    self.group, self.index, self.turns = group, index, []
+    self._task, self._length, self._info = task, 0, {}
+    try:
+      self._env = self._env or self._make_env()
+      self._observation = self._env.reset(task)
+    except Exception as error:  # Whatever it is, the run goes on.
+      return self._abort(error)
+    self.piece = self._chat.opening(self._observation)
+    if len(self.piece) > self._room:
+      return self._end(
+          "aborted",
+          error=f"The first observation takes {len(self.piece)} tokens and a context has "
+          f"room for {self._room} before a reply: raise max_length.",
+      )
+    return None
+
+  def answer(
+      self, ids: np.ndarray, logprobs: np.ndarray, entropy: np.ndarray
+  ) -> Episode | None:
+    """Plays the reply to `piece`: ids int32, logprobs and entropy float32, all [n]."""
+    text = self._chat.text(ids.tolist())
+    action = self._chat.action(text)
+    observation, reward, done = NO_ACTION, -float(self._penalty), False
+    if action is not None:
+      try:
+        observation, reward, done, self._info = self._env.step(action)
+        reward = float(reward)
+      except Exception as error:  # Whatever it is, the run goes on.
+        return self._abort(error)
+    self._record(ids, logprobs, entropy, text, action, reward)
+    if done:
+      return self._end("done")
+    if len(self.turns) == self._max_turns:
+      return self._end("turns")
+    self._observation = observation
+    self.piece = self._chat.following(observation, ended=bool(ids[-1] == self._chat.end_id))
+    if self._length + len(self.piece) > self._room:
+      return self._end("length")
+    return None
+
+  def close(self) -> None:
+    """Closes the environment; an error in closing loses nothing that was played."""
+    env, self._env = self._env, None
+    with contextlib.suppress(Exception):
+      if env is not None:
+        env.close()
+
+  def _record(
+      self,
+      ids: np.ndarray,
+      logprobs: np.ndarray,
+      entropy: np.ndarray,
+      text: str,
+      action: str | None,
+      reward: float,
+  ) -> None:
+    self.turns.append(
+        Turn(
+            context=tuple(self.piece),
+            reply=np.array(ids, np.int32),
+            logprobs=np.array(logprobs, np.float32),
+            entropy=np.array(entropy, np.float32),
+            observation=self._observation,
+            text=text,
+            action=action,
+            reward=reward,
+        )
+    )
+    self._length += len(self.piece) + len(ids)
+
+  def _abort(self, error: Exception) -> Episode:
+    self.close()
+    return self._end("aborted", error=f"{type(error).__name__}: {error}")
+
+  def _end(self, ended: str, **info: str) -> Episode:
+    self.piece = None
+    return Episode(
+        task=self._task,
+        group=self.group,
+        index=self.index,
+        turns=tuple(self.turns),
+        reward=sum((turn.reward for turn in self.turns), start=0.0),
+        success=ended != "aborted" and bool(self._info.get("won", False)),
+        ended=ended,
+        info={**self._info, **info},
+    )
