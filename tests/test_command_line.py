@@ -1,0 +1,192 @@
+"""Whatever a user mistypes, a launch script ends with one sentence and exit code 1."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+SCRIPT = """
+import sys
+from absl import flags
+from ml_collections import config_flags
+from empg_jax import command_line, config
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py")
+_WORKDIR = flags.DEFINE_string("workdir", None, "where the run is kept")
+
+def main(argv):
+  if _CONFIG.value.name == "bug":
+    [].remove(1)
+  if _CONFIG.value.name == "library":
+    int("x" * 3)
+  if _CONFIG.value.name == "interrupted":
+    raise KeyboardInterrupt
+  if _CONFIG.value.name == "border":
+    raise FloatingPointError("the loss is NaN")
+  if _WORKDIR.value:
+    config.claim_workdir(_WORKDIR.value, _CONFIG.value)
+  print(dict(config.leaves(_CONFIG.value)))
+
+if __name__ == "__main__":
+  command_line.run(main)
+"""
+
+CONFIG = """
+import ml_collections
+from empg_jax import lookup
+
+def get_config(preset="tiny"):
+  seed = lookup.choose({"tiny": 0, "tiny-full": 1}, preset, "preset")
+  rollout = dict(group_size=8, greedy=False)
+  return ml_collections.ConfigDict(
+    dict(seed=seed, name="x", rate=1e-3, lengths=(1, 2), rollout=rollout))
+"""
+
+GIVEN = {
+  "rollout.group_size": 8,
+  "rollout.greedy": False,
+  "seed": 0,
+  "name": "x",
+  "rate": 1e-3,
+  "lengths": (1, 2),
+}
+
+KEYS = "lengths, name, rate, rollout.greedy, rollout.group_size, seed"
+
+# What comes after `train.py`, and what the values become.
+RIGHT = {
+  "--config=toy.py": {},
+  "--config toy.py --config.seed 4": {"seed": 4},
+  "--config=toy.py:tiny-full": {"seed": 1},
+  "--config=toy.py --config.rollout.group_size=4 --config.rate=1 --workdir=run": {
+    "rollout.group_size": 4,
+    "rate": 1.0,
+  },
+  "--config=toy.py --config.rollout.greedy --config.lengths=(3,4,5)": {
+    "rollout.greedy": True,
+    "lengths": (3, 4, 5),
+  },
+}
+
+# What comes after `train.py`, and what stderr says.
+WRONG = {
+  "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
+  "--config=toi.py": "there is no config file 'toi.py': did you mean 'toy.py'?"
+  " there is toy.py, train.py",
+  "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
+  "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
+  " there is tiny, tiny-full",
+  "--config=toy.py --config.sed=1": "the config has no key 'sed': did you mean 'seed'?"
+  f" there is {KEYS}",
+  "--config=toy.py --config.rolout.group_size=1": "the config has no key"
+  f" 'rolout.group_size': did you mean 'rollout.group_size'? there is {KEYS}",
+  "--config=toy.py --config.seed.x=1": "the config has no key 'seed.x': did you mean"
+  f" 'seed'? there is {KEYS}",
+  "--config=toy.py --config.rollout={'a':3}": "config.rollout is a section: set one of"
+  " rollout.greedy, rollout.group_size",
+  "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it has to be like 0",
+  "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it has to be like 0",
+  "--config=toy.py --config.rollout.greedy=maybe": "config.rollout.greedy cannot be 'maybe':"
+  " it has to be like False",
+  "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it has to"
+  " be like (1, 2)",
+  "--config=toy.py --wrkdir=x": "Unknown command line flag 'wrkdir'. Did you mean: workdir ?",
+  "--config=toy.py --config.seed": "Missing value for flag --config.seed",
+  "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
+  "--config=toy.py --config.name=border": "the loss is NaN",
+  "--config=toy.py --workdir=held": "held holds a run of another config, which differs in"
+  " seed (9 there, 0 now): choose another --workdir, or the values there to go on with"
+  " that run",
+}
+
+BUGS = {
+  "--config=toy.py --config.name=bug": "ValueError: list.remove(x): x not in list",
+  "--config=toy.py --config.name=library": "ValueError: invalid literal for int()",
+  "--config=toy.py --config.name=border --verbosity=1": "FloatingPointError: the loss is NaN",
+}
+
+INTERRUPTED = "--config=toy.py --config.name=interrupted"
+
+
+# The imports are paid for once: every command line runs in a fork of a fresh process.
+DRIVER = """
+import gc, json, os, runpy, sys
+import empg_jax.command_line, ml_collections.config_flags
+
+gc.freeze()  # keeps the forks from walking through all that was imported
+outcomes = []
+for number, line in enumerate(json.load(sys.stdin)):
+  child = os.fork()
+  if not child:
+    for stream in (1, 2):
+      os.dup2(os.open(f"{number}.{stream}", os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = ["train.py", *line.split()]
+    runpy.run_path("train.py", run_name="__main__")
+    sys.exit()
+  code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  outcomes.append([code, *(open(f"{number}.{stream}").read() for stream in (1, 2))])
+print(json.dumps(outcomes))
+"""
+
+
+class Outcome(NamedTuple):
+  code: int
+  stdout: str
+  stderr: str
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+  """What came of every command line above."""
+  folder = tmp_path_factory.mktemp("launch")
+  (folder / "train.py").write_text(SCRIPT)
+  (folder / "toy.py").write_text(CONFIG)
+  (folder / "held").mkdir()
+  (folder / "held" / "other.py").write_text("")
+  (folder / "held" / "config.json").write_text(
+    '{"seed": 9, "name": "x", "rate": 0.001, "lengths": [1, 2],'
+    ' "rollout": {"group_size": 8, "greedy": false}}'
+  )
+  lines = [*RIGHT, *WRONG, *BUGS, INTERRUPTED]
+  driver = subprocess.run(
+    [sys.executable, "-c", DRIVER],
+    cwd=folder,
+    env=dict(os.environ, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu"),
+    input=json.dumps(lines),
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return {line: Outcome(*out) for line, out in zip(lines, json.loads(driver.stdout))}
+
+
+@pytest.mark.parametrize("line", RIGHT)
+def test_a_right_command_line_reaches_main(outcomes, line):
+  assert outcomes[line].code == 0, outcomes[line].stderr
+  assert ast.literal_eval(outcomes[line].stdout) == GIVEN | RIGHT[line]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_command_line_ends_in_one_sentence(outcomes, line):
+  assert outcomes[line].stderr == f"error: {WRONG[line]}\n"
+  assert outcomes[line].code == 1
+  assert outcomes[line].stdout == ""
+
+
+@pytest.mark.parametrize("line", BUGS)
+def test_a_bug_keeps_its_traceback_and_so_does_every_error_when_asked(outcomes, line):
+  assert "Traceback" in outcomes[line].stderr
+  assert BUGS[line] in outcomes[line].stderr
+  assert outcomes[line].code == 1
+
+
+def test_an_interrupted_run_says_so(outcomes):
+  assert outcomes[INTERRUPTED].stderr == "interrupted\n"
+  assert outcomes[INTERRUPTED].code == 130

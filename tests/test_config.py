@@ -1,0 +1,132 @@
+"""Configs are checked where they come in, and a workdir holds one run."""
+
+import json
+
+import ml_collections
+import pytest
+
+from empg_jax import config as configs
+
+
+def rollout(policy, *, group_size: int, temperature: float = 1.0, chunks=(1, 2)):
+  """A function with a section of a config of its own."""
+
+
+def run_config(**changes):
+  values = {"seed": 0, "lengths": (256, 512), "rollout": {"group_size": 8, "top": 0.9}}
+  return ml_collections.ConfigDict(values | changes)
+
+
+def check(**section):
+  configs.check_arguments(rollout, section, "config.rollout", given=["policy"])
+
+
+def test_a_section_that_is_the_arguments_of_its_function_passes():
+  check(group_size=8)
+  check(group_size=8, temperature=0, chunks=(4,))
+
+
+@pytest.mark.parametrize(
+  ("section", "sentence"),
+  [
+    (
+      dict(grup_size=8),
+      "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
+      " there is chunks, group_size, temperature",
+    ),
+    (
+      dict(group_size=8, policy=None),
+      "config.rollout has an unknown key 'policy': there is chunks, group_size, temperature",
+    ),
+    (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
+    (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
+    (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
+  ],
+)
+def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
+  with pytest.raises(ValueError) as error:
+    check(**section)
+  assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+  ("value", "example", "fits"),
+  [
+    (1, 1.0, True),
+    (1.0, 1, False),
+    (True, 1, False),
+    (True, 1.0, False),
+    ("a", "", True),
+    ((1, 2, 3), (1,), True),
+    ((1, 2.5), (1,), False),
+    ((1, 2), (), True),
+    (3, (1,), False),
+  ],
+)
+def test_a_value_has_to_be_like_the_one_in_the_file(value, example, fits):
+  assert configs.is_like(value, example) == fits
+
+
+def test_leaves_are_named_by_their_whole_path():
+  assert dict(configs.leaves(run_config())) == {
+    "seed": 0,
+    "lengths": (256, 512),
+    "rollout.group_size": 8,
+    "rollout.top": 0.9,
+  }
+
+
+def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
+  file = tmp_path / "listed.py"
+  file.write_text(
+    "import ml_collections\n"
+    "def get_config(): return ml_collections.ConfigDict({'a': {'b': [1]}})\n"
+  )
+  with pytest.raises(ValueError, match=r"config\.a\.b of .* is \[1\], but .* only bool, int"):
+    configs.load(str(file))
+
+
+def test_a_workdir_gives_back_the_config_of_its_run(tmp_path):
+  configs.claim_workdir(str(tmp_path / "new" / "run"), run_config())
+  assert configs.read(str(tmp_path / "new" / "run")) == run_config()
+  assert [file.name for file in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
+
+
+def test_the_same_config_goes_on_in_its_workdir(tmp_path):
+  configs.claim_workdir(str(tmp_path), run_config())
+  before = (tmp_path / "config.json").stat().st_mtime_ns
+  configs.claim_workdir(str(tmp_path), run_config())
+  assert (tmp_path / "config.json").stat().st_mtime_ns == before
+
+
+def test_another_config_is_refused_and_the_differing_keys_are_named(tmp_path):
+  configs.claim_workdir(str(tmp_path), run_config())
+  other = run_config(seed=1, rollout={"group_size": 4, "top": 0.9}, extra="x")
+  with pytest.raises(ValueError) as error:
+    configs.claim_workdir(str(tmp_path), other)
+  assert str(error.value) == (
+    f"{tmp_path} holds a run of another config, which differs in extra (nothing there,"
+    " 'x' now), rollout.group_size (8 there, 4 now), seed (0 there, 1 now): choose"
+    " another --workdir, or the values there to go on with that run"
+  )
+  assert configs.read(str(tmp_path)) == run_config()
+
+
+def test_a_damaged_config_is_named_and_left_alone(tmp_path):
+  (tmp_path / "config.json").write_text('{"seed": ')
+  with pytest.raises(ValueError, match=r"config\.json is damaged .* put it right or remove it"):
+    configs.claim_workdir(str(tmp_path), run_config())
+  assert (tmp_path / "config.json").read_text() == '{"seed": '
+
+
+def test_a_folder_without_a_run_and_a_path_that_is_no_folder_are_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="holds no run: there is no .*config.json"):
+    configs.read(str(tmp_path))
+  (tmp_path / "file").write_text("")
+  with pytest.raises(ValueError, match="the workdir .*file cannot be used"):
+    configs.claim_workdir(str(tmp_path / "file"), run_config())
+
+
+def test_the_saved_config_is_plain_json(tmp_path):
+  configs.claim_workdir(str(tmp_path), run_config())
+  assert json.loads((tmp_path / "config.json").read_text())["rollout"]["group_size"] == 8
