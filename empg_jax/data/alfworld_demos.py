@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from empg_jax.envs import alfworld_demos
 from empg_jax.envs.alfworld_demos import DemoTurn, Demonstration
-from empg_jax.envs.alfworld_generate import Size
 
 _TEXTS = ("observation", "thought", "action")
 
@@ -30,7 +29,7 @@ class DemonstrationsConfig(tfds.core.BuilderConfig):
   """Which demonstrations: the arguments of `envs.alfworld_demos.demonstrations`."""
 
   episodes: int
-  size: Size
+  size: str
   seed: int
   noise: float
 
@@ -81,7 +80,7 @@ class Episodes(Sequence[Demonstration]):
 
 
 def demonstrations(
-    *, episodes: int, size: Size, seed: int, noise: float = 0.1, data_dir: str | None = None
+    *, episodes: int, size: str, seed: int, noise: float = 0.1, data_dir: str | None = None
 ) -> Episodes:
   """The first `episodes` demonstrations of a stream in shuffled order, made if need be.
 

@@ -13,10 +13,10 @@ TAGS = ("<think>", "</think>", "<action>", "</action>")
 PHRASES = (
     "\n", ",", ".", ":", ", a", ", and a",
     "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly around you, you see a",
-    "Your task is to:", "You arrive at", "On the", ", you see a", ", you see nothing.", "In it",
-    "is closed.", "is open.", "You open the", "You close the", "You pick up the", "You move the",
-    "You heat the", "You cool the", "You clean the", "You turn on the", "using the", "from the",
-    "to the", "Nothing happens.",
+    "Your task is to:", "You arrive at", " On the", ", you see a", ", you see nothing.", " In it",
+    " is closed.", " is open.", "You open the", "You close the", "You pick up the", "You move the",
+    "You heat the", "You cool the", "You clean the", "You turn on the", " using the", " from the",
+    " to the", "Nothing happens.", "The",
 )  # fmt: skip
 
 

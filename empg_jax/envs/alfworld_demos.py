@@ -14,7 +14,7 @@ from empg_jax.envs.alfworld_embedded import validation_contents
 from empg_jax.envs.alfworld_engine import Engine
 from empg_jax.envs.alfworld_expert import Expert
 from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import Size, stream
+from empg_jax.envs.alfworld_generate import stream
 from empg_jax.envs.alfworld_problem import game, name
 from empg_jax.envs.alfworld_rooms import TRAIN_ROOMS
 
@@ -38,7 +38,7 @@ class Demonstration(NamedTuple):
 
 
 def demonstrations(
-    seed: int, size: Size, rooms: Sequence[int] = TRAIN_ROOMS, noise: float = 0.1
+    seed: int, size: str, rooms: Sequence[int] = TRAIN_ROOMS, noise: float = 0.1
 ) -> Iterator[Demonstration]:
   """Endless demonstrations, the six task types in turn; the same for the same arguments.
 

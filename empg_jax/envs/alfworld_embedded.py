@@ -20,7 +20,7 @@ from typing import Any
 
 from empg_jax.envs.alfworld_engine import Engine
 from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import Size, Spec, Thing, draw
+from empg_jax.envs.alfworld_generate import Spec, Thing, draw
 from empg_jax.envs.alfworld_problem import game, name
 from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
 
@@ -50,7 +50,7 @@ class Games(Mapping[str, dict[str, Any]]):
 
 
 @functools.cache
-def load(games: Size, split: str) -> Games:
+def load(games: str, split: str) -> Games:
   """The embedded games of a set and split, by names that never change.
 
   Raises:

@@ -23,7 +23,7 @@ import random
 import re
 from typing import NamedTuple
 
-from empg_jax.envs.alfworld_generate import LAMP, likelihood
+from empg_jax.envs.alfworld_placement import LAMP, likelihood
 from empg_jax.envs.alfworld_rooms import facts
 
 FEW = 8  # a room of up to so many receptacles is searched in the order listed
@@ -112,8 +112,8 @@ class Expert:
   def _read(self, text: str, played: str) -> None:
     if text.startswith("Nothing happens"):
       self._refused.add(played)
-      place = played.removeprefix("go to ")
-      if place in self._receptacles:  # in reach from the same spot already
+      verb, _, place = played.rpartition("go to ")
+      if verb == "" and place in self._receptacles:  # in reach from this spot already
         self._where = place
       return
     if found := _ARRIVED.search(text):
@@ -145,7 +145,7 @@ class Expert:
     if self._goal == "look":
       return self._light()
     if self._goal in _TOOLS and self._held not in self._changed[self._goal]:
-      tool = self._one_of(_TOOLS[self._goal])
+      tool = f"{_TOOLS[self._goal]} 1"
       thought = f"{self._goal} {self._held} {self._target}"
       return Move(thought, self._at(tool) or f"{self._goal} {self._held} with {tool}")
     place = self._destination()
@@ -199,7 +199,7 @@ class Expert:
     """Goes to the next receptacle not looked into, or opens the one at hand."""
     if self._where in self._closed and self._where not in self._contents:
       return f"open {self._where}"
-    if f"go to {self._where}" == self._last and self._where not in self._contents:
+    if self._where and self._where not in self._contents:
       return f"examine {self._where}"
     unseen = [r for r in self._receptacles if r not in self._contents and r != self._where]
     if not unseen:  # everything was seen: what was last seen may no longer hold
@@ -230,14 +230,10 @@ class Expert:
       return f"examine {place}"
     return f"open {place}" if open and place in self._closed else None
 
-  def _one_of(self, type: str) -> str:
-    """Number 1 of a type: the one that every room with such receptacles has."""
-    return f"{type} 1"
-
   def _destination(self) -> str:
     """Where to put the object: where one was put before, else number 1 of its type."""
     places = [r for r in self._receptacles if _type(r) == self._target]
-    return max(places[::-1], key=self._delivered, default=self._one_of(self._target))
+    return max(places[::-1], key=self._delivered, default=f"{self._target} 1")
 
   def _delivered(self, place: str) -> int:
     """How many objects of the type asked for are known to lie there."""

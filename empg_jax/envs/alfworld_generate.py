@@ -9,50 +9,25 @@ Sizes:
   small  5 to 8 receptacles, among them those that the task needs, and 4 to 8 objects.
 """
 
-import functools
+import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from empg_jax.envs.alfworld_rooms import (
-    BATHROOMS, BEDROOMS, KITCHENS, LIVING_ROOMS, TASK_TYPES, TRAIN_ROOMS, Receptacle, facts,
+from empg_jax.envs.alfworld_placement import (
+    LAMP,
+    LAMP_STANDS,
+    TOOLS,
+    choices,
+    likelihood,
+    rooms_for,
+    space,
 )
+from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, Receptacle, facts
 
-Size = Literal["small", "full"]
-
-TOOLS = {  # task type -> the receptacle type that does it
-    "pick_clean_then_place_in_recep": "SinkBasin",
-    "pick_heat_then_place_in_recep": "Microwave",
-    "pick_cool_then_place_in_recep": "Fridge",
-}
-LAMP = "DeskLamp"
+SIZES = ("small", "full")
 JITTER = 64  # places on a receptacle, an 8 x 8 grid of 5 cm around its position
-
-_ABLE = {
-    "pick_clean_then_place_in_recep": "cleanable",
-    "pick_heat_then_place_in_recep": "heatable",
-    "pick_cool_then_place_in_recep": "coolable",
-}
-_PLACES = {
-    "look_at_obj_in_light": (LIVING_ROOMS, BEDROOMS),
-    "pick_clean_then_place_in_recep": (KITCHENS, BATHROOMS),
-    "pick_heat_then_place_in_recep": (KITCHENS,),
-    "pick_cool_then_place_in_recep": (KITCHENS,),
-}
-_LAMP_STANDS = frozenset({"Desk", "SideTable", "Dresser", "Shelf", "CoffeeTable", "DiningTable"})
-
-# How much an object is drawn to a type of receptacle that may hold it (1 if not listed).
-_WEIGHTS = {
-    "CounterTop": 4, "DiningTable": 4, "Desk": 4, "Dresser": 3, "SideTable": 3, "CoffeeTable": 3,
-    "Bed": 3, "Sofa": 3, "Shelf": 2, "TVStand": 2, "Fridge": 3, "Cabinet": 2, "Drawer": 2,
-    "Toilet": 2, "StoveBurner": 4, "TowelHolder": 9, "HandTowelHolder": 9,
-    "GarbageCan": 0.6, "Safe": 0.3, "ArmChair": 0.6, "Ottoman": 0.6,
-}
-_ROOM_FOR = {  # objects that fit; 10 if not listed
-    "StoveBurner": 1, "CoffeeMachine": 1, "TowelHolder": 1, "HandTowelHolder": 1,
-    "ToiletPaperHanger": 1, "Microwave": 2, "Drawer": 3, "Cabinet": 4,
-}
 
 
 class Thing(NamedTuple):
@@ -81,110 +56,85 @@ class Spec(NamedTuple):
     return self.task, self.room, self.object, self.target, self.receptacles, things
 
 
-def likelihood(object: str, receptacle: str) -> float:
-  """How strongly objects of a type are drawn to a type of receptacle, 0 if never put there."""
-  if object == LAMP:
-    return float(receptacle in _LAMP_STANDS)
-  if object not in facts().contains.get(receptacle, ()):
-    return 0.0
-  return float(_WEIGHTS.get(receptacle, 1))
-
-
-@functools.cache
-def choices(task: str, room: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
-  """The objects that `task` may ask for in `room`, each with the possible targets."""
-  known = facts()
-  furniture = sorted({r.type for r in known.rooms[room].receptacles})
-  objects = known.rooms[room].objects
-  if task == "look_at_obj_in_light":
-    if LAMP not in objects or not _LAMP_STANDS & set(furniture):
-      return ()
-  tool = TOOLS.get(task)
-  if tool is not None and tool not in furniture:
-    return ()
-  able = known.properties[_ABLE[task]] if task in _ABLE else objects
-  options = []
-  for object in sorted((objects & able) - {LAMP}):
-    holders = {type for type in furniture if likelihood(object, type) > 0}
-    targets = [LAMP] if task == "look_at_obj_in_light" else sorted(holders - {tool})
-    # Somewhere to lie at first, with space for two where two are asked for.
-    targets = tuple(
-        target for target in targets
-        if sum(_ROOM_FOR.get(t, 10) for t in holders - {target}) >= 2
-    )
-    if targets:
-      options.append((object, targets))
-  return tuple(options)
-
-
-@functools.cache
-def rooms_for(task: str, rooms: tuple[int, ...]) -> tuple[int, ...]:
-  """Those of `rooms` in which `task` can be set."""
-  allowed = _PLACES.get(task)
-  return tuple(
-      room for room in rooms
-      if (allowed is None or any(room in kind for kind in allowed)) and choices(task, room)
-  )
-
-
 def draw(
-    seed: int | str, index: int, size: Size, rooms: Sequence[int] = TRAIN_ROOMS, task: str | None = None,
+    seed: int | str, index: int, size: str, rooms: Sequence[int] = TRAIN_ROOMS,
+    task: str | None = None,
 ) -> Spec:
-  """Game number `index` of the endless stream `seed`; `task` fixes its type."""
-  if size not in ("small", "full"):
-    raise ValueError(f"Unknown size of games {size!r}: use 'small' or 'full'.")
+  """Game number `index` of the endless stream `seed`; `task` fixes its type.
+
+  Raises:
+    ValueError: size is unknown, or none of the rooms suits the task.
+  """
+  if size not in SIZES:
+    raise ValueError(f"Unknown size of games {size!r}: use one of {SIZES}.")
   rng = random.Random(f"{seed}/{size}/{index}")
   task = rng.choice(TASK_TYPES) if task is None else task
   possible = rooms_for(task, tuple(rooms))
   if not possible:
     raise ValueError(f"None of the rooms {list(rooms)} suits {task}: name other rooms.")
-  while True:
+  while True:  # until there is space for all that the task needs
     room = rng.choice(possible)
     object, targets = rng.choice(choices(task, room))
     target = rng.choice(targets)
     receptacles = facts().rooms[room].receptacles
     kept = range(len(receptacles))
     if size == "small":
-      kept = _few_receptacles(rng, task, object, target, receptacles)
-    things = kept and _place(rng, size, task, object, target, room, kept)
-    if things:
-      start = _start(rng, receptacles)
-      return Spec(task, room, object, target, rng.randrange(2), start, tuple(kept), things)
+      kept = _few_receptacles(rng, _needs(task, object, target), receptacles)
+    if not kept:
+      continue
+    least = 2 if task == "pick_two_obj_and_place" else 1
+    others = sorted(facts().rooms[room].objects - {object, LAMP})
+    table = _Table(rng, receptacles, kept)
+    if target == LAMP and not table.lay(LAMP):
+      continue
+    wanted, counts = _counts(rng, size, least, others)
+    if sum(table.lay(object, barred=target) for _ in range(wanted)) < least:
+      continue
+    for type, number in counts:
+      for _ in range(number):
+        table.lay(type)
+    if size == "full" or len(table.things) >= 4:
+      break
+  start, sentence = _start(rng, receptacles), rng.randrange(2)
+  return Spec(task, room, object, target, sentence, start, tuple(kept), tuple(table.things))
 
 
-def stream(seed: int, size: Size, rooms: Sequence[int] = TRAIN_ROOMS) -> Iterator[Spec]:
+def stream(seed: int | str, size: str, rooms: Sequence[int] = TRAIN_ROOMS) -> Iterator[Spec]:
   """Games without end, the six task types in turn."""
-  index = 0
-  while True:
+  for index in itertools.count():
     yield draw(seed, index, size, rooms, TASK_TYPES[index % len(TASK_TYPES)])
-    index += 1
+
+
+def _needs(task: str, object: str, target: str) -> list[Callable[[str], bool]]:
+  """What types of receptacles a game cannot do without."""
+  needs = [lambda type: likelihood(object, type) > 0 and type != target]
+  if target == LAMP:
+    needs.append(LAMP_STANDS.__contains__)
+  else:
+    needs.append(target.__eq__)
+  if task in TOOLS:
+    needs.append(TOOLS[task].__eq__)
+  return needs
 
 
 def _few_receptacles(
-    rng: random.Random, task: str, object: str, target: str, receptacles: Sequence[Receptacle],
+    rng: random.Random, needs: list[Callable[[str], bool]], receptacles: Sequence[Receptacle]
 ) -> list[int] | None:
-  """5 to 8 of the room's receptacles with what the task needs, no two reached from one spot."""
+  """5 to 8 receptacles that meet the needs, no two reached from one spot."""
   order = list(range(len(receptacles)))
   rng.shuffle(order)
-  holds = lambda i: likelihood(object, receptacles[i].type) > 0 and receptacles[i].type != target
-  needs = [holds]
-  if target == LAMP:
-    needs.append(lambda i: receptacles[i].type in _LAMP_STANDS)
-  else:
-    needs.append(lambda i: receptacles[i].type == target)
-  if task in TOOLS:
-    needs.append(lambda i: receptacles[i].type == TOOLS[task])
   kept: list[int] = []
-  spots, kinds = set(), Counter()
+  spots: set[tuple[int, ...]] = set()
+  kinds: Counter[str] = Counter()
 
   def keep(i: int) -> None:
     kept.append(i)
     spots.add(receptacles[i].location)
     kinds[receptacles[i].type] += 1
 
-  for needed in needs:
-    free = (i for i in order if needed(i) and receptacles[i].location not in spots)
-    found = next(free, None)
+  for need in needs:
+    free = (i for i in order if receptacles[i].location not in spots)
+    found = next((i for i in free if need(receptacles[i].type)), None)
     if found is None:
       return None
     keep(found)
@@ -197,56 +147,44 @@ def _few_receptacles(
 
 
 def _counts(
-    rng: random.Random, size: Size, task: str, object: str, room: int
-) -> list[tuple[str, int]]:
-  """How many objects of which type the game has, the one asked for first."""
-  least = 2 if task == "pick_two_obj_and_place" else 1
-  others = sorted(facts().rooms[room].objects - {object, LAMP})
+    rng: random.Random, size: str, least: int, others: list[str]
+) -> tuple[int, list[tuple[str, int]]]:
+  """How many objects of the type asked for, and of which other types how many."""
   if size == "full":
     extra = rng.choices((0, 1, 2), (5, 3, 2))[0]
-    return [(object, least + extra)] + [(o, rng.choice((1, 1, 2, 2, 3))) for o in others]
+    return least + extra, [(type, rng.choice((1, 1, 2, 2, 3))) for type in others]
   extra = rng.choices((0, 1), (3, 1))[0]
   total = rng.randint(4, 8)
   rng.shuffle(others)
-  return [(object, least + extra)] + [(o, 1) for o in others[: total - least - extra]]
+  return least + extra, [(type, 1) for type in others[: total - least - extra]]
 
 
-def _place(
-    rng: random.Random, size: Size, task: str, object: str, target: str, room: int,
-    kept: Sequence[int],
-) -> tuple[Thing, ...] | None:
-  """Lays objects on the kept receptacles, none of those asked for where they shall go."""
-  receptacles = facts().rooms[room].receptacles
-  by_type: dict[str, list[int]] = {}
-  for i in kept:
-    by_type.setdefault(receptacles[i].type, []).append(i)
-  load, taken, things = Counter(), set(), []
+class _Table:
+  """Receptacles being laid with objects."""
 
-  def lay(type: str, barred: str | None) -> bool:
-    """Lays one object, on a type of receptacle first and then on one of it."""
-    types = [t for t in by_type if t != barred and likelihood(type, t) > 0]
-    if not types:
-      return False
-    for _ in range(8):
-      holder = rng.choices(types, [likelihood(type, t) for t in types])[0]
-      i, jitter = rng.choice(by_type[holder]), rng.randrange(JITTER)
-      if load[i] < _ROOM_FOR.get(holder, 10) and (type, i, jitter) not in taken:
-        load[i] += 1
-        taken.add((type, i, jitter))
-        things.append(Thing(type, i, jitter))
+  def __init__(
+      self, rng: random.Random, receptacles: Sequence[Receptacle], kept: Sequence[int]
+  ):
+    self.things: list[Thing] = []
+    self._rng = rng
+    self._load: Counter[int] = Counter()
+    self._by_type: dict[str, list[int]] = {}
+    for i in kept:
+      self._by_type.setdefault(receptacles[i].type, []).append(i)
+
+  def lay(self, type: str, barred: str | None = None) -> bool:
+    """Lays an object, never on a `barred` type of receptacle; False if there is no space."""
+    weights = {t: likelihood(type, t) for t in self._by_type if t != barred}
+    weights = {t: weight for t, weight in weights.items() if weight > 0}
+    for _ in range(8 if weights else 0):
+      holder = self._rng.choices(list(weights), list(weights.values()))[0]
+      place = self._rng.choice(self._by_type[holder])
+      thing = Thing(type, place, self._rng.randrange(JITTER))
+      if self._load[place] < space(holder) and thing not in self.things:
+        self._load[place] += 1
+        self.things.append(thing)
         return True
     return False
-
-  least = 2 if task == "pick_two_obj_and_place" else 1
-  if target == LAMP and not lay(LAMP, None):
-    return None
-  counts = _counts(rng, size, task, object, room)
-  if sum(lay(object, target) for _ in range(counts[0][1])) < least:
-    return None
-  for type, number in counts[1:]:
-    for _ in range(number):
-      lay(type, None)
-  return tuple(things) if size == "full" or len(things) >= 4 else None
 
 
 def _start(rng: random.Random, receptacles: Sequence[Receptacle]) -> tuple[int, int, int, int]:

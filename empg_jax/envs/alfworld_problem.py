@@ -6,12 +6,12 @@ native engine does not need; `write_official` adds both from the installed `alfw
 package and writes ALFWorld's own folder layout, for the official engine.
 """
 
-import importlib.util
 import json
 import pathlib
 from typing import Any
 
-from empg_jax.envs.alfworld_generate import LAMP, TOOLS, Spec, Thing
+from empg_jax.envs.alfworld_generate import Spec, Thing
+from empg_jax.envs.alfworld_placement import LAMP, TOOLS
 from empg_jax.envs.alfworld_rooms import Receptacle, facts, signed
 
 
@@ -163,19 +163,11 @@ def walkthrough(spec: Spec) -> list[str]:
 def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathlib.Path:
   """Writes the game below `folder` as ALFWorld lays its games out; returns its game.tw-pddl.
 
-  Needs the `alfworld` package, from which the PDDL domain and the text grammar come.
+  Raises:
+    ImportError: the extra `textworld`, from which PDDL domain and grammar come, is missing.
   """
-  package = importlib.util.find_spec("alfworld")
-  if package is None:
-    raise ModuleNotFoundError(
-        "Package alfworld is not installed, and official game files carry its PDDL domain "
-        "and grammar: run `pip install alfworld==0.4.2`."
-    )
-  data = pathlib.Path(package.submodule_search_locations[0]) / "data"
-  record = game(spec)
-  record["pddl_domain"] = (data / "alfred.pddl").read_text()
-  grammar = (data / "alfred.twl2").read_text()
-  record["grammar"] = grammar.replace("UNKNOWN GOAL", sentence(spec))
+  from empg_jax.envs.alfworld_textworld import complete_game  # an extra
+
   place = pathlib.Path(folder) / name(spec, trial)
   place.mkdir(parents=True, exist_ok=True)
   looks = spec.target == LAMP
@@ -192,5 +184,5 @@ def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathli
       },
   }
   (place / "traj_data.json").write_text(json.dumps(layout))
-  (place / "game.tw-pddl").write_text(json.dumps(record))
+  (place / "game.tw-pddl").write_text(json.dumps(complete_game(game(spec))))
   return place / "game.tw-pddl"
