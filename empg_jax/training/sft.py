@@ -1,0 +1,55 @@
+"""Behaviour cloning: raising the likelihood of demonstrated replies."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from empg_jax.core.fused import fused_token_stats
+from empg_jax.training import microbatch
+from empg_jax.training.state import TrainState, apply_gradient
+
+
+class Rows(NamedTuple):
+  """Transcripts as padded arrays."""
+
+  tokens: Int[Array, "B T"]
+  actions: Int[Array, "B T"]  # the token that follows each
+  weights: Float[Array, "B T"]  # how much it counts: 1 in a reply, less in an observation
+
+
+@functools.partial(
+    jax.jit, static_argnames=("optimizer", "size", "compute_dtype"), donate_argnames=("state",)
+)
+def sft_step(
+    state: TrainState,
+    rows: Rows,
+    *,
+    optimizer: optax.GradientTransformation,
+    size: int,
+    compute_dtype: str,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """One update towards the rows: the weighted mean of -log p, `size` rows at a time.
+
+  Metrics: `loss`, and `reply_accuracy`, the probability given to the tokens of weight 1
+  (geometric mean).
+  """
+  total = jnp.maximum(jnp.sum(rows.weights), 1.0)
+  in_reply = rows.weights == 1
+  replies = jnp.maximum(jnp.sum(in_reply), 1)
+
+  def loss(model, rows):
+    hidden = model(rows.tokens, compute_dtype=compute_dtype)
+    logprobs, _ = fused_token_stats(
+        hidden, model.unembedding, rows.actions, compute_dtype=compute_dtype
+    )
+    value = -jnp.sum(rows.weights * logprobs) / total
+    of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
+    return value, {"loss": value, "reply_logprob": of_replies}
+
+  metrics, gradient = microbatch.sum_gradients(loss, state.model, rows, size)
+  state, update = apply_gradient(state, optimizer, gradient, metrics["loss"])
+  return state, {**metrics, **update}

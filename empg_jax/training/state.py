@@ -1,0 +1,92 @@
+"""What training carries from step to step, and how a gradient changes it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from empg_jax.models.decoder import Decoder
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """The model, the optimizer's moments, and how often each was changed or spared."""
+
+  model: Decoder
+  opt_state: optax.OptState
+  step: Int[Array, ""]
+  skipped: Int[Array, ""]
+  """Updates in a row whose loss or gradient was not finite; 0 after a good one."""
+
+
+def create(model: Decoder, optimizer: optax.GradientTransformation) -> TrainState:
+  """The state before the first update."""
+  return TrainState(model, optimizer.init(model), jnp.int32(0), jnp.int32(0))
+
+
+def make_optimizer(
+    *,
+    learning_rate: float,
+    warmup_steps: int = 0,
+    decay_steps: int | None = None,
+    weight_decay: float = 0.01,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    clip_norm: float = 1.0,
+) -> optax.GradientTransformation:
+  """AdamW behind a clip of the global gradient norm.
+
+  Args:
+    learning_rate: after the warm-up.
+    warmup_steps: over which it rises linearly from 0.
+    decay_steps: step at which a cosine has brought it to a tenth; None: constant.
+    weight_decay: decoupled, on matrices alone.
+    b1, b2: of the moments.
+    clip_norm: largest global norm of a gradient.
+  """
+  if decay_steps is not None:
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10
+    )
+  elif warmup_steps:
+    schedule = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+  else:
+    schedule = learning_rate
+  return optax.chain(
+      optax.clip_by_global_norm(clip_norm),
+      optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices),
+  )
+
+
+def _matrices(model: Decoder) -> Any:
+  is_matrix = lambda path, _: not any(s in jax.tree_util.keystr(path) for s in ("norm", "bias"))
+  return jax.tree_util.tree_map_with_path(is_matrix, model)
+
+
+def apply_gradient(
+    state: TrainState,
+    optimizer: optax.GradientTransformation,
+    gradient: Decoder,
+    loss: Float[Array, ""],
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """One optimizer step, or none if the loss or the gradient is not finite.
+
+  A skipped step leaves model and moments as they were; `TrainState.skipped` counts how
+  many came in a row, so that the training loop can stop when it repeats.
+  """
+  norm = optax.global_norm(gradient)
+  finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+  updates, opt_state = optimizer.update(gradient, state.opt_state, state.model)
+  model = optax.apply_updates(state.model, updates)
+  keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+  new = TrainState(
+      keep(model, state.model),
+      keep(opt_state, state.opt_state),
+      state.step + 1,
+      jnp.where(finite, 0, state.skipped + 1),
+  )
+  return new, {"update/grad_norm": norm, "update/skipped": new.skipped.astype(jnp.float32)}
