@@ -38,7 +38,7 @@ class Demonstration(NamedTuple):
 
 
 def demonstrations(
-    seed: int, size: str, rooms: Sequence[int] = TRAIN_ROOMS, noise: float = 0.1
+    seed: int | str, size: str, rooms: Sequence[int] = TRAIN_ROOMS, noise: float = 0.1
 ) -> Iterator[Demonstration]:
   """Endless demonstrations, the six task types in turn; the same for the same arguments.
 

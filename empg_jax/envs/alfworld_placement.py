@@ -37,6 +37,7 @@ _SPACE = {  # how many objects fit; 10 if not listed
 }
 
 
+@functools.cache
 def likelihood(object: str, receptacle: str) -> float:
   """How strongly objects of a type are drawn to a type of receptacle, 0 if never put there."""
   if object == LAMP:

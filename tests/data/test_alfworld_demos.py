@@ -1,0 +1,45 @@
+"""Demonstrations as a dataset: written once, read at random."""
+
+import itertools
+
+import pytest
+
+from empg_jax.data import alfworld_demos
+from empg_jax.data.alfworld_demos import demonstrations
+from empg_jax.envs.alfworld_demos import demonstrations as played
+
+TINY = dict(episodes=12, size="small", seed=3, noise=0.2)
+
+
+def test_the_dataset_holds_what_the_expert_played(tmp_path):
+  source = demonstrations(**TINY, data_dir=str(tmp_path))
+  expected = {d.task: d for d in itertools.islice(played(3, "small", noise=0.2), 12)}
+  assert len(source) == 12
+  assert {source[i].task: source[i] for i in range(12)} == expected
+  assert list(tmp_path.rglob("*.array_record*"))
+
+
+def test_it_is_made_once_and_again_only_for_other_arguments(tmp_path, monkeypatch):
+  first = demonstrations(**TINY, data_dir=str(tmp_path))[4]
+  calls = []
+
+  def counted(*args, **kwargs):
+    calls.append(args)
+    return played(*args, **kwargs)
+
+  monkeypatch.setattr(alfworld_demos.alfworld_demos, "demonstrations", counted)
+  assert demonstrations(**TINY, data_dir=str(tmp_path))[4] == first
+  assert not calls
+  demonstrations(**TINY | {"seed": 4}, data_dir=str(tmp_path))
+  assert len(calls) == 1
+
+
+def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  assert len(demonstrations(**TINY)) == 12
+  assert list(tmp_path.rglob("*.array_record*"))
+
+
+def test_no_episodes_is_an_error(tmp_path):
+  with pytest.raises(ValueError, match="at least 1"):
+    demonstrations(**TINY | {"episodes": 0}, data_dir=str(tmp_path))
