@@ -17,6 +17,12 @@ def split(batch: Any, size: int) -> Any:
   return jax.tree.map(rows, batch)
 
 
+def join(pieces: Any) -> Any:
+  """The inverse of `split`: [N, size, ...] -> [N * size, ...]."""
+  rows = lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])
+  return jax.tree.map(rows, pieces)
+
+
 def check(rows: int, size: int) -> None:
   """Raises ValueError unless `size` divides `rows`."""
   if size < 1 or rows % size:

@@ -1,0 +1,54 @@
+"""Algorithms: a learning signal for the whole batch, and a loss for its rows.
+
+One file each, with a `make(...)` that returns an Algorithm; found by the file's name.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float
+
+from empg_jax import lookup
+from empg_jax.types import Batch, TokenStats
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+class Signal(NamedTuple):
+  """What the batch says about each token, taken once over all of its rows."""
+
+  advantages: Float[Array, "B T"]
+  weights: Float[Array, "B T"]
+  """How much the token counts in the loss; they sum to 1 over the batch."""
+
+
+class Algorithm(NamedTuple):
+  """A pair of pure functions.
+
+  advantages(batch, entropy [B, T]) -> (Signal, Metrics): over the whole batch, before any
+    split into microbatches; `entropy` is the behaviour policy's, in nats.
+  loss(stats, signal, rows, reference_logprobs [B, T] | None) -> (scalar, Metrics): over any
+    rows; sums, so that microbatches add up to the batch.
+  uses_reference: whether the loss wants the log-probabilities of a frozen reference policy.
+  """
+
+  advantages: Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
+  loss: Callable[
+      [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
+  ]
+  uses_reference: bool = False
+
+
+def make(name: str, **arguments: Any) -> Algorithm:
+  """The algorithm `name` (a file of this folder) with its arguments.
+
+  A `base` among them is itself a mapping with a name: `make("empg", base={"name": "grpo"})`.
+
+  Raises:
+    ValueError: there is no such algorithm, or it takes no such argument.
+  """
+  base = arguments.get("base")
+  if isinstance(base, Mapping):
+    arguments["base"] = make(**base)
+  module = lookup.find(__name__, name)
+  return module.make(**arguments)

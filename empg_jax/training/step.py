@@ -1,0 +1,96 @@
+"""The update as one XLA program: token statistics, modulation, backward, optimizer."""
+
+import functools
+from typing import Literal
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Algorithm
+from empg_jax.core.fused import fused_token_stats
+from empg_jax.models.decoder import Decoder
+from empg_jax.training import microbatch
+from empg_jax.training.state import TrainState, apply_gradient
+from empg_jax.types import Batch, TokenStats
+
+Entropies = Literal["rollout", "recomputed"]
+
+
+def token_stats(
+    model: Decoder, rows: Batch, *, temperature: float, compute_dtype: str, remat: bool
+) -> TokenStats:
+  """Log-probabilities and entropies [B, T] of the rows' actions under `model`."""
+  hidden = model(rows.tokens, compute_dtype=compute_dtype, remat=remat)
+  return fused_token_stats(
+      hidden,
+      model.unembedding,
+      rows.actions,
+      temperature=temperature,
+      compute_dtype=compute_dtype,
+  )
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "algorithm", "optimizer", "entropies", "size", "temperature", "compute_dtype", "remat",
+    ),
+    donate_argnames=("state",),
+)  # fmt: skip
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    reference: Decoder | None = None,
+    *,
+    algorithm: Algorithm,
+    optimizer: optax.GradientTransformation,
+    size: int,
+    temperature: float = 1.0,
+    entropies: Entropies = "rollout",
+    compute_dtype: str = "float32",
+    remat: bool = False,
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+  """One update of the policy on one batch.
+
+  Args:
+    state: donated.
+    batch: padded episodes; a filler row counts nowhere.
+    reference: the frozen policy of the KL penalty, where the algorithm has one.
+    algorithm: its statistics are taken once, over the whole batch.
+    optimizer: as the state was created with.
+    size: rows in a microbatch; divides B.
+    temperature: the sampling's, so that probabilities are those that were sampled from.
+    entropies: "rollout": those recorded while sampling; "recomputed": by a first,
+      forward-only pass of the current policy over the batch.
+    compute_dtype: operand type of the matrix products.
+    remat: recompute layers in the backward pass rather than keep their activations.
+
+  Returns:
+    The new state, and float32 scalars.
+  """
+  stats = functools.partial(
+      token_stats, temperature=temperature, compute_dtype=compute_dtype, remat=remat
+  )
+  entropy = batch.behavior_entropy
+  if entropies == "recomputed":
+    entropy = recompute_entropy(stats, state.model, batch, size)
+  signal, metrics = algorithm.advantages(batch, entropy)
+
+  def loss(model, rows):
+    rows, signal = rows
+    reference_logprobs = None
+    if algorithm.uses_reference:
+      reference_logprobs = jax.lax.stop_gradient(stats(reference, rows).logprobs)
+    return algorithm.loss(stats(model, rows), signal, rows, reference_logprobs)
+
+  sums, gradient = microbatch.sum_gradients(loss, state.model, (batch, signal), size)
+  state, update = apply_gradient(state, optimizer, gradient, sums["loss/total"])
+  return state, {**metrics, **sums, **update}
+
+
+def recompute_entropy(stats, model: Decoder, batch: Batch, size: int) -> Float[Array, "B T"]:
+  """The current policy's entropies over the batch, `size` rows at a time."""
+  microbatch.check(batch.tokens.shape[0], size)
+  entropy = jax.lax.map(lambda rows: stats(model, rows).entropy, microbatch.split(batch, size))
+  return microbatch.join(entropy)
