@@ -112,6 +112,11 @@ class Progress:
           flush=True,
       )
 
+  def say(self, line: str) -> None:
+    """Prints a line to stdout, above the bar."""
+    tqdm.tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
   def close(self) -> None:
     if self._bar is not None:
       self._bar.close()

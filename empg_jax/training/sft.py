@@ -1,24 +1,16 @@
 """Behaviour cloning: raising the likelihood of demonstrated replies."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from empg_jax.core.fused import fused_token_stats
+from empg_jax.data.cloning import Rows
 from empg_jax.training import microbatch
 from empg_jax.training.state import TrainState, apply_gradient
-
-
-class Rows(NamedTuple):
-  """Transcripts as padded arrays."""
-
-  tokens: Int[Array, "B T"]
-  actions: Int[Array, "B T"]  # the token that follows each
-  weights: Float[Array, "B T"]  # how much it counts: 1 in a reply, less in an observation
 
 
 @functools.partial(
@@ -34,8 +26,7 @@ def sft_step(
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One update towards the rows: the weighted mean of -log p, `size` rows at a time.
 
-  Metrics: `loss`, and `reply_accuracy`, the probability given to the tokens of weight 1
-  (geometric mean).
+  Metrics: `loss`, `reply_logprob` (mean over the tokens of weight 1), and the update's.
   """
   total = jnp.maximum(jnp.sum(rows.weights), 1.0)
   in_reply = rows.weights == 1

@@ -1,0 +1,81 @@
+"""EMPG on ALFWorld.
+
+  python launch/train.py --config=configs/alfworld.py            a tiny policy, small games
+  python launch/train.py --config=configs/alfworld.py:tiny-full  the same, ALFWorld's full games
+
+Each section holds the keyword arguments of one function, named beside it.
+"""
+
+import ml_collections
+
+from empg_jax import lookup
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+
+
+def _tiny() -> dict:
+  return dict(
+      seed=0,
+      num_steps=80,
+      model=dict(folder="empg_jax/assets/alfworld-tiny"),
+      env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
+      rollout=dict(tasks=16, group_size=8, max_turns=30, invalid_penalty=0.1),
+      policy=dict(  # generation.policy.Policy
+          slots=64,
+          max_length=1024,
+          max_reply=24,
+          temperature=1.0,
+          compute_dtype="bfloat16",
+          piece_lengths=(48, 192),
+          windows=(256, 512, 1024),
+      ),
+      pack=dict(lengths=(512, 1024)),  # rollout.pack.pack
+      algorithm=dict(  # algorithms.make
+          name="empg",
+          k=1.0,
+          k_future=1.0,
+          zeta=0.05,
+          base=dict(name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0),
+      ),
+      optimizer=dict(learning_rate=3e-4, weight_decay=0.0, clip_norm=1.0),  # state.make_optimizer
+      update=dict(size=4, entropies="rollout", compute_dtype="bfloat16"),  # training.step.train_step
+      evaluation=dict(every=20, temperature=0.4),
+      checkpoint=dict(every=20, keep=2),
+      sft=_sft(),
+  )
+
+
+def _sft() -> dict:
+  """How launch/sft.py makes the warm start that the package ships."""
+  return dict(
+      vocabulary=832,
+      model=dict(  # models.decoder.DecoderConfig
+          hidden_size=128,
+          intermediate_size=352,
+          num_hidden_layers=5,
+          num_attention_heads=2,
+          num_key_value_heads=1,
+          head_dim=64,
+      ),
+      demonstrations=dict(small=16_000, full=16_000, noise=0.1),
+      batches=dict(  # data.cloning.batches
+          lengths=(256, 384, 512, 768, 1024), tokens=8192, microbatch=4, observation_weight=0.2
+      ),
+      num_steps=1200,
+      optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
+      compute_dtype="bfloat16",
+  )
+
+
+def _tiny_full() -> dict:
+  config = _tiny()
+  config["env"]["games"] = "full"
+  config["rollout"]["max_turns"] = 50
+  config["policy"] |= dict(max_length=2048, windows=(512, 1024, 2048))
+  config["pack"]["lengths"] = (1024, 2048)
+  return config
+
+
+_PRESETS = {"tiny": _tiny, "tiny-full": _tiny_full}

@@ -1,0 +1,88 @@
+"""Demonstrations as padded rows for behaviour cloning."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from empg_jax.chat import Chat
+from empg_jax.envs.alfworld_demos import Demonstration
+
+
+class Rows(NamedTuple):
+  """Transcripts as padded arrays: numpy on the host, jax on the device."""
+
+  tokens: Int[Array | np.ndarray, "B T"]
+  actions: Int[Array | np.ndarray, "B T"]  # the token that follows each
+  weights: Float[Array | np.ndarray, "B T"]  # 1 in a demonstrated reply, less elsewhere
+
+
+def transcript(
+    chat: Chat, demo: Demonstration, observation_weight: float
+) -> tuple[list[int], list[float]]:
+  """The ids of an episode as the policy would live it, and what each counts.
+
+  Observations count `observation_weight`: learning to foresee them teaches a small model
+  sooner to look names up. Replies that were not the expert's count 0.
+  """
+  ids, weights = [], []
+  for turn in demo.turns:
+    piece = chat.opening(turn.observation)
+    reply = chat.reply(turn.thought, turn.action)
+    ids += piece + reply
+    weights += [observation_weight] * len(piece) + [float(turn.trained)] * len(reply)
+  return ids, weights
+
+
+def batches(
+    sources: Sequence[Sequence[Demonstration]],
+    chat: Chat,
+    *,
+    lengths: Sequence[int],
+    tokens: int,
+    microbatch: int,
+    observation_weight: float,
+    seed: int,
+) -> Iterator[Rows]:
+  """Endless batches of about `tokens` tokens, rows of like length together.
+
+  Args:
+    sources: data sets; an epoch goes once through all of them, shuffled together.
+    chat: the template.
+    lengths: row lengths; an episode takes the shortest that holds it, and is left out
+      if none does. Lost ones and won ones alike teach only the expert's own replies.
+    tokens: of a batch, padding included; its rows are a multiple of `microbatch`.
+    observation_weight: see `transcript`.
+    seed: of the order.
+  """
+  rng = random.Random(seed)
+  waiting = {length: [] for length in sorted(lengths)}
+  places = [(s, i) for s, source in enumerate(sources) for i in range(len(source))]
+  while True:
+    rng.shuffle(places)
+    for s, i in places:
+      ids, weights = transcript(chat, sources[s][i], observation_weight)
+      length = next((n for n in waiting if n >= len(ids) - 1), None)
+      if length is None:
+        continue
+      rows = waiting[length]
+      rows.append((ids, weights))
+      if len(rows) * length >= tokens and len(rows) % microbatch == 0:
+        yield _pad(rows, length)
+        rows.clear()
+
+
+def _pad(rows: Sequence[tuple[list[int], list[float]]], length: int) -> Rows:
+  batch = Rows(
+      np.zeros((len(rows), length), np.int32),
+      np.zeros((len(rows), length), np.int32),
+      np.zeros((len(rows), length), np.float32),
+  )
+  for row, (ids, weights) in enumerate(rows):
+    end = len(ids) - 1
+    batch.tokens[row, :end] = ids[:-1]
+    batch.actions[row, :end] = ids[1:]
+    batch.weights[row, :end] = weights[1:]
+  return batch

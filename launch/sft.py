@@ -1,0 +1,92 @@
+"""Makes a warm start: a vocabulary, and a tiny policy cloned from the expert's demonstrations.
+
+  python launch/sft.py --config=configs/alfworld.py --out=empg_jax/assets/alfworld-tiny
+
+writes config.json, model.safetensors and tokenizer.model. Demonstrations are made once
+and kept (see empg_jax/data/alfworld_demos.py).
+"""
+
+import itertools
+import pathlib
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from empg_jax import command_line, console
+from empg_jax.chat import Chat
+from empg_jax.data import alfworld_demos, cloning, vocabulary
+from empg_jax.models import folder
+from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.training import sft, state
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_OUT = flags.DEFINE_string("out", None, "folder to write the model to", required=True)
+
+TOKENIZER = "tokenizer.model"
+TEXTS = 2000  # demonstrations of each size that the vocabulary is made from
+EVERY = 50  # steps between two lines
+SAVE = 200  # steps between two writings of the model
+
+
+def main(argv):
+  del argv
+  config = _CONFIG.value
+  out = pathlib.Path(_OUT.value)
+  out.mkdir(parents=True, exist_ok=True)
+  sources = [
+      alfworld_demos.demonstrations(
+          episodes=config.sft.demonstrations[size],
+          size=size,
+          seed=config.seed,
+          noise=config.sft.demonstrations.noise,
+      )
+      for size in ("small", "full")
+  ]
+  texts = itertools.chain(*map(first_texts, sources))
+  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.vocabulary))
+  chat = Chat.load(out / TOKENIZER)
+  folder.save(clone(config, chat, sources, out), out)
+  print(f"wrote {out}")
+
+
+def first_texts(demos):
+  """What is read and said in the first demonstrations."""
+  for i in range(min(TEXTS, len(demos))):
+    for turn in demos[i].turns:
+      yield turn.observation
+      yield f"<think>{turn.thought}</think><action>{turn.action}</action>"
+
+
+def clone(config, chat: Chat, sources, out: pathlib.Path) -> Decoder:
+  """Trains a fresh policy on the demonstrations."""
+  c = config.sft
+  shape = DecoderConfig(vocab_size=chat.vocab_size, **c.model)
+  model = jax.jit(lambda key: Decoder(shape, key))(jax.random.key(config.seed))
+  optimizer = state.make_optimizer(decay_steps=c.num_steps, **c.optimizer)
+  current = state.create(model, optimizer)
+  batches = cloning.batches(sources, chat, seed=config.seed, **c.batches)
+  seen = 0
+  with console.Progress("cloning", c.num_steps, "step") as progress:
+    for step, rows in enumerate(itertools.islice(batches, c.num_steps), 1):
+      current, metrics = sft.sft_step(
+          current,
+          rows,
+          optimizer=optimizer,
+          size=c.batches.microbatch,
+          compute_dtype=c.compute_dtype,
+      )
+      seen += int((rows.weights > 0).sum())
+      progress.update(1)
+      if step % EVERY == 0 or step == c.num_steps:
+        progress.say(
+            f"step {step}/{c.num_steps}  loss {float(metrics['loss']):.4f}"
+            f"  reply logprob {float(metrics['reply_logprob']):.4f}  tokens {seen / 1e6:.2f}M"
+        )
+      if step % SAVE == 0:
+        folder.save(current.model, out)
+  return current.model
+
+
+if __name__ == "__main__":
+  command_line.run(main)
