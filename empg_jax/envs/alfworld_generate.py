@@ -6,8 +6,8 @@ writes it out as what a `game.tw-pddl` file holds, with its solution.
 
 Sizes:
   full   as ALFWorld's own games: every receptacle of the room, 20 to 60 objects.
-  small  5 to 8 receptacles, among them those that the task needs, and 4 to 8 objects,
-         the lamp not counted.
+  small  5 to 8 receptacles, among them those that the task needs, and about 4 to 8
+         objects.
 """
 
 import itertools
