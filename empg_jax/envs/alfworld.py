@@ -8,9 +8,10 @@ latter two as ALFWorld names its folders. For example:
     observation, reward, done, info = env.step("go to fridge 1")
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import functools
 import os
+from typing import Protocol, runtime_checkable
 
 from empg_jax.envs.alfworld_engine import Engine
 from empg_jax.envs.alfworld_game import Game, parse_game
@@ -27,6 +28,18 @@ TASK_TYPES = (
     "pick_cool_then_place_in_recep",
     "pick_two_obj_and_place",
 )
+
+
+@runtime_checkable
+class _Playing(Protocol):
+  """What both engines are: one episode of a game."""
+
+  intro: str
+  commands: Iterable[str]
+
+  def step(self, command: str) -> str: ...
+
+  def won(self) -> bool: ...
 
 
 class AlfWorld:
@@ -47,16 +60,18 @@ class AlfWorld:
     """
     _check("games", games, GAMES)
     _check("backend", backend, BACKENDS)
+    if backend == "textworld":
+      _textworld()  # a missing extra is told of at once
     self._games = games
     self._backend = backend
-    self._engine: Engine | None = None
+    self._engine: _Playing | None = None
     self._done = False
 
   def reset(self, task: str) -> str:
     """Starts `task`; the room, its receptacles and the task in words.
 
     Raises:
-      ValueError: an unknown task, or a broken game.
+      ValueError: an unknown task, or a broken game file.
       FileNotFoundError: no official games where ALFWORLD_DATA points.
     """
     if not isinstance(task, str) or task.split("/")[0] != self._games:
@@ -66,9 +81,7 @@ class AlfWorld:
       )
     self.close()
     if self._backend == "textworld":
-      from empg_jax.envs.alfworld_textworld import TextWorldEngine  # an extra
-
-      self._engine = TextWorldEngine(read_game(task))
+      self._engine = _textworld()(read_game(task))
     else:
       self._engine = Engine(_parsed(task, os.environ.get("ALFWORLD_DATA")))
     self._done = False
@@ -95,7 +108,7 @@ class AlfWorld:
     """Ends the episode, if there is one."""
     self._engine = None
 
-  def _playing(self) -> Engine:
+  def _playing(self) -> _Playing:
     if self._engine is None:
       raise ValueError("there is no episode yet: call reset(task) before the first step")
     return self._engine
@@ -140,6 +153,13 @@ def _parsed(task: str, root: str | None) -> Game:
     return parse_game(read_game(task))
   except ValueError as e:
     raise ValueError(f"cannot play {task!r}: {e}") from e
+
+
+def _textworld() -> type[_Playing]:
+  """The official engine. ImportError if the extra is not installed."""
+  from empg_jax.envs.alfworld_textworld import TextWorldEngine
+
+  return TextWorldEngine
 
 
 def _parts(task: str) -> tuple[str, str, str]:

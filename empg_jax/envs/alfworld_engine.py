@@ -28,6 +28,7 @@ Available commands:
   slice (object) with (object):     slice an object using a sharp object
 """
 
+_ROOM = "You are in the middle of a room. Looking quickly around you, you see "
 _KNIVES = ("knifetype", "butterknifetype")
 # What changes an object in hand: the verb, who can be changed so, by which receptacles.
 _CHANGES = (
@@ -56,10 +57,12 @@ class Engine:
     for obj, receptacle in game.placed:
       self._contents[receptacle].append(obj)
     self.commands = self._commands()
-    room = _enumerate("a " + game.names[r] for r in game.receptacles)
+    if game.receptacles_at[game.start]:
+      room = self._do_look()
+    else:
+      room = _ROOM + _enumerate("a " + game.names[r] for r in game.receptacles) + "."
     self.intro = (
-        "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room."
-        f" Looking quickly around you, you see {room}.\n\nYour task is to: {game.task}"
+        f"-= Welcome to TextWorld, ALFRED! =-\n\n{room}\n\nYour task is to: {game.task}"
     )
 
   def step(self, command: str) -> str:
@@ -148,10 +151,7 @@ class Engine:
     game, names = self.game, self.game.names
     here = game.receptacles_at[self._location]
     if not here:
-      return (
-          "You are in the middle of a room. Looking quickly around you, you see"
-          " nothing."
-      )
+      return _ROOM + "nothing."
     floor = _enumerate(
         "a " + names[obj]
         for obj, location in sorted(self._lying)

@@ -51,7 +51,7 @@ class Game:
     goal: what wins.
     names: the name the player reads for each object and receptacle, "apple 2".
     types: the type of each object and receptacle, "appletype".
-    start: the location the player starts at; no receptacle is there.
+    start: the location the player starts at, in real games away from all receptacles.
     receptacles: all of them, in the order of their ids.
     location: the location of each receptacle.
     receptacles_at: the receptacles at a location, in the order of their ids.
