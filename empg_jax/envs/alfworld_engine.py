@@ -10,6 +10,7 @@ import bisect
 from collections.abc import Iterable
 
 from empg_jax.envs.alfworld_game import Game
+from empg_jax.envs.alfworld_state import State
 
 HELP = """\
 Available commands:
@@ -29,13 +30,6 @@ Available commands:
 """
 
 _ROOM = "You are in the middle of a room. Looking quickly around you, you see "
-_KNIVES = ("knifetype", "butterknifetype")
-# What changes an object in hand: the verb, who can be changed so, by which receptacles.
-_CHANGES = (
-    ("heat", "heatable", ("microwavetype",)),
-    ("cool", "coolable", ("fridgetype",)),
-    ("clean", "cleanable", ("sinktype", "sinkbasintype")),
-)
 
 
 class Engine:
@@ -48,15 +42,8 @@ class Engine:
 
   def __init__(self, game: Game):
     self.game = game
-    self._location = game.start
-    self._held: str | None = None
-    self._states = {k: set(v) for k, v in game.states.items()}
-    self._lying = set(game.lying)
-    self._taken: set[tuple[str, str]] = set()  # (object, receptacle it was taken from)
-    self._contents: dict[str, list[str]] = {r: [] for r in game.receptacles}
-    for obj, receptacle in game.placed:
-      self._contents[receptacle].append(obj)
-    self.commands = self._commands()
+    self._state = State(game)
+    self.commands = self._state.commands()
     if game.receptacles_at[game.start]:
       room = self._do_look()
     else:
@@ -72,100 +59,37 @@ class Engine:
       return "Nothing happens."
     verb, *args = action
     text = getattr(self, "_do_" + verb)(*args)
-    self.commands = self._commands()
+    self.commands = self._state.commands()
     return text
 
   def won(self) -> bool:
     """Whether the goal is reached now."""
-    game, goal = self.game, self.game.goal
-    if goal.lamp_type is not None:
-      return game.types.get(self._held) == goal.object_type and any(
-          game.types.get(obj) == goal.lamp_type and obj in self._states["toggled"]
-          for receptacle in game.receptacles_at[self._location]
-          for obj in self._contents[receptacle]
-      )
-    return any(
-        game.types.get(receptacle) == goal.receptacle_type
-        and goal.count <= sum(
-            game.types.get(obj) == goal.object_type
-            and all(game.has_state(self._states, obj, s) for s in goal.states)
-            for obj in contents
-        )
-        for receptacle, contents in self._contents.items()
-    )
-
-  def _commands(self) -> dict[str, tuple[str, ...]]:
-    """Everything that can be done now: the command and its verb with ids."""
-    game, names = self.game, self.game.names
-    here = game.receptacles_at[self._location]
-    found: dict[str, tuple[str, ...]] = {
-        command: ("go", r) for command, r in game.go_to[self._location]
-    }
-    found["look"] = ("look",)
-    found["inventory"] = ("inventory",)
-    found["help"] = ("help",)
-    for r in here:
-      found["examine " + names[r]] = ("examine_receptacle", r)
-      if r in game.able["openable"]:
-        verb = "close" if r in self._states["opened"] else "open"
-        found[f"{verb} {names[r]}"] = (verb, r)
-      can_take = self._held is None and self._reachable(r)
-      for obj in self._contents[r]:
-        if can_take and obj in game.able["pickupable"]:
-          found[f"take {names[obj]} from {names[r]}"] = ("take", obj, r)
-        if obj in game.able["toggleable"]:
-          found["use " + names[obj]] = ("use", obj)
-    if self._held is not None:
-      self._add_commands_in_hand(found, self._held, here)
-    return found
-
-  def _add_commands_in_hand(
-      self, found: dict[str, tuple[str, ...]], held: str, here: Iterable[str]
-  ) -> None:
-    """Adds what can be done with the object in hand."""
-    game, names = self.game, self.game.names
-    found["examine " + names[held]] = ("examine_object", held)
-    kind = game.types.get(held)
-    for r in here:
-      place = game.types.get(r)
-      if (place, kind) in game.can_contain and self._reachable(r):
-        found[f"move {names[held]} to {names[r]}"] = ("move", held, r)
-      for verb, ability, places in _CHANGES:
-        if place in places and held in game.able[ability]:
-          found[f"{verb} {names[held]} with {names[r]}"] = (verb, held, r)
-    if kind in _KNIVES:
-      for obj, location in self._lying:
-        if location == self._location and obj in game.able["sliceable"]:
-          found[f"slice {names[obj]} with {names[held]}"] = ("slice", obj, held)
-
-  def _reachable(self, receptacle: str) -> bool:
-    openable = self.game.able["openable"]
-    return receptacle not in openable or receptacle in self._states["opened"]
+    return self._state.won()
 
   def _do_go(self, receptacle: str) -> str:
-    self._location = self.game.location[receptacle]
+    self._state.location = self.game.location[receptacle]
     name = self.game.names[receptacle]
     return f"You arrive at {name}. {self._do_examine_receptacle(receptacle)}"
 
   def _do_look(self) -> str:
     game, names = self.game, self.game.names
-    here = game.receptacles_at[self._location]
+    here = game.receptacles_at[self._state.location]
     if not here:
       return _ROOM + "nothing."
     floor = _enumerate(
         "a " + names[obj]
-        for obj, location in sorted(self._lying)
-        if location == self._location
+        for obj, location in sorted(self._state.lying)
+        if location == self._state.location
         for r in here
-        if (obj, r) in self._taken
+        if (obj, r) in self._state.taken
     )
     facing = _enumerate(names[r] for r in here)
     return f"You are facing the {facing}. Next to it, you see {floor}."
 
   def _do_inventory(self) -> str:
-    if self._held is None:
+    if self._state.held is None:
       return "You are not carrying anything."
-    return f"You are carrying: a {self.game.names[self._held]}."
+    return f"You are carrying: a {self.game.names[self._state.held]}."
 
   def _do_help(self) -> str:
     return HELP
@@ -173,10 +97,10 @@ class Engine:
   def _do_examine_receptacle(self, receptacle: str) -> str:
     names = self.game.names
     name = names[receptacle]
-    seen = _enumerate("a " + names[obj] for obj in self._contents[receptacle])
+    seen = _enumerate("a " + names[obj] for obj in self._state.contents[receptacle])
     if receptacle not in self.game.able["openable"]:
       return f"On the {name}, you see {seen}."
-    if receptacle in self._states["opened"]:
+    if receptacle in self._state.having["opened"]:
       return f"The {name} is open. In it, you see {seen}."
     return f"The {name} is closed."
 
@@ -190,20 +114,20 @@ class Engine:
     looks = self._looks(obj)
     if looks:
       return f"This is a {looks} {name}."
-    if obj in self._states["toggled"] and obj in game.able["toggleable"]:
+    if obj in self._state.having["toggled"] and obj in game.able["toggleable"]:
       return f"This {name} is on."
-    if obj in self._states["sliced"] and obj in game.able["sliceable"]:
+    if obj in self._state.having["sliced"] and obj in game.able["sliceable"]:
       return f"This is a sliced {name}."
     return f"There's nothing special about {name}."
 
   def _looks(self, obj: str) -> str:
     """Adjectives for a hot, cool or clean object, "" if it is none of these."""
     hot, cool, clean, sliced = (
-        obj in self._states[k] for k in ("hot", "cool", "clean", "sliced")
+        obj in self._state.having[k] for k in ("hot", "cool", "clean", "sliced")
     )
     if clean and (hot or cool):
       looks = "hot and clean" if hot else "cool and clean"
-    elif clean and (sliced or not hot and not cool):
+    elif clean:
       looks = "clean"
     elif hot:
       looks = "hot"
@@ -214,47 +138,47 @@ class Engine:
     return looks + " sliced" if sliced else looks
 
   def _do_open(self, receptacle: str) -> str:
-    self._states["opened"].add(receptacle)
+    self._state.having["opened"].add(receptacle)
     name = self.game.names[receptacle]
     return f"You open the {name}. {self._do_examine_receptacle(receptacle)}"
 
   def _do_close(self, receptacle: str) -> str:
-    self._states["opened"].discard(receptacle)
+    self._state.having["opened"].discard(receptacle)
     return f"You close the {self.game.names[receptacle]}."
 
   def _do_take(self, obj: str, receptacle: str) -> str:
-    self._contents[receptacle].remove(obj)
-    self._lying.discard((obj, self._location))
-    self._taken.add((obj, receptacle))
-    self._held = obj
+    self._state.contents[receptacle].remove(obj)
+    self._state.lying.discard((obj, self._state.location))
+    self._state.taken.add((obj, receptacle))
+    self._state.held = obj
     names = self.game.names
     return f"You pick up the {names[obj]} from the {names[receptacle]}."
 
   def _do_move(self, obj: str, receptacle: str) -> str:
-    if obj not in self._contents[receptacle]:
-      bisect.insort(self._contents[receptacle], obj)
-    self._lying.add((obj, self._location))
-    self._taken.discard((obj, receptacle))
-    self._held = None
+    if obj not in self._state.contents[receptacle]:
+      bisect.insort(self._state.contents[receptacle], obj)
+    self._state.lying.add((obj, self._state.location))
+    self._state.taken.discard((obj, receptacle))
+    self._state.held = None
     names = self.game.names
     return f"You move the {names[obj]} to the {names[receptacle]}."
 
   def _do_use(self, obj: str) -> str:
-    self._states["toggled"].add(obj)
+    self._state.having["toggled"].add(obj)
     return f"You turn on the {self.game.names[obj]}."
 
   def _do_heat(self, obj: str, receptacle: str) -> str:
-    self._states["hot"].add(obj)
-    self._states["cool"].discard(obj)
+    self._state.having["hot"].add(obj)
+    self._state.having["cool"].discard(obj)
     return self._using("heat", obj, receptacle)
 
   def _do_cool(self, obj: str, receptacle: str) -> str:
-    self._states["cool"].add(obj)
-    self._states["hot"].discard(obj)
+    self._state.having["cool"].add(obj)
+    self._state.having["hot"].discard(obj)
     return self._using("cool", obj, receptacle)
 
   def _do_clean(self, obj: str, receptacle: str) -> str:
-    self._states["clean"].add(obj)
+    self._state.having["clean"].add(obj)
     return self._using("clean", obj, receptacle)
 
   def _using(self, verb: str, obj: str, receptacle: str) -> str:
@@ -262,7 +186,7 @@ class Engine:
     return f"You {verb} the {names[obj]} using the {names[receptacle]}."
 
   def _do_slice(self, obj: str, knife: str) -> str:
-    self._states["sliced"].add(obj)
+    self._state.having["sliced"].add(obj)
     names = self.game.names
     return f"You sliced the {names[obj]} with the {names[knife]}."
 
