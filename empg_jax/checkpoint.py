@@ -10,6 +10,7 @@ Random keys are not stored: they derive from the step (`jax.random.fold_in`).
 
 import functools
 import operator
+import os
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -40,17 +41,17 @@ class Restored(NamedTuple):
 class Checkpointer:
   """The checkpoints of one run: DIRECTORY/STEP, of which the newest `keep` are kept."""
 
-  def __init__(self, directory: str, *, keep: int = 2):
+  def __init__(self, directory: str | os.PathLike, *, keep: int = 2):
     self._directory = pathlib.Path(directory).absolute()
     self._damaged: set[int] = set()
     self._manager = ocp.CheckpointManager(
-      self._directory,
-      options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
-      item_handlers={
-        "state": ocp.StandardCheckpointHandler(),
-        "leaves": ocp.JsonCheckpointHandler(),
-        "extra": ocp.JsonCheckpointHandler(),
-      },
+        self._directory,
+        options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True),
+        item_handlers={
+            "state": ocp.StandardCheckpointHandler(),
+            "leaves": ocp.JsonCheckpointHandler(),
+            "extra": ocp.JsonCheckpointHandler(),
+        },
     )
 
   def save(self, step: int, state: PyTree, extra: Any = None) -> None:
@@ -69,13 +70,13 @@ class Checkpointer:
       raise ValueError(f"{self._directory} already holds a checkpoint of step {step}")
     leaves = {path: _array(leaf) for path, leaf in _leaves(state).items()}
     self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(_nested(leaves)),
-        leaves=ocp.args.JsonSave(_described(leaves)),
-        extra=ocp.args.JsonSave({"extra": extra}),
-      ),
-      force=True,  # also a step that comes before a damaged one
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(_nested(leaves)),
+            leaves=ocp.args.JsonSave(_described(leaves)),
+            extra=ocp.args.JsonSave({"extra": extra}),
+        ),
+        force=True,  # also a step that comes before a damaged one
     )
 
   def latest_step(self) -> int | None:
@@ -129,7 +130,7 @@ class Checkpointer:
     _check_fit(f"{self._directory}/{step}", saved, wanted)
     targets = _nested({path: _target(leaf) for path, leaf in wanted.items()})
     state = self._manager.restore(
-      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(targets))
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(targets))
     )["state"]
     found = {path: functools.reduce(operator.getitem, path, state) for path in wanted}
     changed = [name for name, leaf in _described(found).items() if leaf != saved[name]]
@@ -182,12 +183,12 @@ def _described(leaves: Mapping[Path, Any]) -> dict[str, list]:
   on_device = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, jax.Array)}
   sums = dict(zip(on_device, jax.device_get(_checksums(list(on_device.values())))))
   return {
-    ".".join(path): [
-      str(leaf.dtype),
-      list(leaf.shape),
-      int(sums[path]) if path in sums else _checksum(leaf),
-    ]
-    for path, leaf in leaves.items()
+      ".".join(path): [
+          str(leaf.dtype),
+          list(leaf.shape),
+          int(sums[path]) if path in sums else _checksum(leaf),
+      ]
+      for path, leaf in leaves.items()
   }
 
 
@@ -219,13 +220,13 @@ def _check_fit(where: str, saved: Mapping[str, list], wanted: Mapping[Path, Any]
     array = _array(leaf)
     here[".".join(path)] = f"{array.dtype}{list(array.shape)}"
   misfits = [
-    f"{name} is {there.get(name, 'not')} there and {here.get(name, 'not')} here"
-    for name in sorted(there.keys() | here.keys())
-    if there.get(name) != here.get(name)
+      f"{name} is {there.get(name, 'not')} there and {here.get(name, 'not')} here"
+      for name in sorted(there.keys() | here.keys())
+      if there.get(name) != here.get(name)
   ]
   if misfits:
     more = f"; and {len(misfits) - 5} more" if len(misfits) > 5 else ""
     raise MisfitError(
-      f"the checkpoint {where} is of another model or optimizer:"
-      f" {'; '.join(misfits[:5])}{more}"
+        f"the checkpoint {where} is of another model or optimizer:"
+        f" {'; '.join(misfits[:5])}{more}"
     )

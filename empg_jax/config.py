@@ -17,6 +17,8 @@ import ml_collections
 
 from empg_jax import lookup
 
+Section = Mapping[str, Any] | ml_collections.ConfigDict
+
 _PLAIN = (bool, int, float, str)
 
 
@@ -41,13 +43,13 @@ def load(path: str) -> ml_collections.ConfigDict:
     elements = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(element, _PLAIN) for element in elements):
       raise ValueError(
-        f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
-        " str and tuples of these, so that each can be set on the command line"
+          f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
+          " str and tuples of these, so that each can be set on the command line"
       )
   return config
 
 
-def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(config: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
   """Yields ("rollout.group_size", 8) and so on for every value of a nested config."""
   for key, value in config.items():
     if isinstance(value, (Mapping, ml_collections.ConfigDict)):
@@ -64,7 +66,7 @@ def is_like(value: Any, example: Any) -> bool:
   """
   if isinstance(example, tuple):
     return isinstance(value, tuple) and (
-      not example or all(is_like(element, example[0]) for element in value)
+        not example or all(is_like(element, example[0]) for element in value)
     )
   if isinstance(example, float):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -72,7 +74,7 @@ def is_like(value: Any, example: Any) -> bool:
 
 
 def check_arguments(
-  function: Callable, section: Mapping[str, Any], where: str, given: Iterable[str] = ()
+    function: Callable, section: Section, where: str, given: Iterable[str] = ()
 ) -> None:
   """Checks that `function(**section)` is a well-formed call.
 
@@ -88,10 +90,10 @@ def check_arguments(
       (looked at where the signature says bool, int, float or str).
   """
   free = {
-    name: parameter
-    for name, parameter in inspect.signature(function).parameters.items()
-    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    and name not in set(given)
+      name: parameter
+      for name, parameter in inspect.signature(function).parameters.items()
+      if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+      and name not in set(given)
   }
   for key, value in section.items():
     if key not in free:
@@ -104,7 +106,7 @@ def check_arguments(
       raise ValueError(f"{where} lacks the key '{name}'")
 
 
-def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
+def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
   """Makes `workdir` the home of a run of `config`, or goes on with the one that it holds.
 
   Writes WORKDIR/config.json the first time.
@@ -125,18 +127,18 @@ def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
   old, new = dict(leaves(read(workdir))), dict(leaves(config))
   changed = [
-    f"{key} ({_shown(old, key)} there, {_shown(new, key)} now)"
-    for key in sorted(old.keys() | new.keys())
-    if _shown(old, key) != _shown(new, key)
+      f"{key} ({_shown(old, key)} there, {_shown(new, key)} now)"
+      for key in sorted(old.keys() | new.keys())
+      if _shown(old, key) != _shown(new, key)
   ]
   if changed:
     raise ValueError(
-      f"{workdir} holds a run of another config, which differs in {', '.join(changed)}:"
-      " choose another --workdir, or the values there to go on with that run"
+        f"{workdir} holds a run of another config, which differs in {', '.join(changed)}:"
+        " choose another --workdir, or the values there to go on with that run"
     )
 
 
-def read(workdir: str) -> ml_collections.ConfigDict:
+def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
   """Returns the config of the run in `workdir`.
 
   Raises:

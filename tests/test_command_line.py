@@ -50,66 +50,66 @@ def get_config(preset="tiny"):
 """
 
 GIVEN = {
-  "rollout.group_size": 8,
-  "rollout.greedy": False,
-  "seed": 0,
-  "name": "x",
-  "rate": 1e-3,
-  "lengths": (1, 2),
+    "rollout.group_size": 8,
+    "rollout.greedy": False,
+    "seed": 0,
+    "name": "x",
+    "rate": 1e-3,
+    "lengths": (1, 2),
 }
 
 KEYS = "lengths, name, rate, rollout.greedy, rollout.group_size, seed"
 
 # What comes after `train.py`, and what the values become.
 RIGHT = {
-  "--config=toy.py": {},
-  "--config toy.py --config.seed 4": {"seed": 4},
-  "--config=toy.py:tiny-full": {"seed": 1},
-  "--config=toy.py --config.rollout.group_size=4 --config.rate=1 --workdir=run": {
-    "rollout.group_size": 4,
-    "rate": 1.0,
-  },
-  "--config=toy.py --config.rollout.greedy --config.lengths=(3,4,5)": {
-    "rollout.greedy": True,
-    "lengths": (3, 4, 5),
-  },
+    "--config=toy.py": {},
+    "--config toy.py --config.seed 4": {"seed": 4},
+    "--config=toy.py:tiny-full": {"seed": 1},
+    "--config=toy.py --config.rollout.group_size=4 --config.rate=1 --workdir=run": {
+        "rollout.group_size": 4,
+        "rate": 1.0,
+    },
+    "--config=toy.py --config.rollout.greedy --config.lengths=(3,4,5)": {
+        "rollout.greedy": True,
+        "lengths": (3, 4, 5),
+    },
 }
 
 # What comes after `train.py`, and what stderr says.
 WRONG = {
-  "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
-  "--config=toi.py": "there is no config file 'toi.py': did you mean 'toy.py'?"
-  " there is toy.py, train.py",
-  "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
-  "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
-  " there is tiny, tiny-full",
-  "--config=toy.py --config.sed=1": "the config has no key 'sed': did you mean 'seed'?"
-  f" there is {KEYS}",
-  "--config=toy.py --config.rolout.group_size=1": "the config has no key"
-  f" 'rolout.group_size': did you mean 'rollout.group_size'? there is {KEYS}",
-  "--config=toy.py --config.seed.x=1": "the config has no key 'seed.x': did you mean"
-  f" 'seed'? there is {KEYS}",
-  "--config=toy.py --config.rollout={'a':3}": "config.rollout is a section: set one of"
-  " rollout.greedy, rollout.group_size",
-  "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it has to be like 0",
-  "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it has to be like 0",
-  "--config=toy.py --config.rollout.greedy=maybe": "config.rollout.greedy cannot be 'maybe':"
-  " it has to be like False",
-  "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it has to"
-  " be like (1, 2)",
-  "--config=toy.py --wrkdir=x": "Unknown command line flag 'wrkdir'. Did you mean: workdir ?",
-  "--config=toy.py --config.seed": "Missing value for flag --config.seed",
-  "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
-  "--config=toy.py --config.name=border": "the loss is NaN",
-  "--config=toy.py --workdir=held": "held holds a run of another config, which differs in"
-  " seed (9 there, 0 now): choose another --workdir, or the values there to go on with"
-  " that run",
+    "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
+    "--config=toi.py": "there is no config file 'toi.py': did you mean 'toy.py'?"
+    " there is toy.py, train.py",
+    "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
+    "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
+    " there is tiny, tiny-full",
+    "--config=toy.py --config.sed=1": "the config has no key 'sed': did you mean 'seed'?"
+    f" there is {KEYS}",
+    "--config=toy.py --config.rolout.group_size=1": "the config has no key"
+    f" 'rolout.group_size': did you mean 'rollout.group_size'? there is {KEYS}",
+    "--config=toy.py --config.seed.x=1": "the config has no key 'seed.x': did you mean"
+    f" 'seed'? there is {KEYS}",
+    "--config=toy.py --config.rollout={'a':3}": "config.rollout is a section: set one of"
+    " rollout.greedy, rollout.group_size",
+    "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it has to be like 0",
+    "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it has to be like 0",
+    "--config=toy.py --config.rollout.greedy=maybe": "config.rollout.greedy cannot be 'maybe':"
+    " it has to be like False",
+    "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it has to"
+    " be like (1, 2)",
+    "--config=toy.py --wrkdir=x": "Unknown command line flag 'wrkdir'. Did you mean: workdir ?",
+    "--config=toy.py --config.seed": "Missing value for flag --config.seed",
+    "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
+    "--config=toy.py --config.name=border": "the loss is NaN",
+    "--config=toy.py --workdir=held": "held holds a run of another config, which differs in"
+    " seed (9 there, 0 now): choose another --workdir, or the values there to go on with"
+    " that run",
 }
 
 BUGS = {
-  "--config=toy.py --config.name=bug": "ValueError: list.remove(x): x not in list",
-  "--config=toy.py --config.name=library": "ValueError: invalid literal for int()",
-  "--config=toy.py --config.name=border --verbosity=1": "FloatingPointError: the loss is NaN",
+    "--config=toy.py --config.name=bug": "ValueError: list.remove(x): x not in list",
+    "--config=toy.py --config.name=library": "ValueError: invalid literal for int()",
+    "--config=toy.py --config.name=border --verbosity=1": "FloatingPointError: the loss is NaN",
 }
 
 INTERRUPTED = "--config=toy.py --config.name=interrupted"
@@ -151,18 +151,18 @@ def outcomes(tmp_path_factory):
   (folder / "held").mkdir()
   (folder / "held" / "other.py").write_text("")
   (folder / "held" / "config.json").write_text(
-    '{"seed": 9, "name": "x", "rate": 0.001, "lengths": [1, 2],'
-    ' "rollout": {"group_size": 8, "greedy": false}}'
+      '{"seed": 9, "name": "x", "rate": 0.001, "lengths": [1, 2],'
+      ' "rollout": {"group_size": 8, "greedy": false}}'
   )
   lines = [*RIGHT, *WRONG, *BUGS, INTERRUPTED]
   driver = subprocess.run(
-    [sys.executable, "-c", DRIVER],
-    cwd=folder,
-    env=dict(os.environ, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu"),
-    input=json.dumps(lines),
-    stdout=subprocess.PIPE,
-    text=True,
-    check=True,
+      [sys.executable, "-c", DRIVER],
+      cwd=folder,
+      env=dict(os.environ, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu"),
+      input=json.dumps(lines),
+      stdout=subprocess.PIPE,
+      text=True,
+      check=True,
   )
   return {line: Outcome(*out) for line, out in zip(lines, json.loads(driver.stdout))}
 

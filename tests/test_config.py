@@ -27,21 +27,21 @@ def test_a_section_that_is_the_arguments_of_its_function_passes():
 
 
 @pytest.mark.parametrize(
-  ("section", "sentence"),
-  [
-    (
-      dict(grup_size=8),
-      "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
-      " there is chunks, group_size, temperature",
-    ),
-    (
-      dict(group_size=8, policy=None),
-      "config.rollout has an unknown key 'policy': there is chunks, group_size, temperature",
-    ),
-    (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
-    (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
-    (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
-  ],
+    ("section", "sentence"),
+    [
+        (
+            dict(grup_size=8),
+            "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
+            " there is chunks, group_size, temperature",
+        ),
+        (
+            dict(group_size=8, policy=None),
+            "config.rollout has an unknown key 'policy': there is chunks, group_size, temperature",
+        ),
+        (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
+        (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
+        (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
+    ],
 )
 def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
   with pytest.raises(ValueError) as error:
@@ -50,18 +50,18 @@ def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
 
 
 @pytest.mark.parametrize(
-  ("value", "example", "fits"),
-  [
-    (1, 1.0, True),
-    (1.0, 1, False),
-    (True, 1, False),
-    (True, 1.0, False),
-    ("a", "", True),
-    ((1, 2, 3), (1,), True),
-    ((1, 2.5), (1,), False),
-    ((1, 2), (), True),
-    (3, (1,), False),
-  ],
+    ("value", "example", "fits"),
+    [
+        (1, 1.0, True),
+        (1.0, 1, False),
+        (True, 1, False),
+        (True, 1.0, False),
+        ("a", "", True),
+        ((1, 2, 3), (1,), True),
+        ((1, 2.5), (1,), False),
+        ((1, 2), (), True),
+        (3, (1,), False),
+    ],
 )
 def test_a_value_has_to_be_like_the_one_in_the_file(value, example, fits):
   assert configs.is_like(value, example) == fits
@@ -69,18 +69,18 @@ def test_a_value_has_to_be_like_the_one_in_the_file(value, example, fits):
 
 def test_leaves_are_named_by_their_whole_path():
   assert dict(configs.leaves(run_config())) == {
-    "seed": 0,
-    "lengths": (256, 512),
-    "rollout.group_size": 8,
-    "rollout.top": 0.9,
+      "seed": 0,
+      "lengths": (256, 512),
+      "rollout.group_size": 8,
+      "rollout.top": 0.9,
   }
 
 
 def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
   file = tmp_path / "listed.py"
   file.write_text(
-    "import ml_collections\n"
-    "def get_config(): return ml_collections.ConfigDict({'a': {'b': [1]}})\n"
+      "import ml_collections\n"
+      "def get_config(): return ml_collections.ConfigDict({'a': {'b': [1]}})\n"
   )
   with pytest.raises(ValueError, match=r"config\.a\.b of .* is \[1\], but .* only bool, int"):
     configs.load(str(file))
@@ -105,9 +105,9 @@ def test_another_config_is_refused_and_the_differing_keys_are_named(tmp_path):
   with pytest.raises(ValueError) as error:
     configs.claim_workdir(str(tmp_path), other)
   assert str(error.value) == (
-    f"{tmp_path} holds a run of another config, which differs in extra (nothing there,"
-    " 'x' now), rollout.group_size (8 there, 4 now), seed (0 there, 1 now): choose"
-    " another --workdir, or the values there to go on with that run"
+      f"{tmp_path} holds a run of another config, which differs in extra (nothing there,"
+      " 'x' now), rollout.group_size (8 there, 4 now), seed (0 there, 1 now): choose"
+      " another --workdir, or the values there to go on with that run"
   )
   assert configs.read(str(tmp_path)) == run_config()
 

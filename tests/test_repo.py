@@ -1,0 +1,110 @@
+"""The repository as a newcomer finds it: its shape, its size, its words."""
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FILES = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split("\n")
+CODE = [path for name in FILES if name.endswith(".py") and (path := ROOT / name).exists()]
+FRAME = {
+    "empg_jax",
+    "launch",
+    "configs",
+    "tests",
+    "requirements.txt",
+    "README.md",
+    "pyproject.toml",
+    "LICENSE",
+    ".ci",
+    ".gitignore",
+}
+
+
+def name_of(path):
+  return str(path.relative_to(ROOT))
+
+
+def normal(distribution):
+  """A distribution's name, and nothing of what may follow it in a requirement."""
+  return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", distribution)[0]).lower()
+
+
+def test_nothing_lies_at_the_top_but_the_frame():
+  assert {name.split("/")[0] for name in FILES if name} <= FRAME
+
+
+@pytest.mark.parametrize("path", CODE, ids=name_of)
+def test_files_and_functions_are_short(path):
+  text = path.read_text()
+  assert text.count("\n") <= 300
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+      lines = node.end_lineno - node.lineno + 1 - (ast.get_docstring(node) or "").count("\n")
+      assert lines <= 60, node.name
+
+
+def test_the_files_that_the_readme_names_are_there():
+  readme = (ROOT / "README.md").read_text()
+  named = set(re.findall(r"\b(?:launch|configs|tests|empg_jax|\.ci)/[\w/.{}-]*\w/?", readme))
+  assert {"launch/train.py", "configs/alfworld.py"} <= named
+  for name in named:
+    assert (ROOT / name).exists(), f"README.md names {name}, which is not there"
+
+
+def test_requirements_are_pinned_and_need_no_particular_index():
+  lines = (ROOT / "requirements.txt").read_text().splitlines()
+  lines = [line for line in lines if line and not line.startswith("#")]
+  assert lines[0] == "-e ."
+  for line in lines[1:]:
+    assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.]*", line), line
+
+
+def test_every_library_that_the_code_imports_is_declared():
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  declared = [*project["dependencies"]]
+  for extra in ("train", "test", "textworld"):
+    declared += project["optional-dependencies"][extra]
+  declared = {normal(requirement) for requirement in declared}
+  distributions = importlib.metadata.packages_distributions()
+  for path in CODE:
+    for library in imported(path) - sys.stdlib_module_names - OURS:
+      known = {normal(name) for name in distributions.get(library, [library])}
+      assert known & declared, f"{name_of(path)} imports {library}, which nothing declares"
+
+
+# Test files may import their neighbours.
+OURS = {"empg_jax", *(path.stem for path in CODE if name_of(path).startswith("tests/"))}
+
+
+def imported(path):
+  """The libraries that a file imports."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name.split(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      names.add(node.module.split(".")[0])
+  return names
+
+
+def test_what_is_installed_by_requirements_is_all_that_is_declared_for_cpu():
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  extras = project["optional-dependencies"]
+  declared = {
+      normal(name) for name in [*project["dependencies"], *extras["train"], *extras["test"]]
+  }
+  pinned = {
+      line.split("==")[0]
+      for line in (ROOT / "requirements.txt").read_text().splitlines()
+      if "==" in line
+  }
+  assert declared <= pinned
