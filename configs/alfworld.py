@@ -19,7 +19,7 @@ def _tiny() -> dict:
   return dict(
       seed=0,
       num_steps=80,
-      model=dict(folder="empg_jax/assets/alfworld-tiny"),
+      model=dict(folder="alfworld-tiny"),
       env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
       rollout=dict(tasks=16, group_size=8, max_turns=30, invalid_penalty=0.1),
       policy=dict(  # generation.policy.Policy
@@ -31,7 +31,7 @@ def _tiny() -> dict:
           piece_lengths=(48, 192),
           windows=(256, 512, 1024),
       ),
-      pack=dict(lengths=(512, 1024)),  # rollout.pack.pack
+      pack=dict(lengths=(1024,)),  # rollout.pack.pack
       algorithm=dict(  # algorithms.make
           name="empg",
           k=1.0,
@@ -39,9 +39,10 @@ def _tiny() -> dict:
           zeta=0.05,
           base=dict(name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0),
       ),
+      mesh=dict(data=1),  # sharding.make_mesh
       optimizer=dict(learning_rate=3e-4, weight_decay=0.0, clip_norm=1.0),  # state.make_optimizer
-      update=dict(size=4, entropies="rollout", compute_dtype="bfloat16"),  # training.step.train_step
-      evaluation=dict(every=20, temperature=0.4),
+      train=dict(size=4, lengths=(256, 512), entropies="rollout", compute_dtype="bfloat16"),  # training.step.train_step
+      evaluation=dict(every=20, temperature=0.4, games=140),
       checkpoint=dict(every=20, keep=2),
       sft=_sft(),
   )

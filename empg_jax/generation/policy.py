@@ -1,5 +1,6 @@
 """The policy as the actor sees it: pieces of ids in, sampled replies out."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -89,6 +90,12 @@ class Policy:
     cast = _cast(model, self._dtype)
     self._models = [jax.device_put(cast, device) for device in self._devices]
 
+  def at(self, temperature: float) -> "Policy":
+    """The same policy sampling at another temperature, as of now."""
+    other = copy.copy(self)
+    other.temperature = temperature
+    return other
+
   def start(self) -> Slots:
     """Empty slots, on the next device in turn."""
     index = self._started % len(self._devices)
@@ -121,7 +128,7 @@ class Policy:
     """
     fresh = np.asarray([turn == 0 for turn in turns])
     read, written, last = self._carried_over(slots, fresh)
-    full = [self._with_last(piece, last[i], fresh[i]) for i, piece in enumerate(pieces)]
+    full = [self._with_last(*x) for x in zip(pieces, last.tolist(), fresh.tolist())]
     lengths = np.asarray([len(piece) for piece in full], np.int32)
     total = np.where(lengths > 0, read + written + lengths, 0)
     self._check_room(lengths, total)

@@ -12,6 +12,7 @@ from safetensors import numpy as safetensors
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 _FIELDS = DecoderConfig.__dataclass_fields__
+_SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "assets"
 _STACKED = "model.layers."
 
 
@@ -29,6 +30,22 @@ def save(model: Decoder, folder: str | pathlib.Path, dtype: str = "float32") -> 
   (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
   tensors = {name: np.asarray(x, jnp.dtype(dtype)) for name, x in _tensors(model).items()}
   safetensors.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def locate(name: str) -> pathlib.Path:
+  """The folder `name`, or the one of that name which the package ships.
+
+  Raises:
+    FileNotFoundError: there is neither.
+  """
+  shipped = sorted(path.name for path in _SHIPPED.iterdir()) if _SHIPPED.is_dir() else []
+  for path in (pathlib.Path(name), _SHIPPED / name):
+    if (path / "config.json").is_file():
+      return path
+  raise FileNotFoundError(
+      f"There is no model in {name}: give a folder with config.json and model.safetensors, or one"
+      f" of those that come with the package: {', '.join(shipped)}."
+  )
 
 
 def load(folder: str | pathlib.Path) -> Decoder:

@@ -67,6 +67,19 @@ def pack(
   )
 
 
+def deal(episodes: Sequence[Episode], size: int) -> list[Episode]:
+  """The episodes in an order in which microbatches of `size` hold rows of like length.
+
+  training.microbatch takes rows m, m + n, m + 2n, ... for microbatch m of n.
+  """
+  ordered = sorted(episodes, key=_length)
+  return [episode for first in range(size) for episode in ordered[first::size]]
+
+
+def _length(episode: Episode) -> int:
+  return sum(len(turn.context) + len(turn.reply) for turn in episode.turns)
+
+
 def _lay_out(
     episode: Episode,
     ids: np.ndarray,
@@ -89,8 +102,7 @@ def _lay_out(
 def _bucket(episodes: Sequence[Episode], lengths: Sequence[int]) -> int:
   """The shortest row length that holds every episode."""
   longest = max(
-      sum(len(turn.context) + len(turn.reply) for turn in episode.turns) - 1
-      for episode in episodes
+      _length(episode) - 1 for episode in episodes
   )
   fitting = [length for length in lengths if length >= longest]
   if not fitting:

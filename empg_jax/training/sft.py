@@ -41,6 +41,8 @@ def sft_step(
     of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
     return value, {"loss": value, "reply_logprob": of_replies}
 
-  metrics, gradient = microbatch.sum_gradients(loss, state.model, rows, size)
+  metrics, gradient = microbatch.sum_gradients(
+      loss, state.model, rows, rows.weights > 0, size=size
+  )
   state, update = apply_gradient(state, optimizer, gradient, metrics["loss"])
   return state, {**metrics, **update}

@@ -34,7 +34,8 @@ def token_stats(
 @functools.partial(
     jax.jit,
     static_argnames=(
-        "algorithm", "optimizer", "entropies", "size", "temperature", "compute_dtype", "remat",
+        "algorithm", "optimizer", "entropies", "size", "lengths", "temperature", "compute_dtype",
+        "remat",
     ),
     donate_argnames=("state",),
 )  # fmt: skip
@@ -46,6 +47,7 @@ def train_step(
     algorithm: Algorithm,
     optimizer: optax.GradientTransformation,
     size: int,
+    lengths: tuple[int, ...] = (),
     temperature: float = 1.0,
     entropies: Entropies = "rollout",
     compute_dtype: str = "float32",
@@ -60,6 +62,7 @@ def train_step(
     algorithm: its statistics are taken once, over the whole batch.
     optimizer: as the state was created with.
     size: rows in a microbatch; divides B.
+    lengths: what a microbatch of short rows may be cut to.
     temperature: the sampling's, so that probabilities are those that were sampled from.
     entropies: "rollout": those recorded while sampling; "recomputed": by a first,
       forward-only pass of the current policy over the batch.
@@ -84,7 +87,9 @@ def train_step(
       reference_logprobs = jax.lax.stop_gradient(stats(reference, rows).logprobs)
     return algorithm.loss(stats(model, rows), signal, rows, reference_logprobs)
 
-  sums, gradient = microbatch.sum_gradients(loss, state.model, (batch, signal), size)
+  sums, gradient = microbatch.sum_gradients(
+      loss, state.model, (batch, signal), batch.steps > 0, size=size, lengths=lengths
+  )
   state, update = apply_gradient(state, optimizer, gradient, sums["loss/total"])
   return state, {**metrics, **sums, **update}
 
