@@ -8,26 +8,21 @@ latter two as ALFWorld names its folders. For example:
     observation, reward, done, info = env.step("go to fridge 1")
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 import functools
 import os
 from typing import Protocol, runtime_checkable
 
+from empg_jax.envs import alfworld_embedded as embedded
+from empg_jax.envs import alfworld_official as official
 from empg_jax.envs.alfworld_engine import Engine
 from empg_jax.envs.alfworld_game import Game, parse_game
+from empg_jax.envs.alfworld_rooms import TASK_TYPES
 from empg_jax.envs.base import Step
 
 GAMES = ("small", "full", "official")
 SPLITS = ("train", "valid_seen", "valid_unseen")
 BACKENDS = ("native", "textworld")
-TASK_TYPES = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-)
 
 
 @runtime_checkable
@@ -72,7 +67,7 @@ class AlfWorld:
 
     Raises:
       ValueError: an unknown task, or a broken game file.
-      FileNotFoundError: no official games where ALFWORLD_DATA points.
+      FileNotFoundError: no such official game where ALFWORLD_DATA points.
     """
     if not isinstance(task, str) or task.split("/")[0] != self._games:
       raise ValueError(
@@ -123,7 +118,8 @@ def tasks(split: str, games: str = "small") -> list[str]:
   """
   _check("split", split, SPLITS)
   _check("games", games, GAMES)
-  return [f"{games}/{split}/{name}" for name in _load(games, split)]
+  names = official.names(split) if games == "official" else embedded.load(games, split)
+  return [f"{games}/{split}/{name}" for name in names]
 
 
 def task_type(task: str) -> str:
@@ -135,10 +131,17 @@ def task_type(task: str) -> str:
 
 
 def read_game(task: str) -> dict:
-  """The game file's dict of a task. ValueError if there is no such task."""
+  """The game file's dict of a task.
+
+  Raises:
+    ValueError: there is no such embedded game, or an official game's file is broken.
+    FileNotFoundError: there is no such official game.
+  """
   games, split, name = _parts(task)
+  if games == "official":
+    return official.read(split, name)
   try:
-    return _load(games, split)[name]
+    return embedded.load(games, split)[name]
   except KeyError:
     raise ValueError(
         f"there is no task {task!r}: take one from tasks({split!r}, games={games!r})"
@@ -155,7 +158,7 @@ def _parsed(task: str, root: str | None) -> Game:
     raise ValueError(f"cannot play {task!r}: {e}") from e
 
 
-def _textworld() -> type[_Playing]:
+def _textworld() -> Callable[[dict], _Playing]:
   """The official engine. ImportError if the extra is not installed."""
   from empg_jax.envs.alfworld_textworld import TextWorldEngine
 
@@ -168,17 +171,6 @@ def _parts(task: str) -> tuple[str, str, str]:
   _check("the task's first part", games, GAMES)
   _check("the task's second part", split, SPLITS)
   return games, split, name
-
-
-def _load(games: str, split: str) -> Mapping[str, dict]:
-  """The game dicts of a split by `<type-..>/<trial>`."""
-  if games == "official":
-    from empg_jax.envs.alfworld_official import OfficialGames
-
-    return OfficialGames(split)
-  from empg_jax.envs import alfworld_embedded  # reads its files only when needed
-
-  return alfworld_embedded.load(games, split)
 
 
 def _check(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -1,9 +1,10 @@
 """The official ALFWorld games: the folder that ALFWORLD_DATA names, in its own layout.
 
     $ALFWORLD_DATA/json_2.1.1/<split>/<type-Object-Movable-Receptacle-Room>/<trial>/game.tw-pddl
+
+A game's name is `<type-..>/<trial>`.
 """
 
-from collections.abc import Iterator, Mapping
 import json
 import os
 import pathlib
@@ -15,50 +16,61 @@ _HINT = (
 )
 
 
-class OfficialGames(Mapping):
-  """The games of one split by `<type-..>/<trial>`; each is read when it is asked for.
+def names(split: str) -> list[str]:
+  """The games of a split, in order; of each only the file's end is read.
 
   As in ALFWorld itself, trials with a sliced object or a movable receptacle, trials
-  without a game file and unsolvable games are left out of the list.
+  without a game file and unsolvable games are left out.
+
+  Raises:
+    FileNotFoundError: ALFWORLD_DATA names no folder with games of this split.
   """
+  folder = _folder(split)
+  paths = sorted(folder.glob(f"*/*/{_FILE}"))
+  if not paths:
+    raise FileNotFoundError(f"the folder {folder} holds no {_FILE}: {_HINT}")
+  found = (path.parent.relative_to(folder).as_posix() for path in paths)
+  return [
+      name for name in found
+      if "movable" not in name
+      and "Sliced" not in name
+      and _is_solvable(folder / name / _FILE)
+  ]
 
-  def __init__(self, split: str):
-    """FileNotFoundError if ALFWORLD_DATA names no folder with this split."""
-    root = os.environ.get("ALFWORLD_DATA")
-    if not root:
-      raise FileNotFoundError(f"games='official' needs the official games: {_HINT}")
-    self._folder = pathlib.Path(root).expanduser() / "json_2.1.1" / split
-    if not self._folder.is_dir():
-      raise FileNotFoundError(f"there is no folder {self._folder}: {_HINT}")
 
-  def __getitem__(self, name: str) -> dict:
-    """Reads one game. KeyError for an unknown name, ValueError for a broken file."""
-    path = self._folder / name / _FILE
-    if not path.is_file():
-      raise KeyError(name)
-    try:
-      return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-      raise ValueError(
-          f"cannot read the game {path} ({e}): restore or delete this file"
-      ) from e
+def read(split: str, name: str) -> dict:
+  """The dict that a game's file holds.
 
-  def __iter__(self) -> Iterator[str]:
-    """The names in order. FileNotFoundError if there is no game at all."""
-    paths = self._folder.glob(f"*/*/{_FILE}")
-    names = sorted(p.parent.relative_to(self._folder).as_posix() for p in paths)
-    if not names:
-      raise FileNotFoundError(f"the folder {self._folder} holds no {_FILE}: {_HINT}")
-    for name in names:
-      if "movable" in name or "Sliced" in name or not self._solvable(name):
-        continue
-      yield name
+  Raises:
+    FileNotFoundError: there is no such folder, or no such game in it.
+    ValueError: the file is broken.
+  """
+  path = _folder(split) / name / _FILE
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no game {path}: restore it or choose another task")
+  try:
+    game = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(game, dict):
+      raise ValueError("no JSON object")
+  except (OSError, ValueError) as e:
+    raise ValueError(
+        f"cannot read the game {path} ({e}): restore or delete this file"
+    ) from e
+  return game
 
-  def __len__(self) -> int:
-    return sum(1 for _ in self)
 
-  def _solvable(self, name: str) -> bool:
-    """Reads only the end of the file, where `solvable` and the walkthrough stand."""
-    with (self._folder / name / _FILE).open("rb") as f:
-      f.seek(max(0, f.seek(0, os.SEEK_END) - 4096))
-      return b'"solvable": false' not in f.read()
+def _folder(split: str) -> pathlib.Path:
+  root = os.environ.get("ALFWORLD_DATA")
+  if not root:
+    raise FileNotFoundError(f"games='official' needs the official games: {_HINT}")
+  folder = pathlib.Path(root).expanduser() / "json_2.1.1" / split
+  if not folder.is_dir():
+    raise FileNotFoundError(f"there is no folder {folder}: {_HINT}")
+  return folder
+
+
+def _is_solvable(path: pathlib.Path) -> bool:
+  """Whether the game has a solution; that and the walkthrough end the file."""
+  with path.open("rb") as f:
+    f.seek(max(0, f.seek(0, os.SEEK_END) - 4096))
+    return b'"solvable": false' not in f.read()

@@ -178,9 +178,11 @@ def test_unknown_names_are_told_with_the_known_ones(env):
     AlfWorld(backend="x")
   with pytest.raises(ValueError, match="not one of games='official': take it from"):
     env.reset(tasks("train")[0])
-  for task in ("official/train/pick_none/trial_1", "official/train/", "official/train"):
+  for task in ("small/train/pick_none/trial_1", "small/train/", "small/train"):
     with pytest.raises(ValueError, match=rf"there is no task '{task}': take one from"):
-      env.reset(task)
+      AlfWorld().reset(task)
+  with pytest.raises(FileNotFoundError, match="no game .*pick_none.*: restore it or"):
+    env.reset("official/train/pick_none/trial_1")
   with pytest.raises(ValueError, match="second part must be one of train, .*got 'dev'"):
     env.reset("official/dev/x/trial_1")
   with pytest.raises(ValueError, match="of unknown type 'sing': want one of"):
@@ -201,7 +203,8 @@ def test_missing_official_games_are_told_with_the_remedy(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("content", "message"), [
     (json.dumps(GAME)[:200], "cannot read the game .*game.tw-pddl .*: restore or delete"),
-    ("[]", "must be a dict with a text under 'pddl_problem'"),
+    ("[]", r"cannot read the game .*no JSON object.*: restore or delete"),
+    ('{"pddl_problem": 1}', "must be a dict with a text under 'pddl_problem'"),
     ("{}", "must be a dict with a text under 'pddl_problem'"),
     (json.dumps({**GAME, "grammar": ""}), "no sentence 'Your task is to: ..'"),
     (json.dumps({**GAME, "pddl_problem": PROBLEM[:300]}), r"no \(:init ..\) followed by"),
