@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import ml_collections
 from absl import app, flags, logging
 
 from empg_jax import config, lookup
@@ -67,8 +68,11 @@ def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
     path = _config_path(argv)
     if path and "config" in flags.FLAGS:
       # config_flags answers an unknown key with a traceback: look at the keys before it.
-      described = dict(config.leaves(config.load(path)))
-      _check_keys(argv, described)
+      nested = config.load(path)
+      described = dict(config.leaves(nested))
+      for argument in argv:
+        if override := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+          _check_key(nested, override[1])
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     raise ValueError(_sentence(error, described)) from error
@@ -95,17 +99,16 @@ def _config_path(argv: Sequence[str]) -> str | None:
   return path
 
 
-def _check_keys(argv: Sequence[str], described: Mapping[str, Any]) -> None:
-  """Checks that every --config.some.key in `argv` names a value of the config."""
-  for argument in argv:
-    match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
-    key = match[1] if match else None
-    if key is None or key in described:
-      continue
-    inside = [other for other in described if other.startswith(f"{key}.")]
-    if inside:
-      raise ValueError(f"config.{key} is a section: set one of {', '.join(inside)}")
-    raise ValueError(lookup.unknown("the config has no key", key, described))
+def _check_key(described: ml_collections.ConfigDict, key: str) -> None:
+  """Checks that `some.key` names a value of the config."""
+  found, where = described, "config"
+  for part in key.split("."):
+    keys = list(found) if isinstance(found, ml_collections.ConfigDict) else []
+    if part not in keys:
+      raise ValueError(lookup.unknown(f"{where} has no key", part, keys))
+    found, where = found[part], f"{where}.{part}"
+  if isinstance(found, ml_collections.ConfigDict):
+    raise ValueError(f"{where} is a section: set one of its keys, {', '.join(found)}")
 
 
 def _sentence(error: flags.Error, described: Mapping[str, Any]) -> str:

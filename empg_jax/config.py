@@ -109,7 +109,7 @@ def check_arguments(
 def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
   """Makes `workdir` the home of a run of `config`, or goes on with the one that it holds.
 
-  Writes WORKDIR/config.json the first time.
+  Writes WORKDIR/config.json, unless it is there with more of a run.
 
   Raises:
     ValueError: the folder cannot be used, or holds a run of another config.
@@ -118,7 +118,8 @@ def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict)
   text = json.dumps(config.to_dict(), indent=2) + "\n"
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
+    # A config alone is not a run yet.
+    if not file.exists() or list(file.parent.iterdir()) == [file]:
       # Whole or not at all, also when several processes of one run do it.
       partial = file.with_name(f"config.json.{os.getpid()}")
       partial.write_text(text)

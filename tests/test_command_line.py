@@ -58,8 +58,6 @@ GIVEN = {
     "lengths": (1, 2),
 }
 
-KEYS = "lengths, name, rate, rollout.greedy, rollout.group_size, seed"
-
 # What comes after `train.py`, and what the values become.
 RIGHT = {
     "--config=toy.py": {},
@@ -83,14 +81,22 @@ WRONG = {
     "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
     "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
     " there is tiny, tiny-full",
-    "--config=toy.py --config.sed=1": "the config has no key 'sed': did you mean 'seed'?"
-    f" there is {KEYS}",
-    "--config=toy.py --config.rolout.group_size=1": "the config has no key"
-    f" 'rolout.group_size': did you mean 'rollout.group_size'? there is {KEYS}",
-    "--config=toy.py --config.seed.x=1": "the config has no key 'seed.x': did you mean"
-    f" 'seed'? there is {KEYS}",
-    "--config=toy.py --config.rollout={'a':3}": "config.rollout is a section: set one of"
-    " rollout.greedy, rollout.group_size",
+    "--config=toy.py --config.sed=1": (
+        "config has no key 'sed': did you mean 'seed'? there is lengths, name, rate,"
+        " rollout, seed"
+    ),
+    "--config=toy.py --config.rolout.group_size=1": (
+        "config has no key 'rolout': did you mean 'rollout'? there is lengths, name, rate,"
+        " rollout, seed"
+    ),
+    "--config=toy.py --config.rollout.grop_size=1": (
+        "config.rollout has no key 'grop_size': did you mean 'group_size'? there is greedy,"
+        " group_size"
+    ),
+    "--config=toy.py --config.seed.x=1": "config.seed has no key 'x': there is nothing",
+    "--config=toy.py --config.rollout={'a':3}": (
+        "config.rollout is a section: set one of its keys, greedy, group_size"
+    ),
     "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it has to be like 0",
     "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it has to be like 0",
     "--config=toy.py --config.rollout.greedy=maybe": "config.rollout.greedy cannot be 'maybe':"

@@ -92,15 +92,29 @@ def test_a_workdir_gives_back_the_config_of_its_run(tmp_path):
   assert [file.name for file in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
 
 
+def test_other_files_in_a_workdir_do_not_matter(tmp_path):
+  (tmp_path / "log.txt").touch()
+  configs.claim_workdir(str(tmp_path), run_config())
+  assert configs.read(str(tmp_path)) == run_config()
+
+
 def test_the_same_config_goes_on_in_its_workdir(tmp_path):
   configs.claim_workdir(str(tmp_path), run_config())
+  (tmp_path / "metrics.jsonl").touch()
   before = (tmp_path / "config.json").stat().st_mtime_ns
   configs.claim_workdir(str(tmp_path), run_config())
   assert (tmp_path / "config.json").stat().st_mtime_ns == before
 
 
+def test_a_config_that_no_run_came_of_makes_way(tmp_path):
+  configs.claim_workdir(str(tmp_path), run_config())
+  configs.claim_workdir(str(tmp_path), run_config(seed=1))
+  assert configs.read(str(tmp_path)) == run_config(seed=1)
+
+
 def test_another_config_is_refused_and_the_differing_keys_are_named(tmp_path):
   configs.claim_workdir(str(tmp_path), run_config())
+  (tmp_path / "metrics.jsonl").touch()
   other = run_config(seed=1, rollout={"group_size": 4, "top": 0.9}, extra="x")
   with pytest.raises(ValueError) as error:
     configs.claim_workdir(str(tmp_path), other)
@@ -114,6 +128,7 @@ def test_another_config_is_refused_and_the_differing_keys_are_named(tmp_path):
 
 def test_a_damaged_config_is_named_and_left_alone(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
+  (tmp_path / "metrics.jsonl").touch()
   with pytest.raises(ValueError, match=r"config\.json is damaged .* put it right or remove it"):
     configs.claim_workdir(str(tmp_path), run_config())
   assert (tmp_path / "config.json").read_text() == '{"seed": '
