@@ -7,8 +7,11 @@ import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int, Int32, Num
 import numpy as np
+
+Scalar = Num[Array, ""] | float | int
+Metrics = dict[str, Float[Array, ""]]
 
 # Numpy on the host, jax on the device; the shapes are the same.
 _HostOrDevice = np.ndarray | Array

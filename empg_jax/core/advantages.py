@@ -1,13 +1,17 @@
 """Advantages before modulation: an episode's return against its group's."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
 from empg_jax.core import placement
+from empg_jax.types import Scalar
 
 
+@functools.partial(jax.jit, static_argnames="scale_by_std")
 def group_advantages(
     returns: Float[Array, "B"],
     group_ids: Int[Array, "B"],
@@ -15,7 +19,7 @@ def group_advantages(
     episode_ids: Int[Array, "B"] | None = None,
     exists: Bool[Array, "B"] | None = None,
     scale_by_std: bool = True,
-    eps: float = 1e-6,
+    eps: Scalar = 1e-6,
 ) -> Float[Array, "B"]:
   """A = (r - mean of the group) / (std of the group + eps), as in GRPO.
 

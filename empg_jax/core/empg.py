@@ -3,15 +3,13 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
 from empg_jax.core import losses
 from empg_jax.core import modulation
 from empg_jax.core import tokens
-
-Scalar = Float[Array, ""] | float
+from empg_jax.types import Metrics, Scalar
 
 
 @functools.partial(jax.jit, static_argnames=("aggregation",))
@@ -33,7 +31,7 @@ def empg_loss(
     clip_low: Scalar = 0.2,
     clip_high: Scalar = 0.2,
     aggregation: losses.Aggregation = "token_mean",
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+) -> tuple[Float[Array, ""], Metrics]:
   """The EMPG loss of a batch of episodes, and its metrics.
 
   Args:

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from empg_jax.types import TokenStats
+from empg_jax.types import Metrics, Scalar, TokenStats
 
 Aggregation = Literal["token_mean", "sequence_mean"]
-Scalar = Float[Array, ""] | float
 
 _MAX_LOG_RATIO = 20.0  # exp(20) = 5e8: beyond every clip, and finite
 
@@ -55,7 +54,7 @@ def policy_loss(
     entropy_coef: Scalar = 0.0,
     clip_low: Scalar = 0.2,
     clip_high: Scalar = 0.2,
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+) -> tuple[Float[Array, ""], Metrics]:
   """The clipped surrogate, with an optional KL penalty and entropy bonus.
 
   With r = pi / pi_behavior and c(r) = clip(r, 1 - clip_low, 1 + clip_high),

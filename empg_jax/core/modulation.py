@@ -18,14 +18,12 @@ from empg_jax.core import border
 from empg_jax.core import masked
 from empg_jax.core import placement
 from empg_jax.core import steps
-from empg_jax.types import StepGrid
+from empg_jax.types import Metrics, Scalar, StepGrid
 
 EPS = 1e-8
 
-Scalar = Float[Array, ""] | float
-Metrics = dict[str, Float[Array, ""]]
 
-
+@jax.jit
 def modulate_advantages(
     advantages: Float[Array, "B"] | Float[Array, "B T"],
     token_entropy: Float[Array, "B T"],
@@ -65,6 +63,7 @@ def modulate_advantages(
   )[0]
 
 
+@jax.jit
 def modulate(
     advantages: Float[Array, "B"] | Float[Array, "B T"],
     token_entropy: Float[Array, "B T"],
@@ -116,6 +115,8 @@ def future_clarity(
 
 def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
   shape = entropy.shape
+  entropy = entropy.astype(jnp.float32)
+  advantages = advantages.astype(jnp.float32)
   if advantages.ndim == 1:
     advantages = jnp.broadcast_to(advantages[:, None], shape)
   exists = grid.lengths > 0

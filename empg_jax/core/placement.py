@@ -1,10 +1,16 @@
-"""Letting XLA place a small computation, whatever the mesh's axis types."""
+"""Where a computation lies on an Explicit mesh: left to XLA, or by shards.
+
+Without a mesh, or on an Auto one, nothing here does anything: XLA places all.
+"""
 
 from collections.abc import Callable
+import functools
+import math
+from typing import NamedTuple
 
 import jax
-from jax.sharding import AxisType, PartitionSpec, auto_axes
-from jaxtyping import Array
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec, auto_axes
+from jaxtyping import Array, Float
 
 
 def automatic(f: Callable[..., tuple], *args, like: tuple[Array | None, ...]) -> tuple:
@@ -19,18 +25,100 @@ def automatic(f: Callable[..., tuple], *args, like: tuple[Array | None, ...]) ->
     *args: its arguments.
     like: for each output the array whose sharding it takes; None: replicated.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  types = [jax.typeof(x) for x in (*args, *like) if x is not None]
-  for mesh in (mesh, *(t.sharding.mesh for t in types)):
-    if not mesh.empty:
-      break
-  explicit = tuple(
-      name
-      for name, kind in zip(mesh.axis_names, mesh.axis_types)
-      if kind == AxisType.Explicit
-  )
+  mesh = _mesh_of(*args, *like)
+  explicit = _explicit_axes(mesh)
   if not explicit:
     return f(*args)
   specs = [PartitionSpec() if x is None else jax.typeof(x).sharding.spec for x in like]
   out = tuple(jax.NamedSharding(mesh, spec) for spec in specs)
   return auto_axes(f, axes=explicit, out_sharding=out)(*args)
+
+
+class VocabLayout(NamedTuple):
+  """How tokens and vocabulary lie over the Explicit axes of a mesh."""
+
+  mesh: AbstractMesh
+  rows: tuple[str, ...]
+  time: tuple[str, ...]
+  vocab: tuple[str, ...]
+
+  @property
+  def tokens(self) -> PartitionSpec:
+    return PartitionSpec(self.rows, self.time)
+
+  @property
+  def hidden(self) -> PartitionSpec:
+    return PartitionSpec(self.rows, self.time, None)
+
+  @property
+  def unembedding(self) -> PartitionSpec:
+    return PartitionSpec(None, self.vocab)
+
+  @property
+  def logits(self) -> PartitionSpec:
+    return PartitionSpec(self.rows, self.time, self.vocab)
+
+  @property
+  def shards(self) -> tuple[int, int]:
+    """Over how many devices tokens and vocabulary are spread."""
+    sizes = self.mesh.shape
+    return (
+        math.prod(sizes[name] for name in self.rows + self.time),
+        math.prod(sizes[name] for name in self.vocab),
+    )
+
+  def place(self, hidden, unembedding, actions):
+    sharding = functools.partial(jax.NamedSharding, self.mesh)
+    return (
+        jax.reshard(hidden, sharding(self.hidden)),
+        jax.reshard(unembedding, sharding(self.unembedding)),
+        jax.reshard(actions, sharding(self.tokens)),
+    )
+
+  def on_shards(self, f: Callable, out) -> Callable:
+    """f on each device's shards; it does its own sums over devices."""
+    return jax.shard_map(
+        f,
+        mesh=self.mesh,
+        out_specs=out,
+        axis_names=frozenset(_explicit_axes(self.mesh)),
+        check_vma=False,
+    )
+
+
+def vocab_layout(
+    hidden: Float[Array, "B T D"], unembedding: Float[Array, "D V"]
+) -> VocabLayout | None:
+  """The layout the operands' types tell; None without Explicit axes.
+
+  An axis that shards several of B, V and T is left to the first of them. D is
+  not sharded: a sharded unembedding is gathered over D, and its gradient
+  scattered.
+  """
+  mesh = _mesh_of(hidden, unembedding)
+  if not _explicit_axes(mesh):
+    return None
+  rows, time, _ = map(_names, jax.typeof(hidden).sharding.spec)
+  vocab = _names(jax.typeof(unembedding).sharding.spec[1])
+  vocab = tuple(name for name in vocab if name not in rows)
+  time = tuple(name for name in time if name not in vocab)
+  return VocabLayout(mesh, rows, time, vocab)
+
+
+def _mesh_of(*arrays) -> AbstractMesh:
+  """The mesh in context, else that of the arrays' types; it may be empty."""
+  mesh = jax.sharding.get_abstract_mesh()
+  meshes = (jax.typeof(x).sharding.mesh for x in arrays if x is not None)
+  return next((m for m in (mesh, *meshes) if not m.empty), mesh)
+
+
+def _explicit_axes(mesh: AbstractMesh) -> tuple[str, ...]:
+  kinds = zip(mesh.axis_names, mesh.axis_types)
+  return tuple(name for name, kind in kinds if kind == AxisType.Explicit)
+
+
+def _names(entry) -> tuple[str, ...]:
+  """The mesh axes of one entry of a PartitionSpec."""
+  if entry is None:
+    return ()
+  return (entry,) if isinstance(entry, str) else tuple(entry)
