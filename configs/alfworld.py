@@ -21,14 +21,14 @@ def _tiny() -> dict:
       num_steps=80,
       model=dict(folder="alfworld-tiny"),
       env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
-      rollout=dict(tasks=16, group_size=8, max_turns=30, invalid_penalty=0.1),
+      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
       policy=dict(  # generation.policy.Policy
           slots=64,
           max_length=1024,
           max_reply=24,
           temperature=1.0,
           compute_dtype="bfloat16",
-          piece_lengths=(48, 192),
+          piece_lengths=(24, 48),
           windows=(256, 512, 1024),
       ),
       pack=dict(lengths=(1024,)),  # rollout.pack.pack
@@ -41,7 +41,13 @@ def _tiny() -> dict:
       ),
       mesh=dict(data=1),  # sharding.make_mesh
       optimizer=dict(learning_rate=3e-4, weight_decay=0.0, clip_norm=1.0),  # state.make_optimizer
-      train=dict(size=4, lengths=(256, 512), entropies="rollout", compute_dtype="bfloat16"),  # training.step.train_step
+      train=dict(  # training.step.train_step
+          size=4,
+          minibatches=4,
+          lengths=(256, 384, 512, 768),
+          entropies="rollout",
+          compute_dtype="bfloat16",
+      ),  
       evaluation=dict(every=20, temperature=0.4, games=140),
       checkpoint=dict(every=20, keep=2),
       sft=_sft(),
@@ -74,7 +80,7 @@ def _tiny_full() -> dict:
   config = _tiny()
   config["env"]["games"] = "full"
   config["rollout"]["max_turns"] = 50
-  config["policy"] |= dict(max_length=2048, windows=(512, 1024, 2048))
+  config["policy"] |= dict(max_length=2048, windows=(512, 1024, 2048), piece_lengths=(48, 192))
   config["pack"]["lengths"] = (1024, 2048)
   return config
 

@@ -37,14 +37,13 @@ def make_mesh(*, data: int = 1) -> Mesh:
   return jax.make_mesh((count,), (DATA,), (AxisType.Auto,), devices=devices[:count])
 
 
-def check_rows(rows: int, size: int, data: int) -> None:
-  """Raises ValueError unless batch and microbatch divide over the devices."""
+def check_rows(size: int, data: int) -> None:
+  """Raises ValueError unless a microbatch divides over the devices."""
   devices = data or len(jax.devices())
-  if rows % size or size % devices:
+  if size % devices:
     raise ValueError(
-        f"A batch of {rows} rows (rollout.tasks x rollout.group_size) in microbatches of {size}"
-        f" (train.size) does not divide over {devices} devices (mesh.data): the devices have to"
-        " divide the microbatch, and the microbatch the batch."
+        f"A microbatch of {size} rows (config.train.size) does not divide over {devices} devices"
+        " (config.mesh.data): make it a multiple of them."
     )
 
 

@@ -25,7 +25,7 @@ from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.rollout.tasks import TaskSampler
-from empg_jax.training import guard, state as states
+from empg_jax.training import guard, microbatch, state as states
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
@@ -101,7 +101,7 @@ def main(argv):
         state, update = step_fn(state, batch, reference if algorithm.uses_reference else None)
       update = jax.device_get(update)
       policy.update(state.model)
-      guard.check_finite(update, step)
+      guard.check_finite(int(state.skipped), step)
 
       summary = metrics.summarize(episodes)
       timing = {
@@ -136,7 +136,8 @@ def check(config) -> None:
   given = ["state", "batch", "reference", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
   rows = config.rollout.tasks * config.rollout.group_size
-  sharding.check_rows(rows, config.train.size, config.mesh.data)
+  microbatch.check(rows, config.train.size, config.train.minibatches)
+  sharding.check_rows(config.train.size, config.mesh.data)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
         f"config.policy.max_length is {config.policy.max_length} and the longest of"

@@ -24,7 +24,7 @@ def causal_attention(
     q: Float[Array, "B T H D"],
     k: Float[Array, "B T K D"],
     v: Float[Array, "B T K D"],
-    compute_dtype: jnp.dtype,
+    compute_dtype: jax.typing.DTypeLike,
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself.
 

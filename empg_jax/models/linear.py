@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def linear(
-    x: Float[Array, "*batch I"], weight: Float[Array, "O I"], compute_dtype: jnp.dtype
+    x: Float[Array, "*batch I"], weight: Float[Array, "O I"], compute_dtype: jax.typing.DTypeLike
 ) -> Float[Array, "*batch O"]:
   """x @ weight.T with operands in `compute_dtype` and the sums in float32.
 
@@ -20,7 +20,7 @@ def linear(
   return _product("...i,oi->...o", x, weight, compute_dtype).astype(x.dtype)
 
 
-def _product(equation: str, a: Array, b: Array, compute_dtype: jnp.dtype) -> Array:
+def _product(equation: str, a: Array, b: Array, compute_dtype: jax.typing.DTypeLike) -> Array:
   return jnp.einsum(
       equation,
       a.astype(compute_dtype),

@@ -1,13 +1,15 @@
 """When a run has to stop."""
 
-from collections.abc import Mapping
-
 MAX_SKIPPED = 3
 
 
-def check_finite(metrics: Mapping[str, float], step: int) -> None:
-  """Raises FloatingPointError when updates had to be skipped again and again."""
-  skipped = int(metrics["update/skipped"])
+def check_finite(skipped: int, step: int) -> None:
+  """Raises FloatingPointError when updates had to be skipped again and again.
+
+  Args:
+    skipped: updates in a row up to now (TrainState.skipped).
+    step: of training.
+  """
   if skipped >= MAX_SKIPPED:
     raise FloatingPointError(
         f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"

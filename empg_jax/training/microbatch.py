@@ -1,84 +1,100 @@
 """Gradients over a batch too large to hold at once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float, Int
 
 
-def split(batch: Any, size: int) -> Any:
-  """[B, ...] -> [B // size, size, ...]; neighbours go to different microbatches."""
+class Pieces(NamedTuple):
+  """A batch cut into microbatches; its leaves apart, for only `rows` is a batch again."""
+
+  leaves: list[Array]  # [N, size, ...]
+  ends: Int[Array, "N size"]  # one past the last used token of each row
+
+  def minibatches(self, count: int) -> "Pieces":
+    """[N, ...] -> [count, N // count, ...], with short and long rows in each."""
+    deal = lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0)
+    return Pieces(*jax.tree.map(deal, tuple(self)))
+
+
+def split(batch: Any, used: Bool[Array, "B T"], size: int) -> Pieces:
+  """Cuts a pytree of [B, ...] arrays; rows m, m + N, m + 2N, ... go to microbatch m of N.
+
+  So the axis that may be divided over devices stays whole.
+  """
 
   def rows(x):
-    count = x.shape[0] // size
-    return jnp.moveaxis(x.reshape(size, count, *x.shape[1:]), 1, 0)
+    return jnp.moveaxis(x.reshape(size, -1, *x.shape[1:]), 1, 0)
 
-  return jax.tree.map(rows, batch)
-
-
-def join(pieces: Any) -> Any:
-  """The inverse of `split`: [N, size, ...] -> [N * size, ...]."""
-  rows = lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])
-  return jax.tree.map(rows, pieces)
+  places = jnp.arange(1, used.shape[1] + 1)[None, :]
+  ends = jnp.max(jnp.where(used, places, 0), axis=1)
+  return Pieces([rows(x) for x in jax.tree.leaves(batch)], rows(ends))
 
 
-def check(rows: int, size: int) -> None:
-  """Raises ValueError unless `size` divides `rows`."""
-  if size < 1 or rows % size:
+def join(pieces: Array) -> Array:
+  """Undoes `split` for one array: [N, size, ...] -> [B, ...]."""
+  return jnp.moveaxis(pieces, 0, 1).reshape(-1, *pieces.shape[2:])
+
+
+def share(weights: Float[Array, "B T"], size: int, minibatches: int) -> Float[Array, "B T"]:
+  """Token weights that sum to 1 over the rows of each minibatch."""
+  rows = weights.shape[0]
+  minibatch = jnp.arange(rows) % (rows // size) % minibatches
+  total = jax.ops.segment_sum(jnp.sum(weights, axis=1), minibatch, minibatches)
+  return weights / jnp.maximum(total, 1e-9)[minibatch][:, None]
+
+
+def check(rows: int, size: int, minibatches: int = 1) -> None:
+  """Raises ValueError unless the rows divide into minibatches, and those into microbatches."""
+  if min(size, minibatches) < 1 or rows % (size * minibatches):
     raise ValueError(
-        f"A batch of {rows} rows does not divide into microbatches of {size}: choose"
-        " train.size among the divisors of the batch's rows."
+        f"A batch of {rows} rows does not divide into {minibatches} minibatches of microbatches"
+        f" of {size} rows: choose train.minibatches and train.size so that it does."
     )
 
 
 def sum_gradients(
     loss: Callable[[Any, Any], tuple[jax.Array, Any]],
     model: Any,
-    batch: Any,
-    used: Bool[Array, "B T"],
+    pieces: Pieces,
+    structure: jax.tree_util.PyTreeDef,
     *,
-    size: int,
     lengths: Sequence[int] = (),
 ) -> tuple[Any, Any]:
   """Sums gradient and metrics of `loss(model, rows) -> (scalar, metrics)` over microbatches.
 
-  Each microbatch is cut to the shortest of `lengths` (or T) that holds its last used
-  token. With rows of like length together (rollout.pack.deal), little padding is computed.
+  Each microbatch is cut to the shortest of `lengths` that holds its last used token. With
+  rows of like length together (rollout.pack.deal), little padding is computed.
 
   Args:
     loss: whose sum over microbatches is the batch's loss (its weights are made from the
       whole batch).
     model: differentiated.
-    batch: pytree of [B, ...] arrays; the second axis, if there is one, is time.
-    used: the tokens that count in the loss.
-    size: rows in a microbatch; divides B.
+    pieces: of the batch.
+    structure: of the batch that `loss` takes.
     lengths: what a microbatch may be cut to.
 
   Returns:
     Metrics and gradient, summed. Only one microbatch's activations exist at a time.
   """
-  rows, longest = used.shape
-  check(rows, size)
+  longest = max(x.shape[2] for x in pieces.leaves if x.ndim > 2)
   cuts = (*sorted(n for n in lengths if n < longest), longest)
   gradient = jax.grad(loss, has_aux=True)
-  ends = jnp.max(jnp.where(used, jnp.arange(1, longest + 1)[None, :], 0), axis=1)
 
   def at_length(length):
     cut = lambda x: x[:, :length] if x.ndim > 1 else x
-    return lambda piece: gradient(model, jax.tree.map(cut, piece))
+    return lambda leaves: gradient(model, structure.unflatten(map(cut, leaves)))
 
   branches = [at_length(length) for length in cuts]
 
   def add(carry, piece):
-    piece, ends = piece
-    which = jnp.searchsorted(jnp.array(cuts), jnp.max(ends))
-    return jax.tree.map(jnp.add, carry, jax.lax.switch(which, branches, piece)), None
+    which = jnp.searchsorted(jnp.array(cuts), jnp.max(piece.ends))
+    return jax.tree.map(jnp.add, carry, jax.lax.switch(which, branches, piece.leaves)), None
 
-  pieces = split((batch, ends), size)
-  first = jax.tree.map(lambda x: x[0], pieces[0])
-  shapes = jax.eval_shape(branches[-1], first)
+  shapes = jax.eval_shape(lambda: branches[-1]([x[0] for x in pieces.leaves]))
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   (total, metrics), _ = jax.lax.scan(add, zeros, pieces)
   return metrics, total

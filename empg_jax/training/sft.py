@@ -41,8 +41,9 @@ def sft_step(
     of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
     return value, {"loss": value, "reply_logprob": of_replies}
 
+  pieces = microbatch.split(rows, rows.weights > 0, size)
   metrics, gradient = microbatch.sum_gradients(
-      loss, state.model, rows, rows.weights > 0, size=size
+      loss, state.model, pieces, jax.tree.structure(rows)
   )
   state, update = apply_gradient(state, optimizer, gradient, metrics["loss"])
   return state, {**metrics, **update}

@@ -78,7 +78,7 @@ def apply_gradient(
   A skipped step leaves model and moments as they were; `TrainState.skipped` counts how
   many came in a row, so that the training loop can stop when it repeats.
   """
-  norm = optax.global_norm(gradient)
+  norm = optax.tree.norm(gradient)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.model)
   model = optax.apply_updates(state.model, updates)
@@ -89,4 +89,4 @@ def apply_gradient(
       state.step + 1,
       jnp.where(finite, 0, state.skipped + 1),
   )
-  return new, {"update/grad_norm": norm, "update/skipped": new.skipped.astype(jnp.float32)}
+  return new, {"update/grad_norm": norm}

@@ -4,6 +4,7 @@ import functools
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
@@ -34,8 +35,8 @@ def token_stats(
 @functools.partial(
     jax.jit,
     static_argnames=(
-        "algorithm", "optimizer", "entropies", "size", "lengths", "temperature", "compute_dtype",
-        "remat",
+        "algorithm", "optimizer", "entropies", "size", "minibatches", "lengths", "temperature",
+        "compute_dtype", "remat",
     ),
     donate_argnames=("state",),
 )  # fmt: skip
@@ -47,13 +48,14 @@ def train_step(
     algorithm: Algorithm,
     optimizer: optax.GradientTransformation,
     size: int,
+    minibatches: int = 1,
     lengths: tuple[int, ...] = (),
     temperature: float = 1.0,
     entropies: Entropies = "rollout",
     compute_dtype: str = "float32",
     remat: bool = False,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-  """One update of the policy on one batch.
+  """The update of the policy on one batch.
 
   Args:
     state: donated.
@@ -61,7 +63,8 @@ def train_step(
     reference: the frozen policy of the KL penalty, where the algorithm has one.
     algorithm: its statistics are taken once, over the whole batch.
     optimizer: as the state was created with.
-    size: rows in a microbatch; divides B.
+    size: rows in a microbatch.
+    minibatches: optimizer steps, each on its share of the rows; size x minibatches divides B.
     lengths: what a microbatch of short rows may be cut to.
     temperature: the sampling's, so that probabilities are those that were sampled from.
     entropies: "rollout": those recorded while sampling; "recomputed": by a first,
@@ -70,8 +73,9 @@ def train_step(
     remat: recompute layers in the backward pass rather than keep their activations.
 
   Returns:
-    The new state, and float32 scalars.
+    The new state, and float32 scalars, means over the minibatches.
   """
+  microbatch.check(batch.tokens.shape[0], size, minibatches)
   stats = functools.partial(
       token_stats, temperature=temperature, compute_dtype=compute_dtype, remat=remat
   )
@@ -87,15 +91,24 @@ def train_step(
       reference_logprobs = jax.lax.stop_gradient(stats(reference, rows).logprobs)
     return algorithm.loss(stats(model, rows), signal, rows, reference_logprobs)
 
-  sums, gradient = microbatch.sum_gradients(
-      loss, state.model, (batch, signal), batch.steps > 0, size=size, lengths=lengths
-  )
-  state, update = apply_gradient(state, optimizer, gradient, sums["loss/total"])
-  return state, {**metrics, **sums, **update}
+  def update(state, pieces):
+    sums, gradient = microbatch.sum_gradients(
+        loss, state.model, pieces, structure, lengths=lengths
+    )
+    state, applied = apply_gradient(state, optimizer, gradient, sums["loss/total"])
+    return state, {**sums, **applied}
+
+  shares = signal._replace(weights=microbatch.share(signal.weights, size, minibatches))
+  structure = jax.tree.structure((batch, shares))
+  pieces = microbatch.split((batch, shares), batch.steps > 0, size)
+  state, updates = jax.lax.scan(update, state, pieces.minibatches(minibatches))
+  updates = {name: jnp.mean(x) for name, x in updates.items()}
+  return state, {**metrics, **updates, "update/skipped": state.skipped.astype(jnp.float32)}
 
 
 def recompute_entropy(stats, model: Decoder, batch: Batch, size: int) -> Float[Array, "B T"]:
   """The current policy's entropies over the batch, `size` rows at a time."""
-  microbatch.check(batch.tokens.shape[0], size)
-  entropy = jax.lax.map(lambda rows: stats(model, rows).entropy, microbatch.split(batch, size))
+  structure = jax.tree.structure(batch)
+  pieces = microbatch.split(batch, batch.steps > 0, size)
+  entropy = jax.lax.map(lambda x: stats(model, structure.unflatten(x)).entropy, pieces.leaves)
   return microbatch.join(entropy)
