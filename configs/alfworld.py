@@ -18,7 +18,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
 def _tiny() -> dict:
   return dict(
       seed=0,
-      num_steps=80,
+      num_steps=40,
       model=dict(folder="alfworld-tiny"),
       env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
       rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
@@ -43,13 +43,13 @@ def _tiny() -> dict:
       optimizer=dict(learning_rate=3e-4, weight_decay=0.0, clip_norm=1.0),  # state.make_optimizer
       train=dict(  # training.step.train_step
           size=4,
-          minibatches=4,
-          lengths=(256, 384, 512, 768),
+          minibatches=1,
+          lengths=(320, 512, 768),
           entropies="rollout",
           compute_dtype="bfloat16",
-      ),  
+      ),
       evaluation=dict(every=20, temperature=0.4, games=140),
-      checkpoint=dict(every=20, keep=2),
+      checkpoint=dict(every=10, keep=2),
       sft=_sft(),
   )
 

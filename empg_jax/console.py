@@ -15,7 +15,7 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], Callable[[int | float], str]], ...] 
     ("turns", ("train/turns",), "{:.1f}".format),
     ("H", ("empg/entropy_min", "empg/entropy_mean", "empg/entropy_max"), "{:.3f}".format),
     ("g", ("empg/g_min", "empg/g_max"), "{:.2f}".format),
-    ("KL", ("loss/kl",), "{:.1e}".format),
+    ("KL", ("loss/behavior_kl",), "{:.1e}".format),
     ("clip", ("loss/clip_fraction",), "{:.1%}".format),
     ("grad", ("update/grad_norm",), "{:.2f}".format),
     ("tokens/s", ("time/tokens_per_s",), "{:,.0f}".format),

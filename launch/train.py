@@ -36,89 +36,56 @@ SPLITS = ("valid_seen", "valid_unseen")
 
 def main(argv):
   del argv
-  config = _CONFIG.value
+  config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   check(config)
-  workdir = pathlib.Path(_WORKDIR.value)
-  configs.claim_workdir(workdir, config)
-  start = time.monotonic()
-
   home = folder.locate(config.model.folder)
   chat = Chat.load(home / "tokenizer.model")
   mesh = sharding.make_mesh(**config.mesh)
-  model = sharding.replicate(folder.load(home), mesh)
-  reference = model
+  reference = sharding.replicate(folder.load(home), mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
-  optimizer = states.make_optimizer(**config.optimizer)
-  state = states.create(jax.tree.map(lambda x: x.copy(), model), optimizer)
-
-  checkpointer = Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep)
-  restored = checkpointer.restore(state)
-  first_step = 0
-  if restored is not None:
-    first_step, state = restored.step, restored.state
-    print(f"going on from the checkpoint of step {first_step}", flush=True)
-
-  key = jax.random.key(config.seed)
-  rollout_key, evaluation_key = jax.random.split(key)
-  policy = Policy(state.model, end_id=chat.end_id, **config.policy)
-  make_env = functools.partial(alfworld.AlfWorld, **config.env)
-  play = functools.partial(
-      collect,
-      chat=chat,
-      make_env=make_env,
-      max_turns=config.rollout.max_turns,
-      invalid_penalty=config.rollout.invalid_penalty,
+  tasks = TaskSampler(
+      alfworld.tasks("train", games=config.env.games), config.seed, kind=alfworld.task_type
   )
-  evaluate = functools.partial(evaluate_splits, config, play, key=evaluation_key)
-  train_tasks = alfworld.tasks("train", games=config.env.games)
-  tasks = TaskSampler(train_tasks, config.seed, kind=alfworld.task_type)
-  step_fn = functools.partial(
+  configs.claim_workdir(str(workdir), config)
+  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+  checkpointer = Checkpointer(str(workdir / "checkpoints"), keep=config.checkpoint.keep)
+  optimizer = states.make_optimizer(**config.optimizer)
+  state = sharding.replicate(states.create(states.copy(reference), optimizer), mesh)
+  state, first = restore(checkpointer, state)
+  update = functools.partial(
       train_step,
+      reference=reference if algorithm.uses_reference else None,
       algorithm=algorithm,
       optimizer=optimizer,
       temperature=config.policy.temperature,
       **config.train,
   )
-  rows = config.rollout.tasks * config.rollout.group_size
+  policy = Policy(state.model, end_id=chat.end_id, **config.policy)
+  key = jax.random.key(config.seed)
 
-  with metrics.MetricsWriter(workdir, first_step + bool(first_step)) as writer:
+  with metrics.MetricsWriter(workdir, first + bool(first)) as writer:
     if not writer.rows:
-      writer.write(0, evaluate(policy, "before training"))
-      show_evaluation(writer.flush())
-    for step in range(first_step + 1, config.num_steps + 1):
+      writer.write(0, evaluate(config, policy, chat, key, "before training"))
+      report(writer.flush(), config.num_steps)
+    for step in range(first + 1, config.num_steps + 1):
       begun = time.monotonic()
-      with console.Progress(f"rollout {step}", rows, "episodes") as progress:
-        episodes = play(
-            policy,
-            tasks=tasks.at(step, config.rollout.tasks),
-            group_size=config.rollout.group_size,
-            key=jax.random.fold_in(rollout_key, step),
-            progress=progress.update,
-        )
+      episodes = play(
+          config, policy, chat, tasks.at(step, config.rollout.tasks), config.rollout.group_size,
+          jax.random.fold_in(key, step), f"rollout {step}",
+      )  # fmt: skip
       played = time.monotonic()
-      batch = sharding.to_mesh(pack(deal(episodes, config.train.size), multiple=rows, **config.pack), mesh)
+      rows = pack(deal(episodes, config.train.size), multiple=len(episodes), **config.pack)
       with jax.set_mesh(mesh):
-        state, update = step_fn(state, batch, reference if algorithm.uses_reference else None)
-      update = jax.device_get(update)
-      policy.update(state.model)
+        state, updated = update(state, sharding.to_mesh(rows, mesh))
       guard.check_finite(int(state.skipped), step)
-
-      summary = metrics.summarize(episodes)
-      timing = {
-          "time/rollout_s": played - begun,
-          "time/update_s": time.monotonic() - played,
-          "time/tokens_per_s": summary["tokens"] / (played - begun),
-          "time/total_s": time.monotonic() - start,
-          "compile/count": train_step._cache_size() + decode.turn._cache_size(),
-      }
-      writer.write(step, metrics.prefixed("train", summary), update, timing)
-      last = step == config.num_steps
-      if last or step % config.evaluation.every == 0:
-        writer.write(step, evaluate(policy, f"after step {step}"))
-      row = writer.flush()
-      print(console.step_line(row, config.num_steps), flush=True)
-      show_evaluation(row)
-      if last or step % config.checkpoint.every == 0:
+      policy.update(state.model)
+      timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
+      writer.write(step, metrics.prefixed("train", metrics.summarize(episodes)), updated, timing)
+      writer.write(step, throughput(episodes, rows, timing))
+      if step == config.num_steps or step % config.evaluation.every == 0:
+        writer.write(step, evaluate(config, policy, chat, key, f"after step {step}"))
+      report(writer.flush(), config.num_steps)
+      if step == config.num_steps or step % config.checkpoint.every == 0:
         checkpointer.save(step, state)
   checkpointer.close()
   evaluated = [row for row in writer.rows if f"eval/{SPLITS[0]}/success" in row]
@@ -146,25 +113,61 @@ def check(config) -> None:
     )
 
 
-def evaluate_splits(config, play, policy, when, *, key):
-  """Plays every validation game once; metrics under eval/SPLIT/."""
+def restore(checkpointer, state):
+  """The newest checkpoint's state and step, or the given one and 0."""
+  restored = checkpointer.restore(state)
+  if restored is None:
+    return state, 0
+  print(f"going on from the checkpoint of step {restored.step}", flush=True)
+  return restored.state, restored.step
+
+
+def play(config, policy, chat, tasks, group_size, key, title):
+  """Plays every task `group_size` times behind a progress bar."""
+  with console.Progress(title, len(tasks) * group_size, "episodes") as progress:
+    return collect(
+        policy,
+        chat,
+        functools.partial(alfworld.AlfWorld, **config.env),
+        tasks,
+        group_size=group_size,
+        max_turns=config.rollout.max_turns,
+        invalid_penalty=config.rollout.invalid_penalty,
+        key=key,
+        progress=progress.update,
+    )
+
+
+def evaluate(config, policy, chat, key, when):
+  """Plays every validation game once: metrics under eval/SPLIT/."""
   results = {}
-  policy = policy.at(config.evaluation.temperature)
   for split in SPLITS:
-    tasks = alfworld.tasks(split, games=config.env.games)[: config.evaluation.games]
-    with console.Progress(f"{split} {when}", len(tasks), "games") as progress:
-      episodes = play(policy, tasks=tasks, group_size=1, key=key, progress=progress.update)
+    games = alfworld.tasks(split, games=config.env.games)[: config.evaluation.games]
+    at = policy.at(config.evaluation.temperature)
+    episodes = play(config, at, chat, games, 1, jax.random.fold_in(key, 0), f"{split} {when}")
     summary = metrics.summarize(episodes, alfworld.task_type)
     results |= metrics.prefixed(f"eval/{split}", summary)
   return results
 
 
-def show_evaluation(row) -> None:
-  """Prints the success of an evaluated row."""
-  shown = [f"{split} {row[f'eval/{split}/success']:.1%}" for split in SPLITS
-           if f"eval/{split}/success" in row]  # fmt: skip
+def throughput(episodes, rows, timing):
+  """Sampled and trained tokens a second, and how many programs have been compiled."""
+  sampled = sum(len(turn.reply) for episode in episodes for turn in episode.turns)
+  return {
+      "time/tokens_per_s": sampled / timing["time/rollout_s"],
+      "time/trained_tokens_per_s": (rows.tokens != 0).sum() / timing["time/update_s"],
+      "compile/count": train_step._cache_size() + decode.turn._cache_size(),
+  }
+
+
+def report(row, num_steps) -> None:
+  """Prints a finished row, and the evaluation in it if there is one."""
+  if row["step"]:
+    print(console.step_line(row, num_steps), flush=True)
+  shown = [(split, row.get(f"eval/{split}/success")) for split in SPLITS]
+  shown = [f"{split} {success:.1%}" for split, success in shown if success is not None]
   if shown:
-    print(f"  evaluation at step {row['step']}: success on " + ", on ".join(shown), flush=True)
+    print(f"  success after step {row['step']}: " + ", ".join(shown), flush=True)
 
 
 if __name__ == "__main__":

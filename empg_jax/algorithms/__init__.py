@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
-from empg_jax import lookup
+from empg_jax import config, lookup
 from empg_jax.types import Batch, TokenStats
 
 Metrics = dict[str, Float[Array, ""]]
@@ -51,4 +51,5 @@ def make(name: str, **arguments: Any) -> Algorithm:
   if isinstance(base, Mapping):
     arguments["base"] = make(**base)
   module = lookup.find(__name__, name)
+  config.check_arguments(module.make, arguments, f"the algorithm {name}")
   return module.make(**arguments)

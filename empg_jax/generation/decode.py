@@ -11,7 +11,7 @@ from empg_jax.generation import sampling
 from empg_jax.models import attention
 from empg_jax.models.decoder import Decoder, DecoderConfig, layer
 
-KV = tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]]
+KV = tuple[Float[Array, "BK _ D"], Float[Array, "BK _ D"]]
 
 
 class Cache(NamedTuple):
@@ -189,7 +189,7 @@ def _write_reply(
       jnp.zeros((rows, max_reply), jnp.float32),
       jnp.zeros((rows, max_reply), jnp.float32),
   )
-  first = draw(hidden, 0)
+  first = draw(hidden, jnp.int32(0))
   replies = record(replies, first, 0, active)
   carry = (recent, first[0], jnp.int32(0), active & (first[0] != end_id), replies)
   recent, _, _, _, replies = jax.lax.while_loop(going_on, step, carry)

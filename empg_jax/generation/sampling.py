@@ -14,7 +14,7 @@ def slot_keys(
 
 
 def sample(
-    logits: Float[Array, "B V"], keys: Key[Array, "B"], index: Int[Array, ""], temperature: Array
+    logits: Float[Array, "B V"], keys: Key[Array, "B"], index: Int[Array, ""], temperature: Float[Array, ""]
 ) -> tuple[Int[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """Draws token number `index` of each reply from softmax(logits / temperature).
 

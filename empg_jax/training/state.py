@@ -28,6 +28,11 @@ def create(model: Decoder, optimizer: optax.GradientTransformation) -> TrainStat
   return TrainState(model, optimizer.init(model), jnp.int32(0), jnp.int32(0))
 
 
+def copy(model: Decoder) -> Decoder:
+  """The same parameters in arrays of their own: those of a state are given away."""
+  return jax.tree.map(jnp.copy, model)
+
+
 def make_optimizer(
     *,
     learning_rate: float,

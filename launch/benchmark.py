@@ -1,0 +1,128 @@
+"""Measures the parts of a training step on this machine.
+
+  python launch/benchmark.py --suite=step              the update: time, memory, its floor
+  python launch/benchmark.py --suite=rollout           sampling: long replies, long episodes
+  python launch/benchmark.py --suite=envs              ALFWorld: resets and steps
+  python launch/benchmark.py --suite=step --json=F     the same, and all of it as JSON
+
+The default model is of Qwen2's shape with 12.3 million random parameters. CPU seconds
+are those of all threads of this process; other programs hardly change them.
+"""
+
+import json
+import os
+import pathlib
+import platform
+
+import jax
+from absl import flags
+
+from empg_jax import command_line, sharding
+from empg_jax.benchmark import envs, rollout, step
+from empg_jax.models.decoder import DecoderConfig
+
+SUITES = {"step": step, "rollout": rollout, "envs": envs}
+
+_SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
+_JSON = flags.DEFINE_string("json", None, "file to write the results to")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
+
+_LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)
+_WIDTH = flags.DEFINE_integer("width", 256, "its width; heads of 64, FFN of 4 times", lower_bound=128)
+_VOCAB = flags.DEFINE_integer("vocab", 32768, "its vocabulary", lower_bound=8)
+_DTYPES = flags.DEFINE_multi_enum(
+    "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "operand types; may be repeated"
+)
+
+_ROWS = flags.DEFINE_integer("rows", 8, "rows of the batch, or conversations", lower_bound=1)
+_PROMPT = flags.DEFINE_integer("prompt", 128, "tokens read first", lower_bound=1)
+_COMPLETION = flags.DEFINE_integer("completion", 384, "step: the agent's tokens", lower_bound=1)
+_SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8"], "step: rows in a microbatch")
+_MATMUL = flags.DEFINE_integer("matmul", 2048, "step: side of the matrices", lower_bound=1)
+
+_REPLY = flags.DEFINE_integer("reply", 128, "rollout: tokens of a long reply", lower_bound=2)
+_TURNS = flags.DEFINE_integer("turns", 30, "rollout, envs: turns of an episode", lower_bound=1)
+_OBSERVATION = flags.DEFINE_integer("observation", 48, "rollout: tokens a turn", lower_bound=1)
+_ACTION = flags.DEFINE_integer("action", 16, "rollout: tokens sampled a turn", lower_bound=1)
+
+_GAMES = flags.DEFINE_integer("games", 100, "envs: games in each repeat", lower_bound=1)
+
+
+def main(argv):
+  del argv
+  suite = SUITES[_SUITE.value]
+  results = suite.measure(**arguments())
+  print(suite.show(results), flush=True)
+  if _JSON.value:
+    report = {"suite": _SUITE.value, "host": host(), "flags": given(), "results": results}
+    path = pathlib.Path(_JSON.value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def arguments() -> dict:
+  """What the chosen suite is called with."""
+  if _SUITE.value == "envs":
+    return dict(games=_GAMES.value, max_turns=_TURNS.value, repeats=_REPEATS.value)
+  shared = dict(
+      config=model_config(),
+      rows=_ROWS.value,
+      prompt=_PROMPT.value,
+      dtypes=_DTYPES.value,
+      repeats=_REPEATS.value,
+  )
+  if _SUITE.value == "step":
+    return shared | dict(completion=_COMPLETION.value, sizes=sizes(), matmul=_MATMUL.value)
+  return shared | dict(
+      reply=_REPLY.value,
+      turns=_TURNS.value,
+      observation=_OBSERVATION.value,
+      action=_ACTION.value,
+  )
+
+
+def model_config() -> DecoderConfig:
+  """A Qwen2-like decoder: twice as many query heads as key/value heads, tied embeddings."""
+  if _WIDTH.value % 128:
+    raise ValueError(
+        f"--width={_WIDTH.value} does not hold pairs of heads of 64: make it a multiple of 128"
+    )
+  heads = _WIDTH.value // 64
+  return DecoderConfig(
+      vocab_size=_VOCAB.value,
+      hidden_size=_WIDTH.value,
+      intermediate_size=4 * _WIDTH.value,
+      num_hidden_layers=_LAYERS.value,
+      num_attention_heads=heads,
+      num_key_value_heads=heads // 2,
+      head_dim=64,
+  )
+
+
+def sizes() -> list[int]:
+  bad = [size for size in _SIZES.value if not size.isdecimal() or int(size) < 1]
+  if bad or not _SIZES.value:
+    raise ValueError(f"--sizes={','.join(_SIZES.value)}: want whole numbers, like --sizes=1,2,4")
+  return [int(size) for size in _SIZES.value]
+
+
+def given() -> dict:
+  """The flags of this file, as they were."""
+  mine = flags.FLAGS.get_key_flags_for_module(flags.FLAGS.find_module_defining_flag("suite"))
+  return {flag.name: flag.value for flag in mine}
+
+
+def host() -> dict:
+  return {
+      "machine": platform.machine(),
+      "cores": os.cpu_count(),
+      "devices": [device.device_kind for device in jax.local_devices()],
+      "python": platform.python_version(),
+      "jax": jax.__version__,
+      "load_1m": os.getloadavg()[0],
+  }
+
+
+if __name__ == "__main__":
+  sharding.use_cpu_devices()
+  command_line.run(main)
