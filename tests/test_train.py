@@ -1,0 +1,142 @@
+"""launch/train.py as its user runs it: it trains, goes on after a kill, and says what is wrong."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SMALL = {
+    "num_steps": 4,
+    "rollout.tasks": 2,
+    "rollout.group_size": 4,
+    "rollout.max_turns": 4,
+    "policy.slots": 4,
+    "policy.max_length": 256,
+    "policy.windows": "(256,)",
+    "policy.piece_lengths": "(48,)",
+    "pack.lengths": "(256,)",
+    "train.lengths": "(128,)",
+    "evaluation.games": 2,
+    "evaluation.every": 4,
+    "checkpoint.every": 1,
+}
+
+
+def command(workdir, **changes):
+  settings = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
+  return [
+      sys.executable, str(ROOT / "launch" / "train.py"), "--config=configs/alfworld.py",
+      f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in settings.items()),
+  ]  # fmt: skip
+
+
+def start(arguments):
+  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+  environment.pop("JAX_NUM_CPU_DEVICES", None)
+  return subprocess.Popen(
+      arguments, cwd=ROOT, env=environment, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+  )  # fmt: skip
+
+
+def run(arguments):
+  process = start(arguments)
+  out, err = process.communicate(timeout=600)
+  return process.returncode, out, err
+
+
+def rows(workdir):
+  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A run that was killed after a checkpoint, and its continuation."""
+  workdir = tmp_path_factory.mktemp("run")
+  killed = start(command(workdir))
+  deadline = time.monotonic() + 500
+  while not (workdir / "checkpoints" / "2").is_dir():
+    assert killed.poll() is None and time.monotonic() < deadline, killed.communicate()
+    time.sleep(0.05)
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  before = rows(workdir)
+  code, out, err = run(command(workdir))
+  return workdir, before, code, out, err
+
+
+def test_a_killed_run_goes_on_from_its_newest_checkpoint(finished):
+  workdir, before, code, out, err = finished
+  assert code == 0, err
+  assert "going on from the checkpoint of step" in out
+  after = rows(workdir)
+  assert [row["step"] for row in after] == [0, 1, 2, 3, 4]
+  assert after[:2] == before[:2]
+
+
+def test_metrics_have_their_stable_names(finished):
+  workdir = finished[0]
+  first, *steps = rows(workdir)
+  for row in steps:
+    for name in (
+        "train/success", "train/return", "train/turns", "empg/entropy_min", "empg/entropy_mean",
+        "empg/entropy_max", "empg/g_min", "empg/g_max", "empg/g_mean", "loss/policy",
+        "loss/clip_fraction", "update/grad_norm", "time/rollout_s", "time/update_s",
+        "time/tokens_per_s", "compile/count",
+    ):  # fmt: skip
+      assert isinstance(row[name], (int, float)), name
+  for row in (first, steps[-1]):
+    assert 0 <= row["eval/valid_seen/success"] <= 1
+    assert 0 <= row["eval/valid_unseen/success"] <= 1
+
+
+def test_each_program_is_compiled_once(finished):
+  last = rows(finished[0])[-1]
+  assert last["compile/count"] == 3  # the update, and a turn on either device
+
+
+def test_the_console_ends_with_a_table_by_task_type(finished):
+  lines = finished[3].splitlines()
+  assert any(line.startswith("task type") for line in lines)
+  assert lines[-1].startswith("all")
+
+
+def test_the_workdir_holds_config_and_checkpoints(finished):
+  workdir = finished[0]
+  assert json.loads((workdir / "config.json").read_text())["num_steps"] == 4
+  assert (workdir / "checkpoints" / "4").is_dir()
+
+
+def test_another_config_does_not_touch_the_run(finished):
+  code, _, err = run(command(finished[0], algorithm__zeta=0.5))
+  assert code == 1
+  assert "holds a run of another config, which differs in algorithm.zeta" in err
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        (dict(env__games="official"), "ALFWORLD_DATA"),
+        (dict(env__games="big"), "'big'"),
+        (dict(train__size=3), "does not divide into 1 minibatches of microbatches of 3"),
+        (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
+        (dict(mesh__data=64, train__size=64, rollout__tasks=64), "there are"),
+        (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),
+        (dict(algorithm__name="grop"), "grpo"),
+        (dict(model__folder="nowhere"), "There is no model in nowhere"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence_and_claims_no_workdir(changes, sentence, tmp_path, monkeypatch):
+  monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+  code, _, err = run(command(tmp_path / "run", **changes))
+  assert code == 1
+  assert err.startswith("error: ") and len(err.strip().splitlines()) == 1
+  assert sentence in err
+  assert not (tmp_path / "run").exists()
