@@ -28,7 +28,7 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
 
 _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 256, "its width; heads of 64, FFN of 4 times", lower_bound=128)
+_WIDTH = flags.DEFINE_integer("width", 256, "its width, in heads of 64", lower_bound=128)
 _VOCAB = flags.DEFINE_integer("vocab", 32768, "its vocabulary", lower_bound=8)
 _DTYPES = flags.DEFINE_multi_enum(
     "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "operand types; may be repeated"

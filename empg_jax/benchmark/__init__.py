@@ -1,0 +1,1 @@
+"""What launch/benchmark.py measures: one file a suite, each with `measure(...)` and `show(...)`."""

@@ -1,0 +1,73 @@
+"""Seconds, processor seconds, peak memory, and tables of them."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MIB = 2**20
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+  """Median, minimum and maximum."""
+  return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def timed(run: Callable[[], Any], repeats: int, warm_up: int = 1) -> dict[str, Any]:
+  """Calls `run`, which waits for its own results, `repeats` times.
+
+  Returns:
+    `wall_s` and `cpu_s` (processor time over all threads of this process, which other
+    programs on the machine hardly change) as spreads, and `peak_rss_mib`, the highest
+    resident set meanwhile (None where the system does not tell).
+  """
+  for _ in range(warm_up):
+    run()
+  gc.collect()
+  _reset_peak()
+  wall, cpu = [], []
+  for _ in range(repeats):
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
+    run()
+    cpu.append(time.process_time() - cpu_start)
+    wall.append(time.perf_counter() - wall_start)
+  return {"wall_s": spread(wall), "cpu_s": spread(cpu), "peak_rss_mib": _peak_rss_mib()}
+
+
+def _reset_peak() -> None:
+  """Makes the resident set of now the highest so far, where the system (Linux) can."""
+  try:
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
+      f.write("5")
+  except OSError:
+    pass
+
+
+def _peak_rss_mib() -> float | None:
+  try:
+    with open("/proc/self/status", encoding="ascii") as f:
+      line = next(line for line in f if line.startswith("VmHWM:"))
+  except (OSError, StopIteration):
+    return None
+  return int(line.split()[1]) / 1024
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """Columns of text under their headings, the first to the left, the others to the right."""
+  lines = [list(header), *map(list, rows)]
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  lines.insert(1, ["-" * width for width in widths])
+  return "\n".join(
+      "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+      for line in lines
+  )
+
+
+def show_spread(x: dict[str, float], digits: int = 2) -> str:
+  """`1.23 (1.20-1.31)`: median, minimum and maximum."""
+  return f"{x['median']:.{digits}f} ({x['min']:.{digits}f}-{x['max']:.{digits}f})"
+
+
+def show_mib(mib: float | None) -> str:
+  return "-" if mib is None else f"{mib:,.0f}"

@@ -1,0 +1,175 @@
+"""Sampling: long replies to a prompt, and episodes of many short turns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from empg_jax.benchmark import _timing
+from empg_jax.generation.policy import Policy
+from empg_jax.models.decoder import Decoder, DecoderConfig
+
+_NEVER = -1  # an end-of-turn id that is not sampled
+_BUCKET = 256  # what the lengths of whole transcripts are rounded up to
+
+
+def measure(
+    config: DecoderConfig,
+    *,
+    rows: int,
+    prompt: int,
+    reply: int,
+    turns: int,
+    observation: int,
+    action: int,
+    dtypes: Sequence[str],
+    repeats: int,
+) -> dict[str, Any]:
+  """Times the sampling of `rows` conversations, dealt out over the devices as the actor does.
+
+  Args:
+    config: of the model.
+    rows: conversations.
+    prompt, reply: tokens read and then sampled in `long`, without an end of turn.
+    turns, observation, action: of `episodes`: in each turn so many tokens are read, and
+      so many sampled.
+    dtypes: operand types of the matrix products; `episodes` are played in each.
+    repeats: of each timing.
+
+  Returns:
+    By operand type: `long`, with tokens/s and those of decoding alone, and `episodes`,
+    with the tokens/s of sampled tokens for a KV cache that lives across turns and for
+    reading the whole transcript again every turn, and the ratio of both.
+  """
+  model = Decoder(config, jax.random.key(0))
+  make = lambda **lengths: _groups(model, rows, **lengths)
+  rng = np.random.default_rng(0)
+  ids = lambda *shape: rng.integers(0, config.vocab_size, shape, dtype=np.int32).tolist()
+  prompts, observations = ids(rows, prompt), ids(turns, rows, observation)
+  return {
+      dtype: {
+          "long": _long(make, prompts, reply, dtype, repeats),
+          "episodes": _episodes(make, observations, action, dtype, repeats),
+      }
+      for dtype in dtypes
+  }
+
+
+class _Groups:
+  """A policy's slots, a group for each device, and what is said in them."""
+
+  def __init__(self, policy: Policy, count: int):
+    self._policy = policy
+    self._slots = [policy.start() for _ in range(count)]
+    self._key = jax.random.key(0)
+
+  def act(self, pieces: list[list[int]], turn: int, number: int) -> list[list[int]]:
+    """Replies to the pieces; `turn` 0 forgets what was before, `number` draws afresh."""
+    size, replies = self._policy.slots, []
+    for i, slots in enumerate(self._slots):
+      mine = range(i * size, (i + 1) * size)
+      self._slots[i], reply = self._policy.act(
+          slots, [pieces[row] for row in mine], mine, [turn] * size,
+          jax.random.fold_in(self._key, number),
+      )  # fmt: skip
+      replies.append(reply)
+    return [row for reply in replies for row in reply.fetch().ids.tolist()]
+
+
+def _groups(model, rows, *, piece, reply, length, dtype, windows=()):
+  """Makes starts of `rows` empty slots."""
+  devices = jax.local_devices()
+  count = len(devices) if rows % len(devices) == 0 else 1
+  policy = Policy(
+      model, slots=rows // count, max_length=length, max_reply=reply, end_id=_NEVER,
+      compute_dtype=dtype, piece_lengths=piece, windows=windows, devices=devices[:count],
+  )  # fmt: skip
+  return lambda: _Groups(policy, count)
+
+
+def _long(make, prompts, reply, dtype, repeats) -> dict[str, Any]:
+  rows, prompt = len(prompts), len(prompts[0])
+  seconds = {}
+  for tokens in (reply, 1):
+    start = make(
+        piece=(prompt,), reply=tokens, length=prompt + tokens, windows=(prompt,), dtype=dtype
+    )
+    seconds[tokens] = _timing.timed(lambda: start().act(prompts, 0, 0), repeats)
+  whole, first = (seconds[tokens]["wall_s"]["median"] for tokens in (reply, 1))
+  return {
+      **seconds[reply],
+      "tokens": rows * reply,
+      "tokens_per_s": rows * reply / whole,
+      "first_token": seconds[1],
+      "decode_tokens_per_s": rows * (reply - 1) / max(whole - first, 1e-9),
+  }
+
+
+def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
+  turns, rows, observation = np.shape(observations)
+  length = turns * (observation + action)
+  buckets = tuple(range(_BUCKET, length + _BUCKET, _BUCKET))
+  living = make(
+      piece=(observation + 1,), reply=action, length=length, windows=buckets, dtype=dtype
+  )
+  again = make(piece=buckets, reply=action, length=length, windows=buckets, dtype=dtype)
+  results = {
+      "living_cache": _timing.timed(lambda: _play_on(living(), observations), repeats),
+      "whole_again": _timing.timed(lambda: _play_again(again(), observations), repeats),
+  }
+  tokens = turns * rows * action
+  for result in results.values():
+    result["tokens_per_s"] = tokens / result["wall_s"]["median"]
+    result["tokens_per_cpu_s"] = tokens / result["cpu_s"]["median"]
+  ratio = lambda of: results["living_cache"][of] / results["whole_again"][of]
+  return {
+      **results,
+      "tokens": tokens,
+      "length": length,
+      "ratio": ratio("tokens_per_s"),
+      "cpu_ratio": ratio("tokens_per_cpu_s"),
+  }
+
+
+def _play_on(groups: _Groups, observations) -> None:
+  for turn, pieces in enumerate(observations):
+    groups.act(pieces, turn, turn)
+
+
+def _play_again(groups: _Groups, observations) -> None:
+  transcripts = [[] for _ in observations[0]]
+  for turn, pieces in enumerate(observations):
+    transcripts = [[*before, *piece] for before, piece in zip(transcripts, pieces)]
+    replies = groups.act(transcripts, 0, turn)
+    transcripts = [[*before, *reply] for before, reply in zip(transcripts, replies)]
+
+
+def show(results: dict[str, Any]) -> str:
+  """The results as text."""
+  rows = []
+  for dtype, result in results.items():
+    long, episodes = result["long"], result["episodes"]
+    kinds = {
+        "long replies": long,
+        "episodes, living cache": episodes["living_cache"],
+        "episodes, all read again": episodes["whole_again"],
+    }
+    for kind, x in kinds.items():
+      rows.append((
+          f"{dtype} {kind}",
+          f"{x['tokens_per_s']:,.0f}",
+          f"{x['decode_tokens_per_s']:,.0f}" if x is long else "-",
+          _timing.show_spread(x["cpu_s"]),
+          _timing.show_spread(x["wall_s"]),
+          _timing.show_mib(x["peak_rss_mib"]),
+      ))
+  header = ("rollout", "tokens/s", "decode alone", "CPU s", "wall s", "peak RSS MiB")
+  lines = ["rollout: sampled tokens; median (min-max)", _timing.table(header, rows)]
+  for dtype, result in results.items():
+    x = result["episodes"]
+    lines.append(
+        f"{dtype}: a living cache samples {x['ratio']:.1f} times the tokens/s"
+        f" ({x['cpu_ratio']:.1f} times those of a CPU second) in episodes of {x['length']} tokens"
+    )
+  return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""launch/benchmark.py measures every suite, as text and as JSON."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODEL = ("--repeats=1", "--layers=1", "--width=128", "--vocab=64", "--dtype=float32")
+SPREAD = {"median", "min", "max"}
+
+
+def benchmark(tmp_path, suite, *flags):
+  """The text and the results of a run."""
+  file = tmp_path / "results.json"
+  done = run(f"--suite={suite}", f"--json={file}", *flags)
+  assert done.returncode == 0, done.stderr
+  report = json.loads(file.read_text())
+  assert report["suite"] == suite
+  assert report["flags"]["repeats"] == 1
+  assert {"cores", "jax", "load_1m"} <= set(report["host"])
+  return done.stdout, report["results"]
+
+
+def run(*flags):
+  env = {name: value for name, value in os.environ.items() if name != "ALFWORLD_DATA"}
+  return subprocess.run(
+      [sys.executable, "launch/benchmark.py", *flags],
+      cwd=ROOT, env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+  )  # fmt: skip
+
+
+def test_the_update_is_timed_and_its_memory_told(tmp_path):
+  shape = ("--rows=4", "--prompt=4", "--completion=12", "--sizes=2,4", "--matmul=64")
+  text, results = benchmark(tmp_path, "step", *MODEL, *shape)
+  assert results["tokens"] == 4 * 16
+  assert results["best"]["float32"] in (2, 4)
+  assert results["machine"]["float32"].keys() == {"gflop_per_s", "gflop_per_cpu_s"}
+  operations = 6e-9 * results["parameters"] * results["tokens"]
+  assert abs(results["floor"]["float32"]["gflop"] - operations) < 1e-12
+  assert [run["size"] for run in results["runs"]] == [2, 4]
+  for measured in results["runs"]:
+    assert set(measured["cpu_s"]) == set(measured["wall_s"]) == SPREAD
+    xla = measured["xla"]
+    held = xla["arguments_mib"] + xla["outputs_mib"] - xla["aliased_mib"]
+    assert abs(xla["total_mib"] - held - xla["temporaries_mib"]) < 1e-6
+    assert xla["aliased_mib"] > 0.9 * xla["outputs_mib"], "the state is donated"
+  assert "float32" in text and "GFLOP/s" in text
+
+
+def test_long_replies_and_episodes_are_timed(tmp_path):
+  shape = ("--rows=2", "--prompt=4", "--reply=3", "--turns=2", "--observation=3", "--action=2")
+  text, results = benchmark(tmp_path, "rollout", *MODEL, *shape)
+  assert results["float32"]["long"]["tokens"] == 2 * 3
+  episodes = results["float32"]["episodes"]
+  assert (episodes["tokens"], episodes["length"]) == (2 * 2 * 2, 2 * 5)
+  for measured in (episodes["living_cache"], episodes["whole_again"]):
+    assert measured["tokens_per_s"] > 0
+  assert "living cache" in text
+
+
+def test_the_environments_are_timed(tmp_path):
+  text, results = benchmark(tmp_path, "envs", "--repeats=1", "--games=2", "--turns=3")
+  assert set(results) == {"full"}
+  assert 0 < results["full"]["steps"] <= 6
+  for what in ("reset_ms", "again_ms", "step_ms"):
+    assert set(results["full"][what]) == SPREAD
+  assert "full" in text
+
+
+def test_a_mistake_is_answered_with_a_sentence():
+  for flag in ("--suite=speed", "--width=200", "--sizes=1,x"):
+    done = run(flag)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
