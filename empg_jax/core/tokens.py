@@ -53,7 +53,7 @@ def _stats_fwd(logits, actions, temperature):
   total = jnp.sum(p, axis=-1)
   log_total = jnp.log(total)
   logprobs = _at_action(z, actions) - log_total
-  entropy = log_total - jnp.sum(jnp.where(p > 0, p * z, 0), axis=-1) / total
+  entropy = log_total - jnp.sum(jnp.where(jnp.isfinite(z), p * z, 0), axis=-1) / total
   saved = (logits, actions, temperature, top, log_total, entropy)
   return (logprobs, entropy), saved
 
@@ -64,7 +64,7 @@ def _stats_bwd(saved, cotangents):
   z = logits.astype(jnp.float32) / temperature
   log_p = (z - top[..., None]) - log_total[..., None]
   p = jnp.exp(log_p)
-  log_p = jnp.where(p > 0, log_p, 0)
+  log_p = jnp.where(jnp.isfinite(log_p), log_p, 0)  # p log p is 0 at p = 0
   d = -p * (g_logp + g_entropy * (log_p + entropy[..., None]))
   d += jnp.where(_is_action(z, actions), g_logp, 0)
   d_logits = (d / temperature).astype(logits.dtype)

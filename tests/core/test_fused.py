@@ -1,0 +1,140 @@
+"""The fused operation equals token_stats of the logits, and never holds them all."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from empg_jax import fused_token_stats, token_stats
+
+B, T, D, V = 3, 10, 8, 50
+
+
+def drawn(seed=0, scale=1.0, dtype=np.float32):
+  rng = np.random.default_rng(seed)
+  hidden = jnp.asarray(rng.normal(size=(B, T, D)), dtype)
+  unembedding = jnp.asarray(scale * rng.normal(size=(D, V)), dtype)
+  actions = rng.integers(0, V, (B, T)).astype(np.int32)
+  cotangents = rng.normal(size=(2, B, T)).astype(np.float32)
+  return hidden, unembedding, actions, cotangents
+
+
+def unfused(hidden, unembedding, actions, temperature=1.0, **_):
+  logits = jnp.dot(hidden, unembedding, preferred_element_type=jnp.float32)
+  return token_stats(logits, actions, temperature=temperature)
+
+
+def outputs(stats, hidden, unembedding, actions, cotangents, temperature=1.0):
+  """logprobs, entropy, and the gradients of all three sources."""
+
+  def total(hidden, unembedding, temperature):
+    logprobs, entropy = stats(hidden, unembedding, actions, temperature=temperature)
+    total = jnp.sum(cotangents[0] * logprobs + cotangents[1] * entropy)
+    return total, (logprobs, entropy)
+
+  gradients, values = jax.grad(total, argnums=(0, 1, 2), has_aux=True)(
+      hidden, unembedding, temperature
+  )
+  return (*values, *gradients)
+
+
+def check(got, want, tolerance=1e-5):
+  for a, b in zip(got, want, strict=True):
+    assert a.dtype == b.dtype
+    a, b = np.float32(a), np.float32(b)
+    scale = max(1.0, np.max(np.abs(b)))
+    np.testing.assert_allclose(a, b, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 7, 10, 25, V, 99])
+def test_equals_token_stats_in_value_and_all_gradients(block_size):
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+  check(outputs(fused, *drawn()), outputs(unfused, *drawn()))
+
+
+@pytest.mark.parametrize("block_size", [16, V])
+@pytest.mark.parametrize("temperature", [0.4, 2.0])
+def test_a_temperature_divides_the_logits(temperature, block_size):
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+  check(
+      outputs(fused, *drawn(), temperature), outputs(unfused, *drawn(), temperature)
+  )
+
+
+@pytest.mark.parametrize("block_size", [16, V])
+def test_extreme_logits_stay_finite_and_exact(block_size):
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+  hidden, *rest = drawn(scale=1e4)
+  got = outputs(fused, hidden, *rest)
+  assert all(np.all(np.isfinite(x)) for x in got)
+  assert np.all(got[0] <= 0) and np.all(got[1] >= 0)
+  check(got, outputs(unfused, hidden, *rest), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("block_size", [16, V])
+def test_bfloat16_operands_accumulate_in_float32(block_size):
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+  got = outputs(fused, *drawn(dtype=jnp.bfloat16))
+  want = outputs(unfused, *drawn(dtype=jnp.bfloat16))
+  check(got[:2], want[:2])
+  check(got[2:], want[2:], tolerance=2e-2)
+
+
+def test_compute_dtype_rounds_the_operands_alone():
+  hidden, unembedding, actions, cotangents = drawn()
+  fused = functools.partial(fused_token_stats, compute_dtype=jnp.bfloat16)
+  got = outputs(fused, hidden, unembedding, actions, cotangents)
+  rounded = [x.astype(jnp.bfloat16) for x in (hidden, unembedding)]
+  check(got[:2], unfused(*rounded, actions))
+  check(got[2:], outputs(unfused, *drawn())[2:], tolerance=3e-2)
+
+
+def test_a_tied_embedding_is_passed_transposed():
+  hidden, unembedding, actions, cotangents = drawn()
+
+  def total(embedding):
+    logprobs, entropy = fused_token_stats(hidden, embedding.T, actions)
+    return jnp.sum(cotangents[0] * logprobs + cotangents[1] * entropy)
+
+  want = outputs(unfused, hidden, unembedding, actions, cotangents)[3]
+  np.testing.assert_allclose(jax.grad(total)(unembedding.T), want.T, atol=1e-5)
+
+
+def test_unused_tokens_may_hold_any_id():
+  hidden, unembedding, actions, _ = drawn()
+  actions[0, 0], actions[1, 1] = -100, V + 5
+  got = fused_token_stats(hidden, unembedding, actions, block_size=16)
+  np.testing.assert_allclose(got, unfused(hidden, unembedding, actions), atol=1e-5)
+
+
+def temporaries(stats, b, t, d, v):
+  """Bytes XLA sets aside for the value and both gradients; nothing is run."""
+
+  def total(hidden, unembedding, actions):
+    logprobs, entropy = stats(hidden, unembedding, actions)
+    return jnp.sum(logprobs * actions) + jnp.sum(entropy)
+
+  args = [
+      jax.ShapeDtypeStruct(shape, dtype)
+      for shape, dtype in (((b, t, d), "float32"), ((d, v), "float32"), ((b, t), "int32"))
+  ]
+  compiled = jax.jit(jax.grad(total, argnums=(0, 1))).lower(*args).compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_temporaries_do_not_grow_with_the_logits():
+  b, t, d, v = 8, 512, 8, 32768
+  logits = 4 * b * t * v
+  small = temporaries(fused_token_stats, b, t, d, v)
+  assert small < logits / 8
+  assert temporaries(token_stats_of_logits, b, t, d, v) >= logits
+  # Four times the vocabulary, or the tokens: only the operands' own sizes grow.
+  assert temporaries(fused_token_stats, b, t, d, 4 * v) < small + 4 * 4 * 4 * d * v
+  longer = temporaries(fused_token_stats, b, 4 * t, d, v)
+  assert longer < 4 * logits / 8
+
+
+def token_stats_of_logits(hidden, unembedding, actions):
+  return token_stats(hidden @ unembedding, actions)
