@@ -37,10 +37,13 @@ def _tiny() -> dict:
           k=1.0,
           k_future=1.0,
           zeta=0.05,
-          base=dict(name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0),
+          base=dict(name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0,
+                    aggregation="token_mean"),
       ),
       mesh=dict(data=1),  # sharding.make_mesh
-      optimizer=dict(learning_rate=3e-4, weight_decay=0.0, clip_norm=1.0),  # state.make_optimizer
+      optimizer=dict(  # training.state.make_optimizer
+          learning_rate=3e-4, warmup_steps=8, weight_decay=0.0, clip_norm=1.0
+      ),
       train=dict(  # training.step.train_step
           size=4,
           minibatches=1,

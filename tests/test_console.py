@@ -19,7 +19,7 @@ ROW = {
     "empg/entropy_max": 1.2,
     "empg/g_min": 0.61,
     "empg/g_max": 1.416,
-    "loss/kl": 0.0012,
+    "loss/behavior_kl": 0.0012,
     "loss/clip_fraction": 0.004,
     "update/grad_norm": 0.823,
     "time/tokens_per_s": 6431.2,

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
+from empg_jax.console import Progress
 from empg_jax.envs import alfworld_demos
 from empg_jax.envs.alfworld_demos import DemoTurn, Demonstration
 
@@ -57,9 +57,11 @@ class AlfworldDemonstrations(tfds.core.GeneratorBasedBuilder):
     config = self.builder_config
     played = alfworld_demos.demonstrations(config.seed, config.size, noise=config.noise)
     played = itertools.islice(played, config.episodes)
-    for i, demo in enumerate(tqdm(played, "demonstrations", config.episodes, unit="ep")):
-      columns = {key: [getattr(turn, key) for turn in demo.turns] for key in DemoTurn._fields}
-      yield i, {"task": demo.task, "won": demo.won, **columns}
+    with Progress(f"{config.size} demonstrations", config.episodes, "episodes") as progress:
+      for i, demo in enumerate(played):
+        columns = {key: [getattr(turn, key) for turn in demo.turns] for key in DemoTurn._fields}
+        yield i, {"task": demo.task, "won": demo.won, **columns}
+        progress.update(1)
 
 
 class Episodes(Sequence[Demonstration]):
