@@ -39,6 +39,7 @@ class Replies(NamedTuple):
 def empty_cache(
     config: DecoderConfig, slots: int, capacity: int, max_reply: int, dtype: jnp.dtype
 ) -> Cache:
+  """A cache of zeros: `capacity` columns of past and `max_reply` of recent for each slot."""
   rows = slots * config.num_key_value_heads
 
   def pairs(length):
