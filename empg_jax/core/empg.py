@@ -63,7 +63,10 @@ def empg_loss(
   """
   if logits.ndim != 3:
     raise ValueError(f"logits has shape {logits.shape}; it must be [B, T, V].")
-  border.shape("returns", returns, ("[B]", actions.shape[:1]), ("[B, T]", actions.shape))
+  shape = logits.shape[:2]
+  border.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
+  if token_entropy is not None:
+    border.shape("token_entropy", token_entropy, ("[B, T]", shape))
   stats = tokens.token_stats(logits, actions)
   if token_entropy is None:
     token_entropy = stats.entropy

@@ -74,6 +74,8 @@ def fused_token_stats(
         f"unembedding has shape {unembedding.shape}; it must be [D, V] with"
         f" D = {hidden.shape[2]} as in hidden."
     )
+  if block_size is not None and block_size < 1:
+    raise ValueError(f"block_size is {block_size}; it must be at least 1.")
   dtype = compute_dtype or jnp.result_type(hidden, unembedding)
   actions = jnp.clip(actions, 0, unembedding.shape[1] - 1)
   layout = placement.vocab_layout(hidden, unembedding)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from empg_jax.core import border
 from empg_jax.types import Metrics, Scalar, TokenStats
 
 Aggregation = Literal["token_mean", "sequence_mean"]
@@ -81,6 +82,14 @@ def policy_loss(
     The loss, and metrics. All are sums over tokens: add them up over
     microbatches.
   """
+  for name, x in (
+      ("advantages", advantages),
+      ("weights", weights),
+      ("behavior_logprobs", behavior_logprobs),
+      ("reference_logprobs", reference_logprobs),
+  ):
+    if x is not None:
+      border.shape(name, x, ("[B, T]", stats.logprobs.shape))
   mask = weights > 0
   logprobs = jnp.where(mask, stats.logprobs, 0)
   advantages = jax.lax.stop_gradient(jnp.where(mask, advantages, 0))

@@ -1,0 +1,54 @@
+"""Returns against their group's, one vote an episode."""
+
+import numpy as np
+import pytest
+
+from empg_jax import group_advantages
+
+
+def test_equals_a_loop_over_groups():
+  rng = np.random.default_rng(0)
+  for _ in range(20):
+    returns = rng.normal(size=12).astype(np.float32)
+    groups = rng.choice([-3, 0, 5, 1000], 12)
+    want = np.zeros(12)
+    for group in set(groups):
+      r = returns[groups == group].astype(np.float64)
+      want[groups == group] = (r - r.mean()) / (r.std() + 1e-6)
+    np.testing.assert_allclose(group_advantages(returns, groups), want, atol=1e-4)
+
+
+def test_wins_and_losses():
+  returns, groups = np.array([10.0, 0, 10, 10]), np.array([0, 0, 1, 1])
+  np.testing.assert_allclose(group_advantages(returns, groups), [1, -1, 0, 0], atol=1e-6)
+  centred = group_advantages(returns, groups, scale_by_std=False)
+  np.testing.assert_allclose(centred, [5, -5, 0, 0])
+
+
+@pytest.mark.parametrize("value", [0.1, 9.7, -1e5])
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_equal_returns_carry_no_signal_at_all(value, size):
+  """Rounding must not be blown up to an advantage."""
+  returns = np.full(8, value, np.float32)
+  groups = np.where(np.arange(8) < size, 4, 2)
+  np.testing.assert_array_equal(group_advantages(returns, groups), 0)
+
+
+def test_filler_rows_have_no_vote():
+  returns, groups = np.array([1.0, 0, 0, 99, 99]), np.array([0, 0, 0, 0, 7])
+  exists = np.array([True, True, True, False, False])
+  got = group_advantages(returns, groups, exists=exists)
+  np.testing.assert_allclose(got[:3], group_advantages(returns[:3], groups[:3]), atol=1e-6)
+  np.testing.assert_array_equal(got[3:], 0)
+
+
+def test_an_episode_of_many_turns_has_one_vote():
+  rng = np.random.default_rng(1)
+  returns = rng.normal(size=5).astype(np.float32)
+  groups = np.array([0, 0, 0, 1, 1])
+  episodes = np.repeat(np.arange(5), [1, 4, 2, 3, 1])
+  order = rng.permutation(len(episodes))
+  episodes = episodes[order]
+  got = group_advantages(returns[episodes], groups[episodes], episode_ids=episodes + 50)
+  want = group_advantages(returns, groups)[episodes]
+  np.testing.assert_allclose(got, want, atol=1e-5)

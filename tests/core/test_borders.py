@@ -1,0 +1,75 @@
+"""What does not fit is answered with one sentence that names both sides."""
+
+import jaxtyping
+import numpy as np
+import pytest
+
+import empg_jax
+
+LOGITS = np.zeros((2, 3, 5), np.float32)
+IDS = np.zeros((2, 3), np.int32)
+ROWS = np.zeros(2, np.float32)
+MASK = np.ones((2, 3), bool)
+
+
+@pytest.fixture(autouse=True)
+def as_a_user_has_it():
+  """Types in signatures are checked in tests only; users meet the sentences."""
+  jaxtyping.config.update("jaxtyping_disable", True)
+  yield
+  jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ((LOGITS[0], IDS, ROWS, MASK), "logits has shape (3, 5); it must be [B, T, V]."),
+        (
+            (LOGITS, IDS[:, :2], ROWS, MASK),
+            "actions has shape (2, 2); it must be [B, T] = (2, 3).",
+        ),
+        (
+            (LOGITS, IDS, ROWS[:1], MASK),
+            "returns has shape (1,); it must be [B] = (2,) or [B, T] = (2, 3).",
+        ),
+        (
+            (LOGITS, IDS, ROWS, MASK[:, :1]),
+            "step_mask has shape (2, 1); it must be [B, T] = (2, 3).",
+        ),
+    ],
+)
+def test_shapes_of_the_loss(arguments, sentence):
+  with pytest.raises(ValueError) as error:
+    empg_jax.empg_loss(*arguments)
+  assert str(error.value) == sentence
+
+
+def test_optional_arguments_of_the_loss():
+  for name in ("token_entropy", "behavior_logprobs", "reference_logprobs"):
+    with pytest.raises(ValueError, match=rf"{name} has shape \(2, 4\); it must be"):
+      empg_jax.empg_loss(LOGITS, IDS, ROWS, MASK, **{name: np.zeros((2, 4))})
+  with pytest.raises(ValueError, match=r"aggregation is 'mean'; it must be 'token_mean'"):
+    empg_jax.empg_loss(LOGITS, IDS, ROWS, MASK, aggregation="mean")
+
+
+def test_numbers_that_must_be_whole():
+  with pytest.raises(TypeError, match="actions has dtype float32; it must hold integers"):
+    empg_jax.token_stats(LOGITS, ROWS[:, None])
+  with pytest.raises(TypeError, match="step_mask has dtype float32; it must hold"):
+    empg_jax.modulate_advantages(ROWS, LOGITS[..., 0], LOGITS[..., 0])
+
+
+def test_rows_of_one_episode_need_step_numbers():
+  with pytest.raises(ValueError, match="give step_mask as step numbers from 1"):
+    empg_jax.modulate_advantages(ROWS, LOGITS[..., 0], MASK, episode_ids=IDS[:, 0])
+
+
+def test_shapes_of_the_parts():
+  with pytest.raises(ValueError, match=r"episode_ids has shape \(3,\); it must be \[B\]"):
+    empg_jax.modulate_advantages(ROWS, LOGITS[..., 0], IDS, episode_ids=IDS[0])
+  with pytest.raises(ValueError, match=r"group_ids has shape \(3,\); it must be \[B\]"):
+    empg_jax.group_advantages(ROWS, IDS[0])
+  with pytest.raises(ValueError, match=r"unembedding has shape \(4, 9\).* D = 5"):
+    empg_jax.fused_token_stats(LOGITS, np.zeros((4, 9), np.float32), IDS)
+  with pytest.raises(ValueError, match=r"block_size is 0; it must be at least 1"):
+    empg_jax.fused_token_stats(LOGITS, np.zeros((5, 9), np.float32), IDS, block_size=0)

@@ -1,0 +1,118 @@
+"""The clipped policy loss, and that microbatches add up to it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from empg_jax.core.losses import policy_loss, token_weights
+from empg_jax.types import TokenStats
+
+B, T = 6, 9
+AGGREGATIONS = ("token_mean", "sequence_mean")
+
+
+def drawn(seed=0):
+  """(stats, advantages, mask, behavior_logprobs, reference_logprobs)."""
+  rng = np.random.default_rng(seed)
+  logprobs = -rng.exponential(size=(B, T)).astype(np.float32)
+  entropy = rng.random((B, T)).astype(np.float32)
+  noise = rng.normal(scale=0.3, size=(2, B, T)).astype(np.float32)
+  mask = (rng.random((B, T)) < 0.5) & (np.arange(B) < B - 1)[:, None]
+  advantages = rng.normal(size=(B, T)).astype(np.float32)
+  return TokenStats(logprobs, entropy), advantages, jnp.asarray(mask), *(logprobs + noise)
+
+
+@jax.jit
+def value_and_gradient(stats, advantages, weights, behavior=None, reference=None):
+  def loss(stats):
+    return policy_loss(
+        stats, advantages, weights, behavior_logprobs=behavior,
+        reference_logprobs=reference, kl_coef=0.1, entropy_coef=0.01,
+    )  # fmt: skip
+
+  (loss, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(stats)
+  return loss, metrics, gradient
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_microbatches_add_up_to_the_batch(aggregation):
+  stats, advantages, mask, *logprobs = drawn()
+  args = stats, advantages, token_weights(mask, aggregation), *logprobs
+  loss, metrics, gradient = value_and_gradient(*args)
+  parts = [
+      value_and_gradient(*jax.tree.map(lambda x: x[rows], args))
+      for rows in (slice(0, 2), slice(2, 4), slice(4, 6))
+  ]
+  sums = jax.tree.map(lambda *parts: sum(parts), *((p[0], p[1]) for p in parts))
+  for a, b in zip(jax.tree.leaves(sums), jax.tree.leaves((loss, metrics)), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+  joined = jax.tree.map(lambda *parts: np.concatenate(parts), *(p[2] for p in parts))
+  np.testing.assert_allclose(joined, gradient, atol=1e-7)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_weights_sum_to_one(aggregation):
+  mask = drawn()[2]
+  weights = token_weights(mask, aggregation)
+  np.testing.assert_allclose(jnp.sum(weights), 1, rtol=1e-6)
+  np.testing.assert_array_equal(weights > 0, mask)
+  np.testing.assert_array_equal(token_weights(jnp.zeros((2, 3), bool), aggregation), 0)
+
+
+def test_every_token_or_every_row_counts_alike():
+  mask = jnp.array([[True, True, True, False], [True, False, False, False]])
+  np.testing.assert_allclose(token_weights(mask, "token_mean"), mask / 4)
+  np.testing.assert_allclose(
+      token_weights(mask, "sequence_mean"), mask / np.array([[6], [2]])
+  )
+
+
+def test_an_unknown_aggregation_is_named():
+  with pytest.raises(Exception, match="aggregation"):
+    token_weights(jnp.ones((1, 1), bool), "mean")
+
+
+def test_on_policy_the_gradient_is_the_policy_gradient():
+  stats, advantages, mask, *_ = drawn()
+  weights = token_weights(mask)
+  _, metrics, gradient = value_and_gradient(stats, advantages, weights)
+  np.testing.assert_allclose(gradient.logprobs, -weights * advantages, atol=1e-7)
+  assert metrics["loss/clip_fraction"] == metrics["loss/kl"] == 0
+  assert metrics["loss/behavior_kl"] == 0
+
+
+@pytest.mark.parametrize(
+    "ratio, advantage, clipped",
+    [(1.5, 1, True), (1.5, -1, False), (0.5, 1, False), (0.5, -1, True), (1.1, 1, False)],
+)
+def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, clipped):
+  one = np.ones((1, 1), np.float32)
+  stats = TokenStats(-one, one)
+  behavior = -one - np.log(np.float32(ratio))
+  _, metrics, gradient = value_and_gradient(stats, advantage * one, one, behavior)
+  assert metrics["loss/clip_fraction"] == clipped
+  np.testing.assert_allclose(
+      gradient.logprobs[0, 0], 0 if clipped else -ratio * advantage, rtol=1e-5
+  )
+
+
+def test_tokens_outside_the_mask_may_hold_anything():
+  stats, advantages, mask, *logprobs = drawn()
+  weights = token_weights(mask)
+  spoilt = jax.tree.map(
+      lambda x: np.where(mask, x, np.nan), (stats, advantages, *logprobs)
+  )
+  got = value_and_gradient(spoilt[0], spoilt[1], weights, *spoilt[2:])
+  want = value_and_gradient(stats, advantages, weights, *logprobs)
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("gap", [-2e4, 2e4])
+def test_policies_worlds_apart_give_finite_numbers(gap):
+  one = np.ones((1, 1), np.float32)
+  stats = TokenStats(-one, one)
+  for advantage in (one, -one):
+    out = value_and_gradient(stats, advantage, one, gap * one, gap * one)
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(out))
