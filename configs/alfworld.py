@@ -84,7 +84,8 @@ def _tiny_full() -> dict:
   config["env"]["games"] = "full"
   config["rollout"]["max_turns"] = 50
   config["policy"] |= dict(max_length=2048, windows=(512, 1024, 2048), piece_lengths=(48, 192))
-  config["pack"]["lengths"] = (1024, 2048)
+  config["pack"]["lengths"] = (2048,)
+  config["train"]["lengths"] = (512, 1024, 1536)
   return config
 
 
