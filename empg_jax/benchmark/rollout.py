@@ -12,6 +12,7 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 
 _NEVER = -1  # an end-of-turn id that is not sampled
 _BUCKET = 256  # what the lengths of whole transcripts are rounded up to
+_WINDOWS = (256, 512, 1024)  # and those of a living cache, beside the longest
 
 
 def measure(
@@ -111,7 +112,7 @@ def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
   length = turns * (observation + action)
   buckets = tuple(range(_BUCKET, length + _BUCKET, _BUCKET))
   living = make(
-      piece=(observation + 1,), reply=action, length=length, windows=buckets, dtype=dtype
+      piece=(observation + 1,), reply=action, length=length, windows=_WINDOWS, dtype=dtype
   )
   again = make(piece=buckets, reply=action, length=length, windows=buckets, dtype=dtype)
   results = {

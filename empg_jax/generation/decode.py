@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from empg_jax.generation import sampling
 from empg_jax.models import attention
 from empg_jax.models.decoder import Decoder, DecoderConfig, layer
+from empg_jax.models.linear import linear
 
 KV = tuple[Float[Array, "BK _ D"], Float[Array, "BK _ D"]]
 
@@ -150,8 +151,9 @@ def _write_reply(
   past_visible = _visible(start, window)
 
   def draw(hidden, index):
-    logits = hidden[:, 0].astype(model.unembedding.dtype) @ model.unembedding
-    return sampling.sample(logits.astype(jnp.float32), keys, index, temperature)
+    # Products with an [out, in] matrix, as `linear` has them, are the fast ones on CPU.
+    logits = linear(hidden[:, 0], model.unembedding.T, model.unembedding.dtype)
+    return sampling.sample(logits, keys, index, temperature)
 
   def record(replies, drawn, index, active):
     columns = zip((replies.ids, replies.logprobs, replies.entropy), drawn)

@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
+
+BLOCK = 256  # of the vocabulary
 
 
 def slot_keys(
@@ -14,7 +16,7 @@ def slot_keys(
 
 
 def sample(
-    logits: Float[Array, "B V"], keys: Key[Array, "B"], index: Int[Array, ""], temperature: Float[Array, ""]
+    logits: Float[Array, "B V"], keys: Key[Array, "B"], index: Int[Array, ""], temperature: Array
 ) -> tuple[Int[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """Draws token number `index` of each reply from softmax(logits / temperature).
 
@@ -24,9 +26,38 @@ def sample(
   greedy = temperature == 0
   scaled = logits / jnp.where(greedy, 1.0, temperature)
   logprobs = jax.nn.log_softmax(scaled, axis=-1)
+  probabilities = jnp.exp(logprobs)
   keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
-  drawn = jax.vmap(jax.random.categorical)(keys, scaled)
-  ids = jnp.where(greedy, jnp.argmax(scaled, axis=-1), drawn).astype(jnp.int32)
-  entropy = -jnp.sum(jnp.exp(logprobs) * logprobs, axis=-1)
+  uniform = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)
+  drawn, possible = jax.vmap(_draw)(probabilities, uniform)
+  likeliest = jnp.argmax(scaled, axis=-1)
+  ids = jnp.where(possible & ~greedy, drawn, likeliest).astype(jnp.int32)
+  entropy = -jnp.sum(probabilities * logprobs, axis=-1)
   chosen = jnp.take_along_axis(logprobs, ids[:, None], axis=-1)[:, 0]
   return ids, chosen, entropy
+
+
+def _draw(
+    probabilities: Float[Array, "V"], uniform: Float[Array, "2"]
+) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+  """Draws a block of the vocabulary, then a token within it, each by its cumulative sum.
+
+  The second result is False where rounding led to a token of probability 0.
+
+  Two random numbers for each token rather than one for every vocabulary entry, which
+  would take longer than all else in decoding a small model; and two rather than one, so
+  that rare tokens keep their share in float32.
+  """
+  vocab = probabilities.shape[0]
+  blocks = jnp.pad(probabilities, (0, -vocab % BLOCK)).reshape(-1, BLOCK)
+  block = _first_beyond(jnp.sum(blocks, axis=1), uniform[0])
+  token = block * BLOCK + _first_beyond(blocks[block], uniform[1])
+  token = jnp.minimum(token, vocab - 1)
+  return token, probabilities[token] > 0
+
+
+def _first_beyond(weights: Float[Array, "N"], uniform: Float[Array, ""]) -> Int[Array, ""]:
+  """The index that a uniform number of [0, 1) falls to, if each has a share by weight."""
+  cumulative = jnp.cumsum(weights)
+  beyond = jnp.sum(cumulative <= uniform * cumulative[-1])
+  return jnp.minimum(beyond, weights.shape[0] - 1)

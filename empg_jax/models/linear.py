@@ -30,14 +30,15 @@ def _product(equation: str, a: Array, b: Array, compute_dtype: jax.typing.DTypeL
 
 
 def _forward(x, weight, compute_dtype):
-  return linear(x, weight, compute_dtype), (x, weight)
+  # What is kept of x is all that its product needs; its own type comes back with g's.
+  return linear(x, weight, compute_dtype), (x.astype(compute_dtype), weight)
 
 
 def _backward(compute_dtype, residuals, g):
   x, weight = residuals
   dx = _product("...o,oi->...i", g, weight, compute_dtype)
   dw = _product("...o,...i->oi", g, x, compute_dtype)
-  return dx.astype(x.dtype), dw.astype(weight.dtype)
+  return dx.astype(g.dtype), dw.astype(weight.dtype)
 
 
 linear.defvjp(_forward, _backward)
