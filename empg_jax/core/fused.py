@@ -21,16 +21,15 @@ from empg_jax.core import border
 from empg_jax.core import placement
 from empg_jax.types import Scalar, TokenStats
 
-_KEPT_LOGITS = 2**24  # up to so many logits are kept for the backward pass;
-_BLOCK_LOGITS = 2**22  # of more, only about so many exist at a time,
-_MIN_BLOCK = 1024  # in blocks wide enough for fast matrix products
+_BLOCK_LOGITS = 2**19  # so many at a time fit a CPU's cache; but blocks of at
+_MIN_BLOCK = 512  # least this width, for fast matrix products
 _LOW = -1e30  # below every logit, yet finite
 
 
 class _Plan(NamedTuple):
   """What is fixed at trace time."""
 
-  blocks: int
+  blocks: int  # of the vocabulary on each device
   dtype: str  # of the operands of the matrix products
   layout: placement.VocabLayout | None
 
@@ -56,9 +55,7 @@ def fused_token_stats(
       result is not used they may be anything.
     temperature: the policy is softmax(hidden @ unembedding / temperature).
     block_size: how many vocabulary entries a device handles at a time. None:
-      chosen from the number of tokens. With one block for the whole vocabulary
-      its logits are kept for the backward pass, which saves a quarter of the
-      work.
+      chosen from the number of tokens.
     compute_dtype: of the operands of the matrix products, which accumulate in
       float32. None: the operands' own. bfloat16 is up to twice as fast.
 
@@ -90,58 +87,56 @@ def fused_token_stats(
 
 
 def _count_blocks(tokens: int, vocab: int, block_size: int | None) -> int:
-  if block_size is None and tokens * vocab <= _KEPT_LOGITS:
-    return 1
   size = block_size or max(_BLOCK_LOGITS // tokens, _MIN_BLOCK)
   return -(-vocab // min(size, vocab))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _stats(hidden, unembedding, actions, plan):
-  return _forward(hidden, unembedding, actions, plan, keep_logits=False)[:2]
+  return _stats_fwd(hidden, unembedding, actions, plan)[0]
 
 
 def _stats_fwd(hidden, unembedding, actions, plan):
-  out = _forward(hidden, unembedding, actions, plan, keep_logits=plan.blocks == 1)
+  f = functools.partial(_forward_on_shard, plan=plan)
+  if plan.layout is not None:
+    f = plan.layout.on_shards(f, out=plan.layout.tokens)
+  out = f(hidden, unembedding, actions)
   return out[:2], (hidden, unembedding, actions, *out[1:])
 
 
-def _forward(hidden, unembedding, actions, plan, keep_logits):
-  """(logprobs, entropy, top, log of the sum of exp(z - top), logits or None)."""
-  layout = plan.layout
-  f = functools.partial(_forward_on_shard, plan=plan, keep_logits=keep_logits)
-  if layout is None:
-    return f(hidden, unembedding, actions)
-  logits = layout.logits if keep_logits else None
-  return layout.on_shards(f, out=(layout.tokens,) * 4 + (logits,))(
-      hidden, unembedding, actions
-  )
+def _stats_bwd(plan, saved, cotangents):
+  f = functools.partial(_backward_on_shard, plan=plan)
+  if plan.layout is not None:
+    f = plan.layout.on_shards(f, out=(plan.layout.hidden, plan.layout.unembedding))
+  return *f(*saved, *cotangents), None
 
 
-def _forward_on_shard(hidden, unembedding, actions, *, plan, keep_logits):
-  hidden = hidden.astype(plan.dtype)
+_stats.defvjp(_stats_fwd, _stats_bwd)
+
+
+def _forward_on_shard(hidden, unembedding, actions, *, plan):
+  """(logprobs, entropy, top logit, log of the sum of exp(z - top)), each [B, T]."""
   vocab = unembedding.shape[1]
   actions = _local_actions(actions, vocab, plan)
+  blocks, hidden = _blocks(unembedding, plan), hidden.astype(plan.dtype)
 
-  def block(carry, x):
+  def block(i, carry):
     top, total, weighted, chosen = carry
-    logits = _block_logits(hidden, *x, vocab, plan.blocks)
+    logits = _block_logits(hidden, _block(blocks, i, plan), i, vocab, plan)
     new_top = jnp.maximum(top, jnp.max(logits, axis=-1))
     z = logits - new_top[..., None]
     p = jnp.exp(z)
     total, weighted = _rescale(total, weighted, top - new_top)
     total += jnp.sum(p, axis=-1)
     weighted += jnp.sum(p * z, axis=-1)
-    here = (actions >= 0) & (actions < vocab) & (actions % plan.blocks == x[1])
+    here = (actions >= 0) & (actions < vocab) & (actions % plan.blocks == i)
     index = jnp.where(here, actions // plan.blocks, 0)[..., None]
     at_action = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
-    chosen = jnp.where(here, at_action, chosen)
-    return (new_top, total, weighted, chosen), logits if keep_logits else None
+    return new_top, total, weighted, jnp.where(here, at_action, chosen)
 
   zeros = jnp.zeros(actions.shape, jnp.float32)
-  (top, total, weighted, chosen), logits = jax.lax.scan(
-      block, (zeros + _LOW, zeros, zeros, zeros), _blocks(unembedding, plan)
-  )
+  carry = (zeros + _LOW, zeros, zeros, zeros)
+  top, total, weighted, chosen = jax.lax.fori_loop(0, plan.blocks, block, carry)
   if plan.layout is not None:  # over the devices that share the vocabulary
     axes = plan.layout.vocab
     shift = top - jax.lax.pmax(top, axes)
@@ -149,77 +144,80 @@ def _forward_on_shard(hidden, unembedding, actions, *, plan, keep_logits):
     top -= shift
     total, weighted, chosen = jax.lax.psum((total, weighted, chosen), axes)
   log_total = jnp.log(total)
-  logprobs = (chosen - top) - log_total
-  entropy = log_total - weighted / total
-  return logprobs, entropy, top, log_total, logits[0] if keep_logits else None
-
-
-def _stats_bwd(plan, saved, cotangents):
-  layout = plan.layout
-  f = functools.partial(_backward_on_shard, plan=plan)
-  if layout is not None:
-    f = layout.on_shards(f, out=(layout.hidden, layout.unembedding))
-  return *f(*saved, *cotangents), None
+  return (chosen - top) - log_total, log_total - weighted / total, top, log_total
 
 
 def _backward_on_shard(
-    hidden, unembedding, actions, entropy, top, log_total, logits, g_logp, g_entropy,
-    *, plan,
-):  # fmt: skip
+    hidden, unembedding, actions, entropy, top, log_total, g_logp, g_entropy, *, plan
+):
+  """The gradients of hidden and unembedding."""
   vocab = unembedding.shape[1]
   actions = _local_actions(actions, vocab, plan)
-  h = hidden.astype(plan.dtype)
-  # Without the barriers XLA folds transposes into the matrix products, and on
-  # CPU those are several times slower on bfloat16 operands.
-  h_t = jax.lax.optimization_barrier(h.transpose(2, 0, 1))
+  blocks, h = _blocks(unembedding, plan), hidden.astype(plan.dtype)
+  h_t = _kept(h.transpose(2, 0, 1))
 
-  def block(d_hidden, x):
-    columns, i = x
-    z = _block_logits(h, columns, i, vocab, plan.blocks) if logits is None else logits
+  def block(i, carry):
+    d_hidden, d_blocks = carry
+    rows = _block(blocks, i, plan)
+    z = _block_logits(h, rows, i, vocab, plan)
     log_p = (z - top[..., None]) - log_total[..., None]
     d = g_logp[..., None] + g_entropy[..., None] * (log_p + entropy[..., None])
     d *= -jnp.exp(log_p)
-    index = jax.lax.broadcasted_iota(jnp.int32, (1, 1, z.shape[-1]), 2)
-    is_action = index * plan.blocks + i == actions[..., None]
+    is_action = _ids(z, i, plan) == actions[..., None]
     d += jnp.where(is_action, g_logp[..., None], 0)
-    d = jax.lax.optimization_barrier(d.astype(plan.dtype))
-    rows = jax.lax.optimization_barrier(columns.T)
-    return d_hidden + _product("btv,vd->btd", d, rows), _product("dbt,btv->dv", h_t, d)
+    d = _kept(d.astype(plan.dtype))
+    d_hidden += _product("btv,vd->btd", d, rows)
+    d_rows = _kept(_product("dbt,btv->dv", h_t, d)).T
+    d_blocks = jax.lax.dynamic_update_index_in_dim(d_blocks, d_rows, i, axis=1)
+    return d_hidden, d_blocks
 
-  d_hidden, d_columns = jax.lax.scan(
-      block, jnp.zeros(hidden.shape, jnp.float32), _blocks(unembedding, plan)
-  )
-  # Nor may it fold the transpose of a tied embedding's gradient into them.
-  d_columns = jax.lax.optimization_barrier(d_columns)
-  d_unembedding = d_columns.transpose(1, 2, 0).reshape(unembedding.shape[0], -1)
-  d_unembedding = d_unembedding[:, :vocab]
+  carry = (jnp.zeros(hidden.shape, jnp.float32), jnp.zeros(blocks.shape, jnp.float32))
+  d_hidden, d_blocks = jax.lax.fori_loop(0, plan.blocks, block, carry)
+  d_unembedding = d_blocks.reshape(-1, hidden.shape[2])[:vocab].T
   if plan.layout is not None:
     d_hidden = jax.lax.psum(d_hidden, plan.layout.vocab)
     d_unembedding = jax.lax.psum(d_unembedding, plan.layout.rows + plan.layout.time)
   return d_hidden.astype(hidden.dtype), d_unembedding.astype(unembedding.dtype)
 
 
-_stats.defvjp(_stats_fwd, _stats_bwd)
+def _blocks(unembedding, plan):
+  """[V / n, n, D]: block i holds the tokens i, i + n, ...
+
+  So a sharded V stays sharded, and nothing is copied for a tied embedding.
+  """
+  d, v = unembedding.shape
+  rows = jnp.pad(unembedding.T, ((0, -v % plan.blocks), (0, 0)))
+  return rows.reshape(-1, plan.blocks, d)
+
+
+def _block(blocks, i, plan):
+  rows = jax.lax.dynamic_index_in_dim(blocks, i, axis=1, keepdims=False)
+  return _kept(rows.astype(plan.dtype))
+
+
+def _block_logits(hidden, rows, i, vocab, plan):
+  logits = _product("btd,dv->btv", hidden, _kept(rows.T))
+  if vocab % plan.blocks == 0:
+    return logits
+  return jnp.where(_ids(logits, i, plan) < vocab, logits, _LOW)
+
+
+def _ids(logits, i, plan):
+  """The token ids of block i, counted from this device's first."""
+  index = jax.lax.broadcasted_iota(jnp.int32, (1, 1, logits.shape[-1]), 2)
+  return index * plan.blocks + i
 
 
 def _product(subscripts, a, b):
   return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
 
 
-def _blocks(unembedding, plan):
-  """Block i holds the columns i, i + n, ...: a sharded V stays sharded."""
-  d, v = unembedding.shape
-  n = plan.blocks
-  columns = jnp.pad(unembedding.astype(plan.dtype), ((0, 0), (0, -v % n)))
-  return columns.reshape(d, -1, n).transpose(2, 0, 1), jnp.arange(n)
+def _kept(x):
+  """Keeps XLA from folding what made x into the matrix product that reads it.
 
-
-def _block_logits(hidden, columns, i, vocab, blocks):
-  logits = _product("btd,dv->btv", hidden, columns)
-  if vocab % blocks == 0:
-    return logits
-  index = jax.lax.broadcasted_iota(jnp.int32, (1, 1, logits.shape[-1]), 2)
-  return jnp.where(index * blocks + i < vocab, logits, _LOW)
+  On CPU products of transposed bfloat16 operands are several times slower.
+  """
+  return jax.lax.optimization_barrier(x)
 
 
 def _rescale(total, weighted, shift):
@@ -233,5 +231,3 @@ def _local_actions(actions, vocab, plan):
   if plan.layout is None:
     return actions
   return actions - vocab * jax.lax.axis_index(plan.layout.vocab)
-
-

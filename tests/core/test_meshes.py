@@ -67,8 +67,11 @@ def loss_without_a_mesh(kind):
   return jax.jit(jax.value_and_grad(loss))(*drawn(kind))
 
 
-@pytest.mark.parametrize("kind", ["bool mask", "one row a turn"])
-@pytest.mark.parametrize("sharded", SPECS)
+@pytest.mark.parametrize(
+    "sharded, kind",
+    [(spec, "bool mask") for spec in SPECS]
+    + [("rows and vocabulary", "one row a turn"), ("rows and time", "one row a turn")],
+)
 def test_empg_loss(mesh, sharded, kind):
   want = loss_without_a_mesh(kind)
   spec = SPECS[sharded]
