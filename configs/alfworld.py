@@ -19,7 +19,7 @@ def _tiny() -> dict:
   return dict(
       seed=0,
       num_steps=40,
-      model=dict(folder="alfworld-tiny"),
+      model=dict(path="alfworld-tiny"),
       env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
       rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
       policy=dict(  # generation.policy.Policy

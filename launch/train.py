@@ -38,7 +38,7 @@ def main(argv):
   del argv
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   check(config)
-  home = folder.locate(config.model.folder)
+  home = folder.locate(config.model.path)
   chat = Chat.load(home / "tokenizer.model")
   mesh = sharding.make_mesh(**config.mesh)
   reference = sharding.replicate(folder.load(home), mesh)
