@@ -42,7 +42,7 @@ def _tiny() -> dict:
       ),
       mesh=dict(data=1),  # sharding.make_mesh
       optimizer=dict(  # training.state.make_optimizer
-          learning_rate=3e-4, warmup_steps=8, weight_decay=0.0, clip_norm=1.0
+          learning_rate=3e-4, warmup_steps=8, decay_steps=40, weight_decay=0.0, clip_norm=1.0
       ),
       train=dict(  # training.step.train_step
           size=4,

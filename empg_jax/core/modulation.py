@@ -46,7 +46,8 @@ def modulate_advantages(
     k_future: how strongly the next step's entropy lowers its bonus.
     zeta: weight of the bonus for a clear next step; 0: none.
     episode_ids: the episode of each row, where episodes have several rows (one
-      row a turn). None: every row is its own episode.
+      row a turn). None: every row is its own episode, and no row is compared
+      with another, which is cheaper.
 
   Returns:
     Float32; 0 on tokens that are not the agent's. A batch without any step
@@ -119,7 +120,7 @@ def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
   advantages = advantages.astype(jnp.float32)
   if advantages.ndim == 1:
     advantages = jnp.broadcast_to(advantages[:, None], shape)
-  exists = grid.lengths > 0
+  exists = grid.exists
   # Counted from the lowest: the mean of equal entropies is then exactly equal,
   # and min-max cannot blow rounding up to the whole range.
   lowest = masked.minimum(entropy, is_agent)
@@ -132,7 +133,7 @@ def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
   shift = bonus - masked.mean(modulated, exists)
   final = advantages * steps.to_tokens(g, grid, shape)
   final += steps.to_tokens(shift, grid, shape)
-  final = jnp.where(is_agent | ~jnp.any(exists), final, 0)
+  final = jnp.where(is_agent, final, 0)
   final = jnp.where(jnp.any(exists), final, advantages)
   metrics = {
       "empg/steps": jnp.sum(exists, dtype=jnp.float32),

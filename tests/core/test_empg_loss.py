@@ -93,9 +93,9 @@ def check_off_policy(kind, aggregation):
 def test_a_learning_signal_for_each_token_is_taken_as_well():
   case = cases.case("packed", 0)
   per_token = np.repeat(case.returns[:, None], cases.T, axis=1)
-  np.testing.assert_array_equal(
-      empg_loss(*case[:4])[0], empg_loss(*case[:2], per_token, case.step_mask)[0]
-  )
+  want = empg_loss(*case[:4])[0]
+  got = empg_loss(*case[:2], per_token, case.step_mask)[0]
+  np.testing.assert_allclose(got, want, rtol=1e-5)  # another program: it may round otherwise
 
 
 def test_sweeping_the_numbers_compiles_nothing():
