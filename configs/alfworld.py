@@ -40,7 +40,7 @@ def _tiny() -> dict:
           base=dict(name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0,
                     aggregation="token_mean"),
       ),
-      mesh=dict(data=1),  # sharding.make_mesh
+      mesh=dict(data=1, fsdp=1, tensor=1),  # sharding.make_mesh
       optimizer=dict(  # training.state.make_optimizer
           learning_rate=3e-4, warmup_steps=8, decay_steps=40, weight_decay=0.0, clip_norm=1.0
       ),

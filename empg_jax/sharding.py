@@ -1,13 +1,37 @@
-"""Which devices hold what: the mesh, and how rows and parameters lie on it."""
+"""Which devices hold what: the mesh, and how rows and parameters lie on it.
 
+The mesh has three axes. `data` repeats the parameters, `fsdp` divides them and gathers a
+layer when it is computed, `tensor` divides each matrix product. Rows of a batch are
+divided over the first two. The optimizer's moments lie as their parameters do.
+"""
+
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-DATA = "data"
+AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
+ROWS = (DATA, FSDP)
 CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the slots
+
+_INWARDS, _OUTWARDS = (TENSOR, FSDP), (FSDP, TENSOR)
+# Of a module's `weight` [out, in]. Norms are whole everywhere; a `bias` [out] lies as `out` does.
+PARAMETERS = {
+    "embed_tokens": _INWARDS,  # [V, D]
+    "lm_head": _INWARDS,
+    "q_proj": _INWARDS,
+    "k_proj": _INWARDS,
+    "v_proj": _INWARDS,
+    "gate_proj": _INWARDS,
+    "up_proj": _INWARDS,
+    "o_proj": _OUTWARDS,
+    "down_proj": _OUTWARDS,
+}
 
 
 def use_cpu_devices() -> None:
@@ -18,40 +42,116 @@ def use_cpu_devices() -> None:
   jax.config.update("jax_num_cpu_devices", min(CPU_DEVICES, os.cpu_count() or 1))
 
 
-def make_mesh(*, data: int = 1) -> Mesh:
-  """A mesh whose axis `data` the rows of a batch are divided over.
+def make_mesh(
+    *,
+    data: int = 1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """The mesh (data, fsdp, tensor).
 
   Args:
-    data: devices; 0 takes all there are.
+    data: devices along the axis; 0 takes all that the others leave.
+    fsdp, tensor: likewise.
+    devices: what there is; None: all of this run. On several slices `data` is a multiple
+      of their number, and it alone crosses from one to another.
 
   Raises:
-    ValueError: there are fewer devices.
+    ValueError: there are fewer devices, or they do not divide.
   """
-  devices = jax.devices()
-  count = data or len(devices)
-  if count > len(devices):
+  devices = jax.devices() if devices is None else list(devices)
+  sizes = _sizes(len(devices), data=data, fsdp=fsdp, tensor=tensor)
+  return Mesh(_arranged(devices[: math.prod(sizes)], sizes), AXES, (AxisType.Auto,) * 3)
+
+
+def _sizes(count: int, **axes: int) -> tuple[int, ...]:
+  """The axes' sizes on `count` devices, a 0 filled in."""
+  wanted = ", ".join(f"{name} {size}" for name, size in axes.items())
+  open_axes = [name for name, size in axes.items() if size == 0]
+  if len(open_axes) > 1 or min(axes.values()) < 0:
+    raise ValueError(f"config.mesh is {wanted}: give whole numbers, of which one may be 0.")
+  taken = math.prod(size for size in axes.values() if size)
+  if taken > count or open_axes and count % taken:
     raise ValueError(
-        f"config.mesh.data is {data}, but there are {len(devices)} devices: lower it, or set it"
-        " to 0 for all of them."
+        f"config.mesh is {wanted}, but there are {count} devices: choose axes whose product is at"
+        " most that; one may be 0, for all that the others leave."
     )
-  return jax.make_mesh((count,), (DATA,), (AxisType.Auto,), devices=devices[:count])
+  return tuple(size or count // taken for size in axes.values())
 
 
-def check_rows(size: int, data: int) -> None:
-  """Raises ValueError unless a microbatch divides over the devices."""
-  devices = data or len(jax.devices())
-  if size % devices:
+def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarray:
+  """The devices in the mesh's shape, neighbours on the network next to each other."""
+  if devices[0].platform == "cpu":
+    return np.asarray(devices).reshape(sizes)
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
+  if slices == 1:
+    return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+  if sizes[0] % slices:
     raise ValueError(
-        f"A microbatch of {size} rows (config.train.size) does not divide over {devices} devices"
-        " (config.mesh.data): make it a multiple of them."
+        f"config.mesh.data is {sizes[0]} on {slices} slices: make it a multiple of {slices}, for"
+        " the axis data crosses from slice to slice."
+    )
+  return mesh_utils.create_hybrid_device_mesh(
+      (sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices, allow_split_physical_axes=True
+  )
+
+
+def check_rows(size: int, *, data: int = 1, fsdp: int = 1, tensor: int = 1) -> None:
+  """Raises ValueError unless a microbatch divides over the devices that share its rows."""
+  data, fsdp, _ = _sizes(len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
+  if size % (data * fsdp):
+    raise ValueError(
+        f"A microbatch of {size} rows (config.train.size) does not divide over {data * fsdp}"
+        " devices (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
     )
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
-  """The same arrays on every device."""
-  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+def shardings(tree: Any, mesh: Mesh) -> Any:
+  """How a tree of parameters lies on the mesh: a NamedSharding for every leaf.
+
+  Takes arrays or their shapes, and whatever holds parameters under their names: a model,
+  a gradient, an optimizer's state, a whole TrainState. What is no parameter (a count)
+  is whole everywhere, and so is a dimension that its axis does not divide. A leading
+  axis of layers is never divided.
+
+  Raises:
+    ValueError: a weight whose module is in no row of PARAMETERS.
+  """
+  at = lambda path, x: NamedSharding(mesh, _spec(path, x.shape, mesh))
+  return jax.tree_util.tree_map_with_path(at, tree)
+
+
+def _spec(path, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+  names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+  module, kind = next(
+      ((m, k) for m, k in zip(names[-2::-1], names[:0:-1]) if k in ("weight", "bias")), ("", "")
+  )
+  if not kind or module.endswith("norm"):
+    return PartitionSpec()
+  if module not in PARAMETERS:
+    raise ValueError(
+        f"{'.'.join(names)} {list(shape)} has no place on the mesh: add {module!r} to"
+        " sharding.PARAMETERS."
+    )
+  axes = PARAMETERS[module] if kind == "weight" else PARAMETERS[module][:1]
+  if len(shape) < len(axes):  # a factored moment
+    return PartitionSpec()
+  sizes = shape[len(shape) - len(axes) :]
+  divided = [
+      axis if mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
+      for axis, size in zip(axes, sizes)
+  ]
+  if not any(divided):
+    return PartitionSpec()
+  return PartitionSpec(*[None] * (len(shape) - len(axes)), *divided)
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+  """The arrays of a tree of parameters (see `shardings`) as they lie on the mesh."""
+  return jax.device_put(tree, shardings(tree, mesh))
 
 
 def to_mesh(batch: Any, mesh: Mesh) -> Any:
   """Host arrays [B, ...] with their rows divided over the mesh."""
-  return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(DATA)))
+  return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(ROWS)))

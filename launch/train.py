@@ -41,7 +41,7 @@ def main(argv):
   home = folder.locate(config.model.path)
   chat = Chat.load(home / "tokenizer.model")
   mesh = sharding.make_mesh(**config.mesh)
-  reference = sharding.replicate(folder.load(home), mesh)
+  reference = sharding.place(folder.load(home), mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = TaskSampler(
       alfworld.tasks("train", games=config.env.games), config.seed, kind=alfworld.task_type
@@ -50,7 +50,7 @@ def main(argv):
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = Checkpointer(str(workdir / "checkpoints"), keep=config.checkpoint.keep)
   optimizer = states.make_optimizer(**config.optimizer)
-  state = sharding.replicate(states.create(states.copy(reference), optimizer), mesh)
+  state = sharding.place(states.create(states.copy(reference), optimizer), mesh)
   state, first = restore(checkpointer, state)
   update = functools.partial(
       train_step,
@@ -99,12 +99,12 @@ def check(config) -> None:
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
-  check_arguments(sharding.make_mesh, config.mesh, "config.mesh")
+  check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
   given = ["state", "batch", "reference", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
-  sharding.check_rows(config.train.size, config.mesh.data)
+  sharding.check_rows(config.train.size, **config.mesh)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
         f"config.policy.max_length is {config.policy.max_length} and the longest of"

@@ -1,7 +1,6 @@
 """What training carries from step to step, and how a gradient changes it."""
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,7 @@ from jaxtyping import Array, Float, Int
 from empg_jax.models.decoder import Decoder
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
+class TrainState(NamedTuple):
   """The model, the optimizer's moments, and how often each was changed or spared."""
 
   model: Decoder
