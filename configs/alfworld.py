@@ -18,7 +18,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
 def _tiny() -> dict:
   return dict(
       seed=0,
-      num_steps=40,
+      num_steps=50,
       model=dict(path="alfworld-tiny"),
       env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
       rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
@@ -42,7 +42,7 @@ def _tiny() -> dict:
       ),
       mesh=dict(data=1, fsdp=1, tensor=1),  # sharding.make_mesh
       optimizer=dict(  # training.state.make_optimizer
-          learning_rate=3e-4, warmup_steps=8, decay_steps=40, weight_decay=0.0, clip_norm=1.0
+          learning_rate=3e-4, warmup_steps=8, decay_steps=50, weight_decay=0.0, clip_norm=1.0
       ),
       train=dict(  # training.step.train_step
           size=4,
@@ -51,7 +51,7 @@ def _tiny() -> dict:
           entropies="rollout",
           compute_dtype="bfloat16",
       ),
-      evaluation=dict(every=20, temperature=0.4, games=140),
+      evaluation=dict(every=25, temperature=0.4, games=140),
       checkpoint=dict(every=10, keep=2),
       sft=_sft(),
   )
