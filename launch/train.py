@@ -41,7 +41,7 @@ def main(argv):
   home = folder.locate(config.model.path)
   chat = Chat.load(home / "tokenizer.model")
   mesh = sharding.make_mesh(**config.mesh)
-  reference = sharding.place(folder.load(home), mesh)
+  reference = folder.load(home, mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = TaskSampler(
       alfworld.tasks("train", games=config.env.games), config.seed, kind=alfworld.task_type

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+from empg_jax import sharding
 from empg_jax.chat import Chat
 from empg_jax.models import folder
 
@@ -35,7 +36,7 @@ def test_it_writes_a_model_and_its_tokenizer(tmp_path):
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   assert "step 2/2  loss " in done.stdout
-  model = folder.load(tmp_path / "model")
+  model = folder.load(tmp_path / "model", sharding.make_mesh())
   chat = Chat.load(tmp_path / "model" / "tokenizer.model")
   assert model.config.vocab_size == chat.vocab_size
   assert model.config.num_hidden_layers == 1

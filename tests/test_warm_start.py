@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from empg_jax import sharding
 from empg_jax.chat import Chat
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
@@ -17,7 +18,7 @@ def test_the_warm_start_wins_between_30_and_60_percent_of_the_small_games(split)
   home = folder.locate("alfworld-tiny")
   chat = Chat.load(home / "tokenizer.model")
   policy = Policy(
-      folder.load(home),
+      folder.load(home, sharding.make_mesh()),
       slots=GAMES // 2,
       max_length=1024,
       max_reply=24,

@@ -138,7 +138,7 @@ def _read_piece(model, layers, past, piece, read, window):
     seen = tuple(x[:, :window] for x in past[i])
     return attention.cached_attention(q, seen, new, past_visible, causal), new
 
-  hidden, new = _run(model, layers, _embed(model, piece), positions, attend)
+  hidden, new = _run(model, layers, model.embed(piece), positions, attend)
   return hidden, [_append(kv, x, read) for kv, x in zip(past, new)]
 
 
@@ -179,7 +179,7 @@ def _write_reply(
       return attention.cached_attention(q, seen[i], new, past_visible, recent_visible), new
 
     positions = (start + index)[:, None]
-    hidden, recent = _run(model, layers, _embed(model, ids[:, None]), positions, attend)
+    hidden, recent = _run(model, layers, model.embed(ids[:, None]), positions, attend)
     drawn = draw(hidden, index + 1)
     replies = record(replies, drawn, index + 1, active)
     active = active & (drawn[0] != end_id)
@@ -197,7 +197,3 @@ def _write_reply(
   carry = (recent, first[0], jnp.int32(0), active & (first[0] != end_id), replies)
   recent, _, _, _, replies = jax.lax.while_loop(going_on, step, carry)
   return recent, replies
-
-
-def _embed(model, ids):
-  return model.embed(ids).astype(jnp.float32)

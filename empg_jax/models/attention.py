@@ -2,22 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 NEGATIVE = -1e30
 BLOCK = 64
-
-
-def rotate(
-    x: Float[Array, "B T N D"], positions: Int[Array, "B T"], theta: float
-) -> Float[Array, "B T N D"]:
-  """Rotary position embedding, half-split as Hugging Face's Qwen2 and Llama (arXiv 2104.09864)."""
-  half = x.shape[-1] // 2
-  frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions[..., None, None].astype(jnp.float32) * frequency[None, None, None, :]
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
-  x1, x2 = x[..., :half], x[..., half:]
-  return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1)
 
 
 def causal_attention(

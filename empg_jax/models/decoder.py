@@ -1,4 +1,4 @@
-"""One decoder for the Qwen2 family: RMSNorm, rotary grouped-query attention, SwiGLU.
+"""One decoder for Qwen2, Qwen3 and Llama: RMSNorm, rotary grouped-query attention, SwiGLU.
 
 Parameters carry Hugging Face's names and shapes (`model.layers.self_attn.q_proj.weight`
 is [out, in]); the layers are stacked along a leading axis. Modules are plain pytrees
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from empg_jax.models import attention
+from empg_jax.models import attention, rotary
 from empg_jax.models.linear import linear
 
 
@@ -29,10 +29,14 @@ class DecoderConfig:
   num_attention_heads: int
   num_key_value_heads: int
   head_dim: int
+  model_type: str = "qwen2"
+  max_position_embeddings: int = 32768
   rope_theta: float = 1e6
+  rope_scaling: rotary.Llama3Scaling | None = None
   rms_norm_eps: float = 1e-6
   tie_word_embeddings: bool = True
   attention_bias: bool = True  # on q, k and v alone, as Qwen2 has it
+  qk_norm: bool = False  # over each head of q and k, as Qwen3 has it
 
   def __post_init__(self):
     if self.num_attention_heads % self.num_key_value_heads:
@@ -78,12 +82,16 @@ class SelfAttention(nnx.Module):
     self.k_proj = Linear(k, width, kv, width**-0.5, c.attention_bias)
     self.v_proj = Linear(v, width, kv, width**-0.5, c.attention_bias)
     self.o_proj = Linear(o, queries, width, (2 * c.num_hidden_layers * queries) ** -0.5)
+    if c.qk_norm:
+      self.q_norm, self.k_norm = RMSNorm(c.head_dim), RMSNorm(c.head_dim)
 
   def __call__(self, x, positions, c: DecoderConfig, attend: Callable, compute_dtype):
     heads = lambda y: y.reshape(*x.shape[:2], -1, c.head_dim)
-    q = attention.rotate(heads(self.q_proj(x, compute_dtype)), positions, c.rope_theta)
-    k = attention.rotate(heads(self.k_proj(x, compute_dtype)), positions, c.rope_theta)
-    v = heads(self.v_proj(x, compute_dtype))
+    q, k, v = (heads(p(x, compute_dtype)) for p in (self.q_proj, self.k_proj, self.v_proj))
+    if c.qk_norm:
+      q, k = self.q_norm(q, c.rms_norm_eps), self.k_norm(k, c.rms_norm_eps)
+    frequency = rotary.frequencies(c.head_dim, c.rope_theta, c.rope_scaling)
+    q, k = (rotary.rotate(y, positions, frequency) for y in (q, k))
     out, kept = attend(q, k, v)
     return self.o_proj(out.reshape(*x.shape[:2], -1), compute_dtype), kept
 
@@ -158,7 +166,8 @@ class Decoder(nnx.Module):
     return (self.model.embed_tokens if tied else self.lm_head).weight[...].T
 
   def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-    return self.model.embed_tokens.weight[...][tokens]
+    """float32, for the layers add to it."""
+    return self.model.embed_tokens.weight[...][tokens].astype(jnp.float32)
 
   def __call__(
       self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False

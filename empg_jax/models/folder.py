@@ -1,125 +1,163 @@
-"""A decoder as a Hugging Face folder: config.json and model.safetensors."""
+"""A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
 
 import json
+import math
 import pathlib
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax import sharding
+from empg_jax.models import families, naming, placing
+from empg_jax.models.decoder import Decoder
+from empg_jax.models.gguf_file import Gguf
+from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
 
-_FIELDS = DecoderConfig.__dataclass_fields__
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "assets"
-_STACKED = "model.layers."
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
-def save(model: Decoder, folder: str | pathlib.Path, dtype: str = "float32") -> None:
-  """Writes config.json and model.safetensors, the tensors under Hugging Face's names."""
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  config = {name: getattr(model.config, name) for name in _FIELDS if name != "attention_bias"}
-  config |= {
-      "architectures": ["Qwen2ForCausalLM"],
-      "model_type": "qwen2",
-      "hidden_act": "silu",
-      "torch_dtype": dtype,
-  }
-  (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-  tensors = {name: np.asarray(x, jnp.dtype(dtype)) for name, x in _tensors(model).items()}
-  safetensors.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-def locate(name: str) -> pathlib.Path:
-  """The folder `name`, or the one of that name which the package ships.
+def locate(name: str | pathlib.Path) -> pathlib.Path:
+  """The folder or GGUF file `name`, or the folder of that name which the package ships.
 
   Raises:
-    FileNotFoundError: there is neither.
+    FileNotFoundError: there is neither; the message says how to get one.
   """
-  shipped = sorted(path.name for path in _SHIPPED.iterdir()) if _SHIPPED.is_dir() else []
-  for path in (pathlib.Path(name), _SHIPPED / name):
-    if (path / "config.json").is_file():
-      return path
+  path = pathlib.Path(name)
+  if path.is_file() and path.suffix == ".gguf":
+    return path
+  if path.is_dir():
+    return _within(path)
+  if (_SHIPPED / name / "config.json").is_file():
+    return _SHIPPED / name
+  if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    raise FileNotFoundError(
+        f"There is no folder {name}; if it is a model on the Hugging Face hub, download it first,"
+        f" hf download {name} --local-dir {path.name}, and give that folder."
+    )
+  shipped = ", ".join(sorted(path.name for path in _SHIPPED.iterdir()))
   raise FileNotFoundError(
-      f"There is no model in {name}: give a folder with config.json and model.safetensors, or one"
-      f" of those that come with the package: {', '.join(shipped)}."
+      f"There is no model in {name}: give a folder with config.json and safetensors, a GGUF file,"
+      f" or one of those that come with the package: {shipped}."
   )
 
 
-def load(folder: str | pathlib.Path) -> Decoder:
-  """Reads such a folder; the parameters come as float32.
+def _within(folder: pathlib.Path) -> pathlib.Path:
+  """The folder itself if it can be read, else the one GGUF file in it."""
+  weights = (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+  if weights and (folder / "config.json").is_file():
+    return folder
+  ggufs = sorted(folder.glob("*.gguf"))
+  if len(ggufs) == 1:
+    return ggufs[0]
+  if weights:
+    problem = f"There is no config.json in {folder}"
+  elif ggufs:
+    problem = f"There are several GGUF files in {folder}: name one of them"
+  elif any(file.suffix in _PICKLES for file in folder.iterdir()):
+    problem = f"The weights in {folder} are pickles, which can run any code and are never read"
+  else:
+    problem = f"There is no {SINGLE} or {INDEX} in {folder}"
+  raise FileNotFoundError(f"{problem}: give a folder with config.json and safetensors.")
+
+
+def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Decoder:
+  """Reads the model of `locate(path)` straight onto the devices of a mesh.
+
+  Each process reads only what its devices hold, cast on the way, and holds one tensor on
+  the host at a time.
+
+  Args:
+    path: as `locate` takes it.
+    mesh: the parameters lie on it as `sharding` says.
+    dtype: of the parameters.
 
   Raises:
-    FileNotFoundError: the folder or one of its files is missing.
-    ValueError: the tensors are not those of config.json; all that differ are named.
+    FileNotFoundError: there is no model.
+    ValueError: it is of an unknown family or has unknown options, or its tensors are not
+      those of its config; all that differ are named.
   """
-  folder = pathlib.Path(folder)
-  for file in ("config.json", "model.safetensors"):
-    if not (folder / file).is_file():
-      raise FileNotFoundError(
-          f"There is no {file} in {folder}: give a folder with config.json and model.safetensors."
-      )
-  config = _config(json.loads((folder / "config.json").read_text()), folder)
-  shapes = jax.eval_shape(lambda: Decoder(config, jax.random.key(0)))
-  read = safetensors.load_file(folder / "model.safetensors")
-  _check(read, {name: x.shape for name, x in _tensors(shapes).items()}, folder)
-
-  def leaf(path, x):
-    name = _name(path)
-    if not name.startswith(_STACKED):
-      return jnp.asarray(read[name], jnp.float32)
-    layers = [read[_of_layer(name, i)] for i in range(config.num_hidden_layers)]
-    return jnp.asarray(np.stack(layers), jnp.float32)
-
-  return jax.tree_util.tree_map_with_path(leaf, shapes)
+  source = open_source(path)
+  config = families.config(source.config)
+  model = jax.eval_shape(lambda: Decoder(config, jax.random.key(0)))
+  _check(source, naming.shapes(model), config.tie_word_embeddings, locate(path))
+  return placing.place(source, model, sharding.shardings(model, mesh), jnp.dtype(dtype))
 
 
-def _config(values: dict[str, Any], folder: pathlib.Path) -> DecoderConfig:
-  if values.get("model_type") != "qwen2":
-    raise ValueError(
-        f"The model in {folder} is of type {values.get('model_type')!r}; only 'qwen2' can be read."
-    )
-  given = {name: values[name] for name in _FIELDS if name in values}
-  given.setdefault("head_dim", values["hidden_size"] // values["num_attention_heads"])
-  return DecoderConfig(**given)
+def open_source(path: str | pathlib.Path) -> Source:
+  """The tensors and config.json of the model that `locate(path)` finds."""
+  path = locate(path)
+  return Gguf(path) if path.suffix == ".gguf" else Safetensors(path)
 
 
-def _name(path) -> str:
-  """`model.layers.mlp.up_proj.weight` for a leaf of the model."""
-  return ".".join(key.name for key in path[:-1])  # the last is the variable's `value`
-
-
-def _of_layer(name: str, index: int) -> str:
-  return f"{_STACKED}{index}.{name.removeprefix(_STACKED)}"
-
-
-def _tensors(model: Decoder) -> dict[str, Any]:
-  """Every tensor under its Hugging Face name, the layers apart."""
-  tensors = {}
-  for path, x in jax.tree_util.tree_leaves_with_path(model):
-    name = _name(path)
-    if not name.startswith(_STACKED):
-      tensors[name] = x
-      continue
-    for i in range(x.shape[0]):
-      layer = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-      tensors[_of_layer(name, i)] = layer if isinstance(x, jax.ShapeDtypeStruct) else x[i]
-  return tensors
-
-
-def _check(read: dict[str, np.ndarray], wanted: dict[str, tuple], folder: pathlib.Path) -> None:
-  faults = [f"{name} is missing" for name in sorted(wanted.keys() - read.keys())]
-  faults += [f"{name} is unexpected" for name in sorted(read.keys() - wanted.keys())]
+def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.Path) -> None:
+  # Old checkpoints of Llama 2 hold the frequencies of the rotation, which are computed here.
+  there = {n: x for n, x in source.shapes.items() if not n.endswith("rotary_emb.inv_freq")}
+  faults = [*source.faults]
+  if tied and "lm_head.weight" in there:
+    del there["lm_head.weight"]
+    faults.append("lm_head.weight is set and also tied to model.embed_tokens.weight")
+  faults += [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
+  faults += [f"{name} is unexpected" for name in sorted(there.keys() - wanted.keys())]
   faults += [
-      f"{name} has shape {read[name].shape}, wanted {wanted[name]}"
-      for name in sorted(wanted.keys() & read.keys())
-      if read[name].shape != wanted[name]
+      f"{name} has shape {there[name]}, wanted {wanted[name]}"
+      for name in sorted(wanted.keys() & there.keys())
+      if there[name] != wanted[name]
   ]
   if faults:
-    raise ValueError(
-        f"The tensors in {folder / 'model.safetensors'} are not those of its config.json: "
-        + "; ".join(faults)
-        + "."
-    )
+    raise ValueError(f"The tensors in {path} are not those of its config: {'; '.join(faults)}.")
+
+
+def save(
+    model: Decoder,
+    folder: str | pathlib.Path,
+    *,
+    dtype: str = "float32",
+    config: dict[str, Any] | None = None,
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+  """Writes config.json and safetensors, the tensors under Hugging Face's names.
+
+  Args:
+    model: its parameters are all on devices of this process.
+    folder: made if need be.
+    dtype: that the tensors are written in.
+    config: a config.json to keep rather than one made from the model's shape.
+    shard_bytes: where the tensors are more than this, they are written into several files
+      of at most this size, with an index; as much is held on the host.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  config = families.to_hugging_face(model.config) if config is None else dict(config)
+  config.pop("dtype", None)  # what transformers 5 calls it; both read the older name
+  config["torch_dtype"] = dtype
+  (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+  files = _files(naming.shapes(model), jnp.dtype(dtype).itemsize, shard_bytes)
+  leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
+  for file, names in files.items():
+    tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
+    safetensors.save_file(tensors, folder / file, {"format": "pt"})
+  if len(files) > 1:
+    places = {name: file for file, names in files.items() for name in names}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=2))
+
+
+def _files(shapes: dict[str, tuple], itemsize: int, limit: int) -> dict[str, list[str]]:
+  """The names of the tensors that go into each file."""
+  shards, size = [[]], 0
+  for name, shape in shapes.items():
+    bytes_ = itemsize * math.prod(shape)
+    if shards[-1] and size + bytes_ > limit:
+      shards.append([])
+      size = 0
+    shards[-1].append(name)
+    size += bytes_
+  if len(shards) == 1:
+    return {SINGLE: shards[0]}
+  count = len(shards)
+  return {f"model-{i:05}-of-{count:05}.safetensors": shard for i, shard in enumerate(shards, 1)}

@@ -1,15 +1,20 @@
 """Sampling turn by turn over a lasting cache is sampling from the full forward pass."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from empg_jax import sharding
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
+from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 VOCAB, END, SLOTS = 50, 3, 3
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
 CONFIG = DecoderConfig(VOCAB, 32, 48, 2, 4, 2, 8)
 KEY = jax.random.key(5)
 
@@ -30,7 +35,7 @@ def make_policy(model, **changes):
   return Policy(model, **(arguments | changes))
 
 
-def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None):
+def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, vocab=VOCAB):
   """Plays random pieces: each slot's ids, and (place, logprob, entropy) of the sampled ones."""
   slots = policy.start()
   rows, sampled = [[] for _ in range(SLOTS)], [[] for _ in range(SLOTS)]
@@ -41,7 +46,7 @@ def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None):
     pieces = []
     for i in range(SLOTS):
       rng = np.random.default_rng([seed, episodes[i], turn[i]])
-      pieces.append(rng.integers(4, VOCAB, rng.integers(1, 12)).tolist())
+      pieces.append(rng.integers(4, vocab, rng.integers(1, 12)).tolist())
     slots, reply = policy.act(slots, pieces, episodes, turn, key)
     host = reply.fetch()
     for i in range(SLOTS):
@@ -78,6 +83,13 @@ def check_against_full_forward(model, rows, sampled, atol):
 def test_every_turn_equals_the_full_forward_over_the_row(model):
   rows, sampled = converse(make_policy(model), turns=6)
   assert len({len(row) for row in rows}) > 1  # ragged
+  check_against_full_forward(model, rows, sampled, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["qwen2-untied", "qwen3", "llama2", "llama3"])
+def test_every_turn_equals_the_full_forward_in_each_family(family):
+  model = folder.load(GOLDEN / family, sharding.make_mesh())
+  rows, sampled = converse(make_policy(model), turns=3, vocab=model.config.vocab_size)
   check_against_full_forward(model, rows, sampled, atol=1e-4)
 
 

@@ -1,14 +1,22 @@
 """A model survives its Hugging Face folder, and a wrong folder is told in one sentence."""
 
 import json
+import pathlib
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
+from empg_jax import sharding
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.models.source import Safetensors
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
+MESH = sharding.make_mesh()
 
 
 @pytest.fixture
@@ -16,11 +24,20 @@ def model():
   return Decoder(DecoderConfig(13, 8, 12, 2, 2, 1, 4), jax.random.key(0))
 
 
-def test_a_model_comes_back_bit_for_bit(model, tmp_path):
-  folder.save(model, tmp_path)
-  back = folder.load(tmp_path)
-  assert jax.tree.structure(back) == jax.tree.structure(model)
-  jax.tree.map(np.testing.assert_array_equal, back, model)
+def assert_same(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shard_bytes", [10**9, 500])
+def test_a_model_comes_back_bit_for_bit(model, tmp_path, dtype, shard_bytes):
+  model = jax.tree.map(lambda x: x.astype(dtype), model)
+  folder.save(model, tmp_path, dtype=dtype, shard_bytes=shard_bytes)
+  assert (tmp_path / "model.safetensors.index.json").exists() == (shard_bytes == 500)
+  back = folder.load(tmp_path, MESH, dtype=dtype)
+  assert {x.dtype for x in jax.tree.leaves(back)} == {jnp.dtype(dtype)}
+  assert_same(back, model)
 
 
 def test_the_tensors_are_named_as_transformers_names_them(model, tmp_path):
@@ -32,15 +49,54 @@ def test_the_tensors_are_named_as_transformers_names_them(model, tmp_path):
   assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "qwen2"
 
 
+def test_tensors_may_lie_in_several_files(tmp_path):
+  home = GOLDEN / "qwen2-untied"
+  files = sorted(home.glob("model-*.safetensors"))
+  tensors = {n: x for file in files for n, x in safetensors.load_file(file).items()}
+  assert len(files) == 3
+  shutil.copy(home / "config.json", tmp_path)
+  safetensors.save_file(tensors, tmp_path / "model.safetensors")
+  assert_same(folder.load(home, MESH), folder.load(tmp_path, MESH))
+
+
+def test_a_model_lies_on_the_mesh_and_each_slice_is_read_once(monkeypatch):
+  pieces = []
+  read = Safetensors.read
+
+  def recorded(self, name, index, dtype):
+    pieces.append((name, read(self, name, index, dtype).shape))
+    return read(self, name, index, dtype)
+
+  monkeypatch.setattr(Safetensors, "read", recorded)
+  whole = folder.load(GOLDEN / "qwen2-untied", MESH)
+  pieces.clear()
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  model = folder.load(GOLDEN / "qwen2-untied", mesh)
+  assert_same(model, whole)
+  jax.tree.map(lambda x, at: x.sharding == at or pytest.fail(f"{x.sharding}"),
+               model, sharding.shardings(whole, mesh))  # fmt: skip
+  # [24, 24] over fsdp x tensor, and each of the four pieces once for its two devices.
+  assert pieces.count(("model.layers.1.self_attn.q_proj.weight", (12, 12))) == 4
+  assert pieces.count(("model.norm.weight", (24,))) == 1
+
+
 def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
   folder.save(model, tmp_path)
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
   tensors["model.norm.scale"] = tensors.pop("model.norm.weight")
   tensors["model.layers.0.mlp.up_proj.weight"] = np.zeros((3, 3), np.float32)
-  safetensors.save_file(tensors, tmp_path / "model.safetensors")
+  tensors["lm_head.weight"] = np.zeros((13, 8), np.float32)
+  safetensors.save_file(tensors, tmp_path / "a.safetensors")
+  again = {"model.embed_tokens.weight": tensors["model.embed_tokens.weight"]}
+  safetensors.save_file(again, tmp_path / "b.safetensors")
+  places = {"x": "a.safetensors", "y": "b.safetensors", "z": "c.safetensors"}
+  (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
   with pytest.raises(ValueError) as error:
-    folder.load(tmp_path)
+    folder.load(tmp_path, MESH)
   for part in (
+      "the file c.safetensors is missing",
+      "model.embed_tokens.weight is set in a.safetensors and in b.safetensors",
+      "lm_head.weight is set and also tied to model.embed_tokens.weight",
       "model.norm.weight is missing",
       "model.norm.scale is unexpected",
       "model.layers.0.mlp.up_proj.weight has shape (3, 3), wanted (12, 8)",
@@ -48,19 +104,36 @@ def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
     assert part in str(error.value)
 
 
-def test_a_missing_folder_is_told(tmp_path):
-  with pytest.raises(FileNotFoundError, match="no config.json"):
-    folder.load(tmp_path)
-  with pytest.raises(FileNotFoundError, match="There is no model in no-such"):
-    folder.locate("no-such")
-
-
-def test_transformers_reads_the_folder_and_computes_the_same_logits(model, tmp_path):
-  torch = pytest.importorskip("torch", reason="torch is not installed")
-  transformers = pytest.importorskip("transformers")
+def test_a_damaged_file_is_named(model, tmp_path):
   folder.save(model, tmp_path)
-  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
-  tokens = np.random.default_rng(0).integers(0, 13, (2, 40)).astype(np.int32)
-  with torch.no_grad():
-    want = theirs(torch.tensor(tokens, dtype=torch.long)).logits.numpy()
-  np.testing.assert_allclose(model(tokens) @ model.unembedding, want, atol=1e-4)
+  file = tmp_path / "model.safetensors"
+  file.write_bytes(file.read_bytes()[:-10])
+  with pytest.raises(ValueError, match="model.safetensors is no whole safetensors file"):
+    folder.load(tmp_path, MESH)
+  (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1")
+  with pytest.raises(ValueError, match="config.json is no JSON file"):
+    folder.load(tmp_path, MESH)
+
+
+def test_what_is_no_model_is_told_with_what_to_do(model, tmp_path):
+  def told(path, message):
+    with pytest.raises(FileNotFoundError, match=message):
+      folder.load(path, MESH)
+
+  told("no-such", "There is no model in no-such: .* alfworld-tiny")
+  told("Qwen/Qwen2.5-7B-Instruct", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir Qwen2.5-7B")
+  told(tmp_path, "There is no model.safetensors or model.safetensors.index.json")
+  (tmp_path / "pytorch_model.bin").touch()
+  told(tmp_path, "are pickles, which can run any code and are never read")
+  folder.save(model, tmp_path)
+  (tmp_path / "config.json").unlink()
+  told(tmp_path, "There is no config.json")
+  (tmp_path / "model.safetensors").unlink()
+  (tmp_path / "a.gguf").touch()
+  assert folder.locate(tmp_path) == tmp_path / "a.gguf"
+  (tmp_path / "b.gguf").touch()
+  told(tmp_path, "several GGUF files")
+
+
+def test_the_shipped_policy_is_found_by_its_name():
+  assert (folder.locate("alfworld-tiny") / "tokenizer.model").is_file()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import algorithms
+from empg_jax import algorithms, sharding
 from empg_jax.chat import Chat
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
@@ -22,7 +22,7 @@ GROUP, KEY = 4, jax.random.key(3)
 
 @pytest.fixture(scope="module")
 def model():
-  return folder.load(folder.locate("alfworld-tiny"))
+  return folder.load("alfworld-tiny", sharding.make_mesh())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,39 @@
+"""The families of models, one file each: what their config.json means for the decoder.
+
+A family is found by the `model_type` of its config.json and holds
+
+    ARCHITECTURE    the class of transformers that computes the same function
+    config(hf)      the DecoderConfig of such a config.json
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from empg_jax import lookup
+from empg_jax.models.decoder import DecoderConfig
+
+_IMPLIED = ("attention_bias", "qk_norm")  # by the family
+
+
+def config(hf: Mapping[str, Any]) -> DecoderConfig:
+  """The decoder that a config.json describes.
+
+  Raises:
+    ValueError: its family is not known, or it has options that the decoder does not have.
+  """
+  model_type = str(hf.get("model_type"))
+  try:
+    family = lookup.find(__name__, model_type)
+  except ValueError as error:
+    raise ValueError(f"A model of type {model_type!r} cannot be used: {error}.") from None
+  return family.config(hf)
+
+
+def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
+  """A config.json from which transformers, of version 4 or 5, makes the same model."""
+  shape = {name: x for name, x in dataclasses.asdict(config).items() if name not in _IMPLIED}
+  if config.rope_scaling is not None:
+    shape["rope_scaling"] |= {"rope_type": "llama3"}
+  family = lookup.find(__name__, config.model_type)
+  return {"architectures": [family.ARCHITECTURE], "hidden_act": "silu", **shape}

@@ -1,0 +1,105 @@
+"""GGUF files of small models, dequantised: arch llama, qwen2 and qwen3."""
+
+import pathlib
+import re
+from typing import Any
+
+import gguf
+import numpy as np
+
+_ARCHS = ("llama", "qwen2", "qwen3")
+_OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_INSIDE = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_CONFIG = {
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "rope_theta": "rope.freq_base",
+    "max_position_embeddings": "context_length",
+}
+
+
+class Gguf:
+  """A Source over one GGUF file.
+
+  Raises:
+    ValueError: it is no GGUF file, or its architecture is not known.
+  """
+
+  def __init__(self, file: pathlib.Path):
+    try:
+      self._reader = gguf.GGUFReader(file)
+    except (ValueError, IndexError) as error:
+      raise ValueError(f"{file} is no whole GGUF file ({error}): download it again.") from error
+    self.faults = []
+    self._tensors = {_name(tensor.name): tensor for tensor in self._reader.tensors}
+    self.shapes = {
+        name: tuple(int(n) for n in reversed(tensor.shape))
+        for name, tensor in self._tensors.items()
+    }
+    self.config = self._config(file)
+
+  def _config(self, file: pathlib.Path) -> dict[str, Any]:
+    arch = self._value("general.architecture")
+    if arch not in _ARCHS:
+      raise ValueError(
+          f"{file} holds a model of architecture {arch!r}; only {', '.join(_ARCHS)} can be read."
+      )
+    config = {name: self._value(f"{arch}.{key}") for name, key in _CONFIG.items()}
+    scaling = self._value(f"{arch}.rope.scaling.type")
+    return config | {
+        "model_type": arch,
+        "vocab_size": self.shapes.get("model.embed_tokens.weight", (None,))[0],
+        "tie_word_embeddings": "lm_head.weight" not in self.shapes,
+        "rope_scaling": None if scaling in (None, "none") else {"type": scaling},
+        "bos_token_id": self._value("tokenizer.ggml.bos_token_id"),
+        "eos_token_id": self._value("tokenizer.ggml.eos_token_id"),
+    }
+
+  def _value(self, key: str) -> Any:
+    field = self._reader.get_field(key)
+    return None if field is None else field.contents()
+
+  def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
+    tensor = self._tensors[name]
+    values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    values = values.reshape(self.shapes[name])
+    if self.config["model_type"] == "llama":
+      heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
+      heads = heads.get(name.split(".")[-2])
+      values = values if heads is None else _half_split(values, self.config[heads])
+    return np.ascontiguousarray(values[index].astype(dtype))
+
+
+def _half_split(rows: np.ndarray, heads: int) -> np.ndarray:
+  """The rows of each head from (x0, y0, x1, y1, ...), as arch llama stores them, to (x, y)."""
+  pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
+  return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _name(theirs: str) -> str:
+  """`model.layers.0.mlp.up_proj.weight` for `blk.0.ffn_up.weight`; strange names stay."""
+  match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", theirs)
+  if match is None:
+    return theirs
+  layer, module, kind = match.groups()
+  ours = (_OUTSIDE if layer is None else _INSIDE).get(module)
+  if ours is None:
+    return theirs
+  return f"{ours}.{kind}" if layer is None else f"model.layers.{layer}.{ours}.{kind}"

@@ -1,0 +1,58 @@
+"""From the tensors of a checkpoint to arrays on devices, with one tensor on the host at a time."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from empg_jax.models.naming import STACKED, leaf_name, of_layer
+from empg_jax.models.source import Source
+
+
+def place(source: Source, model: Any, shardings: Any, dtype: jnp.dtype) -> Any:
+  """Reads the parameters of a model; each process reads the slices its devices hold.
+
+  Args:
+    source: has every tensor of the model, in its shape.
+    model: a Decoder of `jax.ShapeDtypeStruct`s.
+    shardings: a NamedSharding for each of them; none divides the layers.
+    dtype: of all parameters.
+  """
+
+  def leaf(path, x, sharding):
+    name = leaf_name(path)
+    if not name.startswith(STACKED):
+      return _array(source, name, x.shape, sharding, dtype)
+    return _stack(source, name, x.shape, sharding, dtype)
+
+  return jax.tree_util.tree_map_with_path(leaf, model, shardings)
+
+
+def _array(source: Source, name: str, shape, sharding: NamedSharding, dtype) -> Array:
+  pieces = {}  # the devices of a process may hold the same one
+
+  def piece(index):
+    key = str(index)
+    if key not in pieces:
+      pieces[key] = source.read(name, index, dtype)
+    return pieces[key]
+
+  return jax.make_array_from_callback(shape, sharding, piece)
+
+
+def _stack(source: Source, name: str, shape, sharding: NamedSharding, dtype) -> Array:
+  """[L, ...], filled in place layer by layer."""
+  of_one = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+  stack = jax.jit(jnp.zeros, static_argnums=(0, 1), out_shardings=sharding)(shape, dtype)
+  put = jax.jit(_put, donate_argnums=0, out_shardings=sharding)
+  for i in range(shape[0]):
+    layer = _array(source, of_layer(name, i), shape[1:], of_one, dtype)
+    # Waited for, lest the layers that are still to be put pile up.
+    stack = jax.block_until_ready(put(stack, layer, i))
+  return stack
+
+
+def _put(stack, layer, index):
+  return jax.lax.dynamic_update_index_in_dim(stack, layer, index, 0)

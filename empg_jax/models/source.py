@@ -1,0 +1,89 @@
+"""The tensors of a checkpoint, under Hugging Face's names, read a slice at a time."""
+
+import json
+import math
+import pathlib
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_PIECE = 2**25  # bytes read at once
+
+
+@runtime_checkable
+class Source(Protocol):
+  """A checkpoint of one model."""
+
+  config: dict[str, Any]  # its config.json
+  shapes: dict[str, tuple[int, ...]]  # of each tensor
+  faults: list[str]  # what is wrong with the files themselves
+
+  def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
+    """A slice of a tensor, cast on the way."""
+
+
+class Safetensors:
+  """A folder with config.json and one safetensors file, or several and their index.
+
+  Raises:
+    ValueError: a file is no safetensors file, or not whole.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    self.config = read_json(folder / "config.json")
+    self.shapes, self.faults = {}, []
+    self._files: dict[str, pathlib.Path] = {}
+    for file in _files(folder):
+      if not file.is_file():
+        self.faults.append(f"the file {file.name} is missing")
+        continue
+      with _opened(file) as tensors:
+        for name in tensors.keys():
+          if name in self.shapes:
+            self.faults.append(f"{name} is set in {self._files[name].name} and in {file.name}")
+          self._files[name] = file
+          self.shapes[name] = tuple(tensors.get_slice(name).get_shape())
+
+  def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
+    limits = [s.indices(size)[:2] for s, size in zip(index, self.shapes[name])]
+    out = np.empty([stop - start for start, stop in limits], dtype)
+    columns = tuple(slice(*limit) for limit in limits[1:])
+    rows = max(1, _PIECE // (8 * math.prod(out.shape[1:])))
+    for at in range(0, len(out), rows):
+      end = min(at + rows, len(out))
+      # What is read of an open file counts as this process's memory: open it anew each time.
+      with _opened(self._files[name]) as tensors:
+        piece = slice(limits[0][0] + at, limits[0][0] + end)
+        out[at:end] = tensors.get_slice(name)[(piece, *columns)]
+    return out
+
+
+def read_json(file: pathlib.Path) -> dict[str, Any]:
+  """The object in a JSON file; ValueError if it holds none."""
+  try:
+    value = json.loads(file.read_text())
+  except ValueError as error:
+    raise ValueError(f"{file} is no JSON file ({error}): download or write it again.") from error
+  if not isinstance(value, dict):
+    raise ValueError(f"{file} holds no JSON object: download or write it again.")
+  return value
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  if not (folder / INDEX).is_file():
+    return [folder / SINGLE]
+  # Names only, so that an index leads nowhere but into its folder.
+  names = read_json(folder / INDEX).get("weight_map", {}).values()
+  return [folder / pathlib.PurePosixPath(name).name for name in sorted(set(names))]
+
+
+def _opened(file: pathlib.Path):
+  try:
+    return safe_open(file, "numpy")
+  except SafetensorError as error:
+    raise ValueError(
+        f"{file} is no whole safetensors file ({error}): download or write it again."
+    ) from error
