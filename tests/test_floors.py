@@ -13,8 +13,8 @@ PACKAGE = ROOT / "empg_jax"
 # Every module or folder of the package, by floor; the ground is what floor 0 stands on.
 GROUND = -1
 FLOORS = {
-    GROUND: {"types", "lookup"},
-    0: {"core", "kernels", "envs", "sharding", "config", "console", "chat"},
+    GROUND: {"types", "lookup", "kernels"},
+    0: {"core", "envs", "sharding", "config", "console", "chat"},
     1: {"algorithms", "models", "metrics", "checkpoint", "data", "command_line"},
     2: {"generation", "training"},
     3: {"rollout"},

@@ -41,6 +41,7 @@ class VocabLayout(NamedTuple):
   rows: tuple[str, ...]
   time: tuple[str, ...]
   vocab: tuple[str, ...]
+  width: tuple[str, ...]  # of the unembedding's gradient; each divides tokens too
 
   @property
   def tokens(self) -> PartitionSpec:
@@ -55,8 +56,8 @@ class VocabLayout(NamedTuple):
     return PartitionSpec(None, self.vocab)
 
   @property
-  def logits(self) -> PartitionSpec:
-    return PartitionSpec(self.rows, self.time, self.vocab)
+  def d_unembedding(self) -> PartitionSpec:
+    return PartitionSpec(self.width, self.vocab)
 
   @property
   def shards(self) -> tuple[int, int]:
@@ -67,13 +68,27 @@ class VocabLayout(NamedTuple):
         math.prod(sizes[name] for name in self.vocab),
     )
 
-  def place(self, hidden, unembedding, actions):
+  def place_tokens(self, hidden, actions):
     sharding = functools.partial(jax.NamedSharding, self.mesh)
     return (
         jax.reshard(hidden, sharding(self.hidden)),
-        jax.reshard(unembedding, sharding(self.unembedding)),
         jax.reshard(actions, sharding(self.tokens)),
     )
+
+  def gather(self, unembedding, dtype):
+    """The unembedding whole in D, cast before it travels."""
+    return jax.reshard(
+        unembedding.astype(dtype), jax.NamedSharding(self.mesh, self.unembedding)
+    )
+
+  def sum_over_tokens(self, d_unembedding):
+    """On shards: the sum over all that share the tokens, left divided over `width`."""
+    for axis in self.width:
+      d_unembedding = jax.lax.psum_scatter(
+          d_unembedding, axis, scatter_dimension=0, tiled=True
+      )
+    others = set(self.rows + self.time) - set(self.width)
+    return jax.lax.psum(d_unembedding, tuple(others))
 
   def on_shards(self, f: Callable, out) -> Callable:
     """f on each device's shards; it does its own sums over devices."""
@@ -93,16 +108,17 @@ def vocab_layout(
 
   An axis that shards several of B, V and T is left to the first of them. D is
   not sharded: a sharded unembedding is gathered over D, and its gradient
-  scattered.
+  scattered where the axis shards tokens too.
   """
   mesh = _mesh_of(hidden, unembedding)
   if not _explicit_axes(mesh):
     return None
   rows, time, _ = map(_names, jax.typeof(hidden).sharding.spec)
-  vocab = _names(jax.typeof(unembedding).sharding.spec[1])
+  width, vocab = map(_names, jax.typeof(unembedding).sharding.spec)
   vocab = tuple(name for name in vocab if name not in rows)
   time = tuple(name for name in time if name not in vocab)
-  return VocabLayout(mesh, rows, time, vocab)
+  width = tuple(name for name in width if name in rows + time)
+  return VocabLayout(mesh, rows, time, vocab, width)
 
 
 def _mesh_of(*arrays) -> AbstractMesh:

@@ -1,0 +1,129 @@
+"""The XLA side of `core.fused`: the vocabulary in blocks small enough for a CPU's cache."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+_BLOCK_LOGITS = 2**19  # so many at a time fit a CPU's cache; but blocks of at
+_MIN_BLOCK = 512  # least this width, for fast matrix products
+_LOW = -1e30  # below every logit, yet finite
+
+Tokens = Float[Array, "B T"]
+
+
+def count(tokens: int, vocab: int, block_size: int | None) -> int:
+  """How many blocks the vocabulary is walked in."""
+  size = block_size or max(_BLOCK_LOGITS // tokens, _MIN_BLOCK)
+  return -(-vocab // min(size, vocab))
+
+
+def sums(
+    hidden: Float[Array, "B T D"],
+    unembedding: Float[Array, "D V"],
+    actions: Int[Array, "B T"],
+    blocks: int,
+    dtype: str,
+) -> tuple[Tokens, Tokens, Tokens, Tokens]:
+  """As `kernels.token_stats.sums`, with operands cast to `dtype` block by block."""
+  vocab = unembedding.shape[1]
+  rows, hidden = _blocks(unembedding, blocks), hidden.astype(dtype)
+
+  def block(i, carry):
+    top, total, weighted, chosen = carry
+    logits = _block_logits(hidden, _block(rows, i, dtype), i, vocab, blocks)
+    new_top = jnp.maximum(top, jnp.max(logits, axis=-1))
+    z = logits - new_top[..., None]
+    p = jnp.exp(z)
+    total, weighted = rescale(total, weighted, top - new_top)
+    total += jnp.sum(p, axis=-1)
+    weighted += jnp.sum(p * z, axis=-1)
+    here = (actions >= 0) & (actions < vocab) & (actions % blocks == i)
+    index = jnp.where(here, actions // blocks, 0)[..., None]
+    at_action = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
+    return new_top, total, weighted, jnp.where(here, at_action, chosen)
+
+  zeros = jnp.zeros(actions.shape, jnp.float32)
+  return jax.lax.fori_loop(0, blocks, block, (zeros + _LOW, zeros, zeros, zeros))
+
+
+def gradients(
+    hidden: Float[Array, "B T D"],
+    unembedding: Float[Array, "D V"],
+    actions: Int[Array, "B T"],
+    entropy: Tokens,
+    top: Tokens,
+    log_total: Tokens,
+    g_logp: Tokens,
+    g_entropy: Tokens,
+    blocks: int,
+    dtype: str,
+) -> tuple[Float[Array, "B T D"], Float[Array, "D V"]]:
+  """As `kernels.token_stats.gradients`: those of hidden and unembedding, float32."""
+  vocab = unembedding.shape[1]
+  all_rows, h = _blocks(unembedding, blocks), hidden.astype(dtype)
+  h_t = _kept(h.transpose(2, 0, 1))
+
+  def block(i, carry):
+    d_hidden, d_blocks = carry
+    rows = _block(all_rows, i, dtype)
+    z = _block_logits(h, rows, i, vocab, blocks)
+    log_p = (z - top[..., None]) - log_total[..., None]
+    d = g_logp[..., None] + g_entropy[..., None] * (log_p + entropy[..., None])
+    d *= -jnp.exp(log_p)
+    is_action = _ids(z, i, blocks) == actions[..., None]
+    d += jnp.where(is_action, g_logp[..., None], 0)
+    d = _kept(d.astype(dtype))
+    d_hidden += _product("btv,vd->btd", d, rows)
+    d_rows = _kept(_product("dbt,btv->dv", h_t, d)).T
+    d_blocks = jax.lax.dynamic_update_index_in_dim(d_blocks, d_rows, i, axis=1)
+    return d_hidden, d_blocks
+
+  carry = (jnp.zeros(hidden.shape, jnp.float32), jnp.zeros(all_rows.shape, jnp.float32))
+  d_hidden, d_blocks = jax.lax.fori_loop(0, blocks, block, carry)
+  return d_hidden, d_blocks.reshape(-1, hidden.shape[2])[:vocab].T
+
+
+def rescale(total: Tokens, weighted: Tokens, shift: Tokens) -> tuple[Tokens, Tokens]:
+  """Sum exp(z) and sum exp(z) z, for z that move by shift <= 0."""
+  scale = jnp.exp(shift)
+  return scale * total, scale * (weighted + shift * total)
+
+
+def _blocks(unembedding, blocks):
+  """[V / n, n, D]: block i holds the tokens i, i + n, ...
+
+  So a sharded V stays sharded, and nothing is copied for a tied embedding.
+  """
+  d, v = unembedding.shape
+  rows = jnp.pad(unembedding.T, ((0, -v % blocks), (0, 0)))
+  return rows.reshape(-1, blocks, d)
+
+
+def _block(rows, i, dtype):
+  rows = jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
+  return _kept(rows.astype(dtype))
+
+
+def _block_logits(hidden, rows, i, vocab, blocks):
+  logits = _product("btd,dv->btv", hidden, _kept(rows.T))
+  if vocab % blocks == 0:
+    return logits
+  return jnp.where(_ids(logits, i, blocks) < vocab, logits, _LOW)
+
+
+def _ids(logits, i, blocks):
+  """The token ids of block i, counted from this device's first."""
+  index = jax.lax.broadcasted_iota(jnp.int32, (1, 1, logits.shape[-1]), 2)
+  return index * blocks + i
+
+
+def _product(subscripts, a, b):
+  return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
+
+
+def _kept(x):
+  """Keeps XLA from folding what made x into the matrix product that reads it.
+
+  On CPU products of transposed bfloat16 operands are several times slower.
+  """
+  return jax.lax.optimization_barrier(x)

@@ -1,0 +1,1 @@
+"""Pallas kernels for TPU, behind functions that run everywhere."""
