@@ -20,7 +20,8 @@ def _tiny() -> dict:
       seed=0,
       num_steps=50,
       model=dict(path="alfworld-tiny"),
-      env=dict(games="small", backend="native"),  # envs.alfworld.AlfWorld
+      env=dict(games="small", backend="native", show_commands=False),  # envs.alfworld.AlfWorld
+      chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
       rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
       policy=dict(  # generation.policy.Policy
           slots=64,

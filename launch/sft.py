@@ -13,8 +13,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, console
-from empg_jax.chat import Chat
+from empg_jax import chat as chats, command_line, console
 from empg_jax.data import alfworld_demos, cloning, vocabulary
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -45,7 +44,7 @@ def main(argv):
   ]
   texts = itertools.chain(*map(first_texts, sources))
   (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.vocabulary))
-  chat = Chat.load(out / TOKENIZER)
+  chat = chats.load(out)
   folder.save(clone(config, chat, sources, out), out)
   print(f"wrote {out}")
 
@@ -58,7 +57,7 @@ def first_texts(demos):
       yield f"<think>{turn.thought}</think><action>{turn.action}</action>"
 
 
-def clone(config, chat: Chat, sources, out: pathlib.Path) -> Decoder:
+def clone(config, chat: chats.Chat, sources, out: pathlib.Path) -> Decoder:
   """Trains a fresh policy on the demonstrations."""
   c = config.sft
   shape = DecoderConfig(vocab_size=chat.vocab_size, **c.model)

@@ -15,8 +15,8 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import algorithms, command_line, config as configs, console, metrics, sharding
-from empg_jax.chat import Chat
+from empg_jax import algorithms, chat as chats, command_line, config as configs, console
+from empg_jax import metrics, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.envs import alfworld
 from empg_jax.generation import decode
@@ -39,7 +39,7 @@ def main(argv):
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
   check(config)
   home = folder.locate(config.model.path)
-  chat = Chat.load(home / "tokenizer.model")
+  chat = chats.load(home, **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
   reference = folder.load(home, mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
@@ -96,6 +96,7 @@ def check(config) -> None:
   """Raises ValueError unless every section fits the function that it configures."""
   check_arguments = configs.check_arguments
   check_arguments(alfworld.AlfWorld, config.env, "config.env")
+  check_arguments(chats.load, config.chat, "config.chat", ["path"])
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")

@@ -5,8 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-from empg_jax import sharding
-from empg_jax.chat import Chat
+from empg_jax import chat as chats, sharding
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -37,6 +36,6 @@ def test_it_writes_a_model_and_its_tokenizer(tmp_path):
   assert done.returncode == 0, done.stderr
   assert "step 2/2  loss " in done.stdout
   model = folder.load(tmp_path / "model", sharding.make_mesh())
-  chat = Chat.load(tmp_path / "model" / "tokenizer.model")
+  chat = chats.load(tmp_path / "model")
   assert model.config.vocab_size == chat.vocab_size
   assert model.config.num_hidden_layers == 1

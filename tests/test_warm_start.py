@@ -3,8 +3,7 @@
 import jax
 import pytest
 
-from empg_jax import sharding
-from empg_jax.chat import Chat
+from empg_jax import chat as chats, sharding
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -16,7 +15,7 @@ GAMES = 70  # of each split
 @pytest.mark.parametrize("split", ["valid_seen", "valid_unseen"])
 def test_the_warm_start_wins_between_30_and_60_percent_of_the_small_games(split):
   home = folder.locate("alfworld-tiny")
-  chat = Chat.load(home / "tokenizer.model")
+  chat = chats.load(home)
   policy = Policy(
       folder.load(home, sharding.make_mesh()),
       slots=GAMES // 2,

@@ -29,7 +29,8 @@ def transcript(
   """
   ids, weights = [], []
   for turn in demo.turns:
-    piece = chat.opening(turn.observation)
+    observation = turn.observation
+    piece = chat.following(observation, ended=True) if ids else chat.opening(observation)
     reply = chat.reply(turn.thought, turn.action)
     ids += piece + reply
     weights += [observation_weight] * len(piece) + [float(turn.trained)] * len(reply)

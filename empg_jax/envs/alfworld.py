@@ -24,6 +24,16 @@ GAMES = ("small", "full", "official")
 SPLITS = ("train", "valid_seen", "valid_unseen")
 BACKENDS = ("native", "textworld")
 
+# What a model that was not cloned from the expert is told before its first observation.
+INSTRUCTIONS = """\
+You act in a household, in text. Each message tells you what you see; the first one also names \
+your task. Commands that can be given now are listed at the end of a message. Nothing but the \
+commands you give changes the room, and an episode is over once the task is done.
+
+Answer every message with one thought and one command, in exactly this form:
+<think>what you know, what is still missing, what to do next</think><action>one of the \
+listed commands, word for word</action>"""
+
 
 @runtime_checkable
 class _Playing(Protocol):
@@ -44,7 +54,9 @@ class AlfWorld:
   action that is not admissible is answered by "Nothing happens.".
   """
 
-  def __init__(self, games: str = "small", backend: str = "native"):
+  def __init__(
+      self, games: str = "small", backend: str = "native", show_commands: bool = False
+  ):
     """Plays tasks of `games`, on the engine `backend`.
 
     Args:
@@ -52,6 +64,7 @@ class AlfWorld:
         folder that ALFWORLD_DATA names.
       backend: "native", the engine in plain Python, or "textworld", the official one,
         which needs the extra `textworld` and takes a thousand times as long.
+      show_commands: whether each observation ends with a list of what can be done now.
     """
     _check("games", games, GAMES)
     _check("backend", backend, BACKENDS)
@@ -59,6 +72,7 @@ class AlfWorld:
       _textworld()  # a missing extra is told of at once
     self._games = games
     self._backend = backend
+    self._show_commands = show_commands
     self._engine: _Playing | None = None
     self._done = False
 
@@ -80,7 +94,7 @@ class AlfWorld:
     else:
       self._engine = Engine(_parsed(task, os.environ.get("ALFWORLD_DATA")))
     self._done = False
-    return self._engine.intro
+    return self._engine.intro + self._listed(self._engine.commands)
 
   def step(self, action: str) -> Step:
     """Plays `action`, as it is but for blanks around it."""
@@ -91,7 +105,9 @@ class AlfWorld:
       raise TypeError(f"an action must be a str, got {type(action).__name__}")
     observation = engine.step(action)
     self._done = won = engine.won()
-    info = {"won": won, "admissible_commands": sorted(engine.commands)}
+    commands = sorted(engine.commands)
+    observation += "" if won else self._listed(commands)
+    info = {"won": won, "admissible_commands": commands}
     return Step(observation, float(won), won, info)
 
   @property
@@ -102,6 +118,12 @@ class AlfWorld:
   def close(self) -> None:
     """Ends the episode, if there is one."""
     self._engine = None
+
+  def _listed(self, commands: Iterable[str]) -> str:
+    """The commands as the end of an observation; "help" leads nowhere and is left out."""
+    if not self._show_commands:
+      return ""
+    return "\n\nCommands: " + ", ".join(sorted(set(commands) - {"help"})) + "."
 
   def _playing(self) -> _Playing:
     if self._engine is None:

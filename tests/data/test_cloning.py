@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from empg_jax.chat import Chat
+from empg_jax.chat.sentencepiece_chat import SentencePieceChat
 from empg_jax.data import cloning, vocabulary
 from empg_jax.envs.alfworld_demos import demonstrations
 
@@ -20,7 +20,7 @@ def demos():
 def chat(demos):
   texts = [turn.observation for demo in demos for turn in demo.turns]
   model = vocabulary.train(texts, 500)
-  return Chat(sentencepiece.SentencePieceProcessor(model_proto=model))
+  return SentencePieceChat(sentencepiece.SentencePieceProcessor(model_proto=model))
 
 
 def test_only_the_experts_own_replies_count_in_full(chat, demos):

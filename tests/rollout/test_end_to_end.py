@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import algorithms, sharding
-from empg_jax.chat import Chat
+from empg_jax import algorithms, chat as chats, sharding
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -27,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def chat():
-  return Chat.load(folder.locate("alfworld-tiny") / "tokenizer.model")
+  return chats.load(folder.locate("alfworld-tiny"))
 
 
 def play(model, chat, slots=3, temperature=1.0):

@@ -1,9 +1,13 @@
-"""The chat template: text to ids and back, and the action inside a reply."""
+"""The template over a SentencePiece model: text to ids and back."""
+
+import dataclasses
+import io
 
 import pytest
 import sentencepiece
 
-from empg_jax.chat import Chat
+from empg_jax.chat import load
+from empg_jax.chat.sentencepiece_chat import SentencePieceChat
 from empg_jax.data import vocabulary
 
 TEXTS = [
@@ -19,7 +23,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def chat():
   model = vocabulary.train(TEXTS[:3] * 20, 400)
-  return Chat(sentencepiece.SentencePieceProcessor(model_proto=model))
+  return SentencePieceChat(sentencepiece.SentencePieceProcessor(model_proto=model))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -50,23 +54,28 @@ def test_a_demonstrated_reply_reads_back_as_its_action(chat):
   assert chat.action(chat.text(ids)) == "go to fridge 1"
 
 
-@pytest.mark.parametrize(
-    "text, action",
-    [
-        ("<think>a</think><action>look</action>", "look"),
-        ("<think>a</think>\n<action> Go To fridge 1 </action>\n", "go to fridge 1"),
-        ("<think>a</think><action></action>", None),
-        ("<action>look</action>", None),
-        ("<think>a</think><action>look", None),
-        ("<think>a<action>look</action>", None),
-        ("look", None),
-        ("", None),
-    ],
-)
-def test_only_a_whole_reply_holds_an_action(chat, text, action):
-  assert chat.action(text) == action
+def test_instructions_stand_before_the_first_observation_alone(chat):
+  told = dataclasses.replace(chat, instructions="You open the fridge.")
+  assert told.opening("On") == chat.opening("You open the fridge.\n\nOn")
+  assert told.following("On", ended=True) == chat.opening("On")
 
 
-def test_a_missing_tokenizer_is_told(tmp_path):
-  with pytest.raises(FileNotFoundError, match="There is no SentencePiece model at"):
-    Chat.load(tmp_path / "tokenizer.model")
+def test_what_is_missing_or_of_another_kind_is_told(tmp_path, chat):
+  with pytest.raises(FileNotFoundError, match="There is no tokenizer in .*tokenizer.json"):
+    load(tmp_path)
+  (tmp_path / "tokenizer.model").write_bytes(b"nothing like it")
+  with pytest.raises(ValueError, match="is no SentencePiece model"):
+    load(tmp_path)
+  (tmp_path / "tokenizer.model").write_bytes(vocabulary_without_marks())
+  with pytest.raises(ValueError, match=r"lacks <\|user\|>, <\|assistant\|>, <\|end\|>"):
+    load(tmp_path)
+  (tmp_path / "tokenizer.model").write_bytes(chat.tokenizer.serialized_model_proto())
+  assert load(tmp_path, "On").opening("On") == chat.opening("On\n\nOn")
+
+
+def vocabulary_without_marks():
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(TEXTS[:3] * 20), model_writer=model, vocab_size=60, minloglevel=2
+  )
+  return model.getvalue()

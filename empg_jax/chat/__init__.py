@@ -1,0 +1,85 @@
+"""Text to ids: what a chat template puts around each turn. Sampled ids are never re-tokenized.
+
+  chat = load("path/to/model")
+  ids = chat.opening(first_observation)               # then the policy samples a reply,
+  ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Chat(Protocol):
+  """A tokenizer and its chat template, for one conversation that only ever grows.
+
+  No text of an observation encodes to a special token, so none can pretend to be a turn.
+  """
+
+  @property
+  def vocab_size(self) -> int:
+    ...
+
+  @property
+  def end_id(self) -> int:
+    """The id that ends a reply."""
+
+  def opening(self, observation: str) -> list[int]:
+    """What is read before the first reply."""
+
+  def following(self, observation: str, ended: bool) -> list[int]:
+    """What is read between a reply and the next one.
+
+    Args:
+      observation: the environment's answer.
+      ended: whether the reply's last id was `end_id`; if not, the piece ends its turn first.
+    """
+
+  def reply(self, thought: str, action: str) -> list[int]:
+    """The ids of a demonstrated reply, its end included."""
+
+  def text(self, ids: Sequence[int]) -> str:
+    """A reply's text, without its end."""
+
+  def action(self, text: str) -> str | None:
+    """The command inside a well-formed reply (see chat.actions), else None."""
+
+
+def load(path: str | pathlib.Path, instructions: str = "") -> Chat:
+  """The chat of a model: by what lies in its folder, or from its GGUF file.
+
+  With `tokenizer.json` it is the `transformers` tokenizer and the chat template that came
+  with it; with `tokenizer.model` alone, a SentencePiece model as launch/sft.py makes it.
+  No code of the folder is run, and nothing is downloaded.
+
+  Args:
+    path: a folder, or a GGUF file.
+    instructions: what the agent is told before anything else; the system message where
+      the template has one.
+
+  Raises:
+    FileNotFoundError: no tokenizer lies there.
+    ValueError: the tokenizer or its chat template cannot be used.
+  """
+  path = pathlib.Path(path)
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # PyTorch is not missed.
+  ggufs = [path] if path.is_file() and path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+  # Imported only where needed: transformers takes seconds.
+  if (path / "tokenizer.json").is_file():
+    from empg_jax.chat import template_chat, tokenizers
+
+    return template_chat.TemplateChat(tokenizers.from_folder(path), instructions, str(path))
+  if (path / "tokenizer.model").is_file():
+    from empg_jax.chat import sentencepiece_chat
+
+    return sentencepiece_chat.load(path / "tokenizer.model", instructions)
+  if len(ggufs) == 1:
+    from empg_jax.chat import template_chat, tokenizers
+
+    return template_chat.TemplateChat(tokenizers.from_gguf(ggufs[0]), instructions, str(ggufs[0]))
+  raise FileNotFoundError(
+      f"There is no tokenizer in {path}: give a folder with tokenizer.json (and its chat"
+      " template) or tokenizer.model, or a GGUF file."
+  )

@@ -1,0 +1,74 @@
+"""A SentencePiece model with a template of our own, as launch/sft.py makes it."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import sentencepiece
+
+from empg_jax.chat import actions
+
+_MARKS = ("<|user|>", "<|assistant|>", "<|end|>")
+
+
+@dataclasses.dataclass(frozen=True)
+class SentencePieceChat:
+  """The template `<|user|>OBSERVATION<|assistant|>REPLY<|end|>`, over a SentencePiece model.
+
+  The three marks are ids of their own that no text encodes to. `instructions` stand before
+  the first observation. The methods are those of `Chat`.
+  """
+
+  tokenizer: sentencepiece.SentencePieceProcessor
+  instructions: str = ""
+
+  @property
+  def vocab_size(self) -> int:
+    return self.tokenizer.get_piece_size()
+
+  @property
+  def end_id(self) -> int:
+    return self.tokenizer.piece_to_id("<|end|>")
+
+  def opening(self, observation: str) -> list[int]:
+    before = f"{self.instructions}\n\n" if self.instructions else ""
+    return self._turn(before + observation)
+
+  def following(self, observation: str, ended: bool) -> list[int]:
+    return ([] if ended else [self.end_id]) + self._turn(observation)
+
+  def reply(self, thought: str, action: str) -> list[int]:
+    return [*self.encode(f"<think>{thought}</think><action>{action}</action>"), self.end_id]
+
+  def encode(self, text: str) -> list[int]:
+    return self.tokenizer.encode(text)
+
+  def text(self, ids: Sequence[int]) -> str:
+    return self.tokenizer.decode([int(i) for i in ids])
+
+  def action(self, text: str) -> str | None:
+    return actions.action(text)
+
+  def _turn(self, observation: str) -> list[int]:
+    piece_to_id = self.tokenizer.piece_to_id
+    user, assistant = piece_to_id("<|user|>"), piece_to_id("<|assistant|>")
+    return [user, *self.encode(observation), assistant]
+
+
+def load(file: pathlib.Path, instructions: str = "") -> SentencePieceChat:
+  """From a SentencePiece model file.
+
+  Raises:
+    ValueError: the file is damaged, or the model lacks the template's marks.
+  """
+  try:
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(file))
+  except Exception as error:  # The library raises whatever its C++ side says.
+    raise ValueError(f"{file} is no SentencePiece model: make it again.") from error
+  missing = [mark for mark in _MARKS if tokenizer.id_to_piece(tokenizer.piece_to_id(mark)) != mark]
+  if missing:
+    raise ValueError(
+        f"The vocabulary of {file} lacks {', '.join(missing)}, so launch/sft.py did not make it:"
+        " put the model's tokenizer.json and chat template beside it."
+    )
+  return SentencePieceChat(tokenizer, instructions)

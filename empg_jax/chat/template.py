@@ -1,0 +1,84 @@
+"""What a chat template puts around observations and replies, found out by rendering probes."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+Message = dict[str, str]
+
+# Texts that stand in no template, and replies of the form that the agent writes.
+_OBSERVATIONS = ("observation-zq1", "observation-zq2", "observation-zq3")
+_REPLIES = ("reply-zq1", "reply-zq2")
+_THINKING = tuple(f"<think>thought</think><action>{reply}</action>" for reply in _REPLIES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+  """A conversation is before O after R between O after R between O after ..."""
+
+  before: str
+  """What stands before the first observation, the system message included."""
+  after: str
+  """Between an observation and the reply to it."""
+  between: str
+  """Between a reply and the next observation; the end of the reply's turn comes first."""
+  strips: bool
+  """Whether the template takes blanks off both ends of an observation."""
+  grows: bool
+  """Whether the whole conversation is rendered as its pieces, one after another.
+
+  If not, the template rewrites earlier turns: it takes out their thinking, for instance.
+  """
+
+
+def find(render: Callable[[list[Message]], str], instructions: str = "") -> Pieces:
+  """Renders conversations of one, two and three observations and compares them.
+
+  Args:
+    render: applies the template to messages, ready for the assistant's next reply.
+    instructions: of the system message; none if empty.
+
+  Raises:
+    ValueError: later turns are not rendered as the first one is; the message goes on from
+      "The chat template of ...".
+  """
+  first, second, third = _OBSERVATIONS
+  said = lambda observations, replies=(): render(_messages(instructions, observations, replies))
+  opening = said([first])
+  before, after = _around(opening, first)
+  padded = said([f" {first} "])
+  if padded not in (f"{before} {first} {after}", opening):
+    raise ValueError("changes the text of observations: use one that leaves it as it is")
+  longer = said([first, second], _REPLIES[:1])
+  _, rest = _around(longer, _REPLIES[0])
+  between, end = _around(rest, second)
+  if end != after:
+    raise ValueError("treats later turns otherwise than the first one: use a plain one")
+  whole = before + first
+  for reply, observation in zip(_THINKING, (second, third)):
+    whole += after + reply + between + observation
+  whole += after
+  return Pieces(
+      before=before,
+      after=after,
+      between=between,
+      strips=padded == opening,
+      grows=said(_OBSERVATIONS, _THINKING) == whole,
+  )
+
+
+def _messages(
+    instructions: str, observations: Sequence[str], replies: Sequence[str]
+) -> list[Message]:
+  messages = [{"role": "system", "content": instructions}] if instructions else []
+  for i, observation in enumerate(observations):
+    messages.append({"role": "user", "content": observation})
+    if i < len(replies):
+      messages.append({"role": "assistant", "content": replies[i]})
+  return messages
+
+
+def _around(text: str, part: str) -> tuple[str, str]:
+  if text.count(part) != 1:
+    raise ValueError("does not show each observation and reply once: use a plain one")
+  before, _, after = text.partition(part)
+  return before, after

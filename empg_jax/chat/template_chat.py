@@ -1,0 +1,137 @@
+"""A `transformers` tokenizer with the chat template that came with it."""
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from empg_jax.chat import actions, template
+
+# Llama 3 tells its reader the date; the same one in every run keeps runs reproducible.
+_DATE = "26 Jul 2024"
+
+
+class TemplateChat:
+  """A `Chat` over a fast tokenizer and its template; the methods are those of `Chat`.
+
+  Text between special tokens is encoded at once, so that an observation has the ids which
+  the template applied to the whole conversation would give it. Thinking modes are switched
+  off (`enable_thinking=False`): the agent thinks within the reply, where it is trained. A
+  template that opens <think> itself all the same has the tag counted to the reply.
+
+  Args:
+    tokenizer: with a chat template.
+    instructions: the system message; the template's own default if empty.
+    name: what the tokenizer is called in messages.
+
+  Raises:
+    ValueError: the template is missing, fails, or does not mark the end of a reply.
+  """
+
+  def __init__(self, tokenizer: PreTrainedTokenizerFast, instructions: str = "", name: str = "it"):
+    if not tokenizer.chat_template:
+      raise ValueError(
+          f"The tokenizer of {name} has no chat template: put the chat_template.jinja of an"
+          " instruct model beside it."
+      )
+    self.vocab_size = len(tokenizer)
+    self._backend = tokenizer.backend_tokenizer
+    self._plain = _without_added_tokens(self._backend)
+    self._added = {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}
+    _check_unspoken(self._plain, tokenizer, name)
+    self._ordinary = [str(t) for t in tokenizer.added_tokens_decoder.values() if not t.special]
+    pieces = _pieces(tokenizer, instructions, name)
+    self._before, self._after, self._between = (
+        _split(piece, self._added) for piece in (pieces.before, pieces.after, pieces.between)
+    )
+    self._strips = pieces.strips
+    if self._between[0] or len(self._between) < 2:
+      raise ValueError(
+          f"The chat template of {name} puts {pieces.between!r} after a reply, which does not"
+          " begin with a special token: a reply has to end with one."
+      )
+    self.end_id = self._added[self._between[1]]
+    self._opened = "<think>" if pieces.after.rstrip().endswith("<think>") else ""
+
+  def opening(self, observation: str) -> list[int]:
+    return self._read(self._before, observation)
+
+  def following(self, observation: str, ended: bool) -> list[int]:
+    return self._read(self._between, observation)[1 if ended else 0 :]
+
+  def reply(self, thought: str, action: str) -> list[int]:
+    text = f"<think>{thought}</think><action>{action}</action>".removeprefix(self._opened)
+    return [*self._ids(_split(text, self._ordinary)), self.end_id]
+
+  def text(self, ids: Sequence[int]) -> str:
+    ids = [int(i) for i in ids]
+    return self._backend.decode(
+        ids[:-1] if ids[-1:] == [self.end_id] else ids, skip_special_tokens=False
+    )
+
+  def action(self, text: str) -> str | None:
+    return actions.action(self._opened + text)
+
+  def _read(self, before: list[str], observation: str) -> list[int]:
+    text = observation.strip() if self._strips else observation
+    return self._ids([*before[:-1], before[-1] + text + self._after[0], *self._after[1:]])
+
+  def _ids(self, parts: list[str]) -> list[int]:
+    """The ids of alternating text and added tokens, as `_split` gives them."""
+    ids = []
+    for i, part in enumerate(parts):
+      ids += [self._added[part]] if i % 2 else self._plain.encode(part).ids
+    return ids
+
+
+def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) -> template.Pieces:
+  def render(messages):
+    try:
+      return tokenizer.apply_chat_template(
+          messages,
+          tokenize=False,
+          add_generation_prompt=True,
+          enable_thinking=False,
+          date_string=_DATE,
+      )
+    except Exception as error:  # A template is a program of the model's folder.
+      raise ValueError(f"fails ({error}): use another one") from error
+
+  try:
+    pieces = template.find(render, instructions)
+  except ValueError as error:
+    raise ValueError(f"The chat template of {name} {error}.") from error
+  if not pieces.grows:
+    logging.getLogger(__name__).warning(
+        "The chat template of %s rewrites earlier turns, as by taking out their thinking;"
+        " here a turn stays as it was sampled.", name,
+    )  # fmt: skip
+  return pieces
+
+
+def _check_unspoken(
+    plain: tokenizers.Tokenizer, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+  for i, token in tokenizer.added_tokens_decoder.items():
+    if token.special and i in plain.encode(str(token)).ids:
+      raise ValueError(
+          f"In the vocabulary of {name} the special token {token} can be spelled by any text, so"
+          " that an observation could pretend to be a turn: use another tokenizer."
+      )
+
+
+def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+  """The same text encoder, to which special tokens are text like any other."""
+  plain = tokenizers.Tokenizer(backend.model)
+  for part in ("normalizer", "pre_tokenizer"):
+    if (value := getattr(backend, part)) is not None:
+      setattr(plain, part, value)
+  return plain
+
+
+def _split(text: str, tokens: Iterable[str]) -> list[str]:
+  """Text, token, text, token, ..., text; the texts may be empty."""
+  longest_first = sorted(tokens, key=len, reverse=True)
+  return re.split(f"({'|'.join(map(re.escape, longest_first))})", text) if tokens else [text]

@@ -1,0 +1,94 @@
+"""Reads `transformers` fast tokenizers from Hugging Face folders and from GGUF files."""
+
+import pathlib
+
+import gguf
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+# How text is cut before the merges, by GGUF's name of the tokenizer: the classes of
+# characters that stay together, and how many digits do.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_SPECIAL, _ORDINARY = 3, 4  # token types of tokens that are matched whole in text
+
+
+def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
+  """tokenizer.json with its tokenizer_config.json and chat_template.jinja, as far as there.
+
+  Raises:
+    ValueError: a file is damaged.
+  """
+  try:
+    return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+  except Exception as error:  # The library raises whatever its Rust side says.
+    raise ValueError(
+        f"The tokenizer in {folder} cannot be read ({error}): download it again."
+    ) from error
+
+
+def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
+  """The byte-level BPE tokenizer inside a GGUF file.
+
+  Raises:
+    ValueError: it is no GGUF file, or its tokenizer is of another kind.
+  """
+  try:
+    fields = gguf.GGUFReader(file).fields
+  except (ValueError, IndexError) as error:
+    raise ValueError(f"{file} is no whole GGUF file ({error}): download it again.") from error
+
+  def value(key, default=None):
+    key = f"tokenizer.{key}"
+    return fields[key].contents() if key in fields else default
+
+  kind, cut = value("ggml.model"), value("ggml.pre")
+  if kind != "gpt2" or cut not in _CUTS:
+    raise ValueError(
+        f"The tokenizer in {file} is {kind!r} with pre-tokenizer {cut!r}; 'gpt2' with"
+        f" {', '.join(_CUTS)} can be read."
+    )
+  tokens, types = value("ggml.tokens"), value("ggml.token_type")
+  merges = [tuple(merge.split(" ", 1)) for merge in value("ggml.merges")]
+  bpe = Tokenizer(
+      models.BPE(
+          vocab={token: i for i, token in enumerate(tokens)},
+          merges=merges,
+          ignore_merges=cut == "llama-bpe",
+      )
+  )
+  bpe.pre_tokenizer = _CUTS[cut]()
+  bpe.decoder = decoders.ByteLevel()
+  if cut == "qwen2":
+    bpe.normalizer = normalizers.NFC()
+  for kind, special in ((_SPECIAL, True), (_ORDINARY, False)):
+    whole = [token for token, its in zip(tokens, types) if its == kind]
+    bpe.add_tokens([AddedToken(t, special=special, normalized=False) for t in whole])
+  names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+  given = {name: value(f"ggml.{key}_token_id") for name, key in names.items()}
+  return PreTrainedTokenizerFast(
+      tokenizer_object=bpe,
+      chat_template=value("chat_template"),
+      clean_up_tokenization_spaces=False,
+      **{name: tokens[i] for name, i in given.items() if i is not None},
+  )
+
+
+def _single_digits_then_gpt2():
+  digits = pre_tokenizers.Digits(individual_digits=True)
+  return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+
+
+def _words(digits: str):
+  cut = pre_tokenizers.Split(Regex(_WORDS.replace("DIGITS", digits)), "isolated")
+  to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+  return lambda: pre_tokenizers.Sequence([cut, to_bytes])
+
+
+_CUTS = {
+    "smollm": _single_digits_then_gpt2,
+    "qwen2": _words(""),
+    "llama-bpe": _words("{1,3}"),
+}

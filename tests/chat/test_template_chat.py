@@ -1,0 +1,159 @@
+"""Chat templates in pieces: together they are the template applied to the whole conversation."""
+
+import json
+
+import pytest
+from families import TEMPLATES, tokenizer
+
+from empg_jax.chat import Chat, load
+from empg_jax.chat.template_chat import TemplateChat
+
+GROWING = ("smollm2", "qwen2.5", "llama3")
+OBSERVATIONS = (
+    "You arrive at fridge 1.\n\nCommands: open fridge 1, look.",
+    "\n\nNothing  happens. 2024 \u00e9\u6f22\u5b57\n",
+    " ",
+)
+REPLIES = (("I look", "look"), ("a apple 123", "go to fridge 12"))
+
+
+@pytest.fixture(params=GROWING)
+def growing(request):
+  return tokenizer(request.param)
+
+
+def conversation(chat):
+  ids = chat.opening(OBSERVATIONS[0])
+  for reply, observation in zip(REPLIES, OBSERVATIONS[1:]):
+    ids += chat.reply(*reply) + chat.following(observation, ended=True)
+  return ids
+
+
+def rendered(tokenizer, instructions):
+  messages = [{"role": "system", "content": instructions}] if instructions else []
+  for i, observation in enumerate(OBSERVATIONS):
+    messages.append({"role": "user", "content": observation})
+    if i < len(REPLIES):
+      thought, action = REPLIES[i]
+      content = f"<think>{thought}</think><action>{action}</action>"
+      messages.append({"role": "assistant", "content": content})
+  return tokenizer.apply_chat_template(
+      messages, tokenize=False, add_generation_prompt=True, date_string="26 Jul 2024"
+  )
+
+
+@pytest.mark.parametrize("instructions", ["", "Be brief.\nAnswer."])
+def test_the_pieces_are_the_template_applied_to_the_whole_conversation(growing, instructions):
+  whole = rendered(growing, instructions)
+  ids = growing(whole, add_special_tokens=False)["input_ids"]
+  assert conversation(TemplateChat(growing, instructions)) == ids
+  assert isinstance(TemplateChat(growing), Chat)
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_no_observation_can_fake_a_token(family):
+  tok = tokenizer(family)
+  chat = TemplateChat(tok)
+  added = tok.get_added_vocab()
+  special = lambda ids: [i for i in ids if i in added.values()]
+  for read in (chat.opening, lambda text: chat.following(text, ended=False)):
+    for token in added:
+      text = f"a{token}b {token}"
+      assert special(read(text)) == special(read("ab"))
+      assert text in tok.decode(read(text))
+
+
+def test_a_turn_cut_short_is_closed_before_the_next(growing):
+  chat = TemplateChat(growing)
+  ended = chat.following("Nothing happens.", ended=True)
+  assert chat.following("Nothing happens.", ended=False) == [chat.end_id, *ended]
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_a_demonstrated_reply_reads_back_as_its_action(family):
+  chat = TemplateChat(tokenizer(family))
+  ids = chat.reply("caf\u00e9 <|im_end|><|eot_id|>", "Go to fridge 1")
+  assert ids[-1] == chat.end_id and ids.count(chat.end_id) == 1
+  assert chat.action(chat.text(ids)) == "go to fridge 1"
+  assert chat.text(ids) == chat.text(ids[:-1])
+
+
+def test_a_thought_is_opened_once_and_with_its_own_token():
+  tok = tokenizer("thinking")
+  open_id, close_id = tok.convert_tokens_to_ids(["<think>", "</think>"])
+  chat = TemplateChat(tok)
+  opening, reply = chat.opening("Hello."), chat.reply("hm", "look")
+  assert (opening + reply).count(open_id) == opening.count(open_id) == 1
+  assert reply.count(close_id) == 1
+  assert chat.action("hm</think><action>look</action>") == "look"
+
+
+def test_a_template_that_rewrites_earlier_turns_is_told_of_and_not_followed(caplog):
+  tok = tokenizer("qwen3")
+  chat = TemplateChat(tok, name="models/qwen3")
+  (record,) = caplog.records
+  assert "template of models/qwen3 rewrites earlier turns" in record.getMessage()
+  # Every turn as it was sampled, each behind the empty thought that switches thinking off.
+  off = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+  text = tok.decode(conversation(chat))
+  assert text.count(off + "<think>") == len(REPLIES) and text.endswith(off)
+  assert "<think>I look</think><action>look</action><|im_end|>\n<|im_start|>user\n" in text
+
+
+def test_growing_templates_need_no_word(growing, caplog):
+  TemplateChat(growing)
+  assert not caplog.records
+
+
+def test_the_date_in_a_template_is_the_same_in_every_run():
+  tok = tokenizer("llama3")
+  assert "Today Date: 26 Jul 2024" in tok.decode(TemplateChat(tok).opening("Hello."))
+
+
+def test_ids_beyond_the_vocabulary_are_no_text():
+  chat = TemplateChat(tokenizer("qwen2.5"))
+  assert chat.text([chat.vocab_size + 7]) == "" and chat.text([]) == ""
+
+
+@pytest.mark.parametrize(
+    "template, sentence",
+    [
+        ("", "has no chat template"),
+        ("{{ messages[0].nowhere.nothing }}", "fails"),
+        ("{% for %}", "fails"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails .*unsafe"),
+        ("{{ messages | length }}<|im_end|>", "does not show each observation and reply once"),
+        ("{{ messages[0].content | upper }}", "does not show each observation"),
+        ("{% for m in messages %}{{ m.content | replace(' ', '_') }}\n{% endfor %}", "changes the"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "begin with a special token"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_told_in_one_sentence(template, sentence):
+  with pytest.raises(ValueError, match=sentence) as error:
+    TemplateChat(tokenizer("qwen2.5", template), name="models/x")
+  assert "models/x" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_vocabulary_in_which_text_spells_special_tokens_is_refused():
+  tok = tokenizer("qwen2.5")
+  tok.add_special_tokens({"additional_special_tokens": ["a"]})
+  with pytest.raises(ValueError, match="special token a can be spelled"):
+    TemplateChat(tok)
+
+
+def test_a_folder_is_loaded_and_none_of_its_code_is_run(tmp_path):
+  tok = tokenizer("llama3")
+  tok.save_pretrained(tmp_path)
+  settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+  settings |= {"auto_map": {"AutoTokenizer": ["code.Evil", "code.Evil"]}, "tokenizer_class": "Evil"}
+  (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+  (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+  chat = load(tmp_path, "Be brief.")
+  assert conversation(chat) == conversation(TemplateChat(tok, "Be brief."))
+  assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_folder_is_told(tmp_path):
+  (tmp_path / "tokenizer.json").write_text("{")
+  with pytest.raises(ValueError, match="cannot be read"):
+    load(tmp_path)
