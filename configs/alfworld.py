@@ -20,7 +20,8 @@ def _tiny() -> dict:
       seed=0,
       num_steps=50,
       model=dict(path="alfworld-tiny"),
-      env=dict(games="small", backend="native", show_commands=False),  # envs.alfworld.AlfWorld
+      tasks=dict(games="small"),  # envs.alfworld.tasks
+      env=dict(name="alfworld", backend="native", show_commands=False),  # envs.alfworld.make
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
       rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
       policy=dict(  # generation.policy.Policy
@@ -52,7 +53,9 @@ def _tiny() -> dict:
           entropies="rollout",
           compute_dtype="bfloat16",
       ),
-      evaluation=dict(every=25, temperature=0.4, games=140),
+      evaluation=dict(
+          every=25, splits=("valid_seen", "valid_unseen"), tasks=140, temperature=0.4
+      ),
       checkpoint=dict(every=10, keep=2),
       sft=_sft(),
   )
@@ -70,7 +73,10 @@ def _sft() -> dict:
           num_key_value_heads=1,
           head_dim=64,
       ),
-      demonstrations=dict(small=16_000, full=16_000, noise=0.1),
+      demonstrations=dict(  # data.demonstrations.demonstrations
+          small=dict(episodes=16_000, size="small", noise=0.1),
+          full=dict(episodes=16_000, size="full", noise=0.1),
+      ),
       batches=dict(  # data.cloning.batches
           lengths=(256, 384, 512, 768, 1024), tokens=8192, microbatch=4, observation_weight=0.2
       ),
@@ -82,7 +88,7 @@ def _sft() -> dict:
 
 def _tiny_full() -> dict:
   config = _tiny()
-  config["env"]["games"] = "full"
+  config["tasks"]["games"] = "full"
   config["rollout"]["max_turns"] = 50
   config["policy"] |= dict(max_length=2048, windows=(512, 1024, 2048), piece_lengths=(48, 192))
   config["pack"]["lengths"] = (2048,)

@@ -3,7 +3,7 @@
   python launch/sft.py --config=configs/alfworld.py --out=empg_jax/assets/alfworld-tiny
 
 writes config.json, model.safetensors and tokenizer.model. Demonstrations are made once
-and kept (see empg_jax/data/alfworld_demos.py).
+and kept (see empg_jax/data/demonstrations.py).
 """
 
 import itertools
@@ -13,8 +13,9 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, console
-from empg_jax.data import alfworld_demos, cloning, vocabulary
+from empg_jax import chat as chats, command_line, console, lookup
+from empg_jax.data import cloning, vocabulary
+from empg_jax.data.demonstrations import demonstrations
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import sft, state
@@ -23,7 +24,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRES
 _OUT = flags.DEFINE_string("out", None, "folder to write the model to", required=True)
 
 TOKENIZER = "tokenizer.model"
-TEXTS = 2000  # demonstrations of each size that the vocabulary is made from
+TEXTS = 2000  # demonstrations of each kind that the vocabulary is made from
 EVERY = 50  # steps between two lines
 SAVE = 200  # steps between two writings of the model
 
@@ -33,17 +34,14 @@ def main(argv):
   config = _CONFIG.value
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
+  name = config.env.name
   sources = [
-      alfworld_demos.demonstrations(
-          episodes=config.sft.demonstrations[size],
-          size=size,
-          seed=config.seed,
-          noise=config.sft.demonstrations.noise,
-      )
-      for size in ("small", "full")
+      demonstrations(name, seed=config.seed, **section)
+      for section in config.sft.demonstrations.values()
   ]
+  phrases = lookup.find("empg_jax.envs", name).PHRASES
   texts = itertools.chain(*map(first_texts, sources))
-  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.vocabulary))
+  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.vocabulary, phrases))
   chat = chats.load(out)
   folder.save(clone(config, chat, sources, out), out)
   print(f"wrote {out}")

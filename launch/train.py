@@ -16,9 +16,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import metrics, sharding
+from empg_jax import lookup, metrics, sharding
 from empg_jax.checkpoint import Checkpointer
-from empg_jax.envs import alfworld
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -31,20 +30,20 @@ from empg_jax.training.step import train_step
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/alfworld", "where the run is kept")
 
-SPLITS = ("valid_seen", "valid_unseen")
 
 
 def main(argv):
   del argv
   config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
-  check(config)
+  environment = lookup.find("empg_jax.envs", config.env.name)
+  check(config, environment)
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
   reference = folder.load(home, mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = TaskSampler(
-      alfworld.tasks("train", games=config.env.games), config.seed, kind=alfworld.task_type
+      environment.tasks("train", **config.tasks), config.seed, kind=environment.task_type
   )
   configs.claim_workdir(str(workdir), config)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
@@ -62,15 +61,17 @@ def main(argv):
   )
   policy = Policy(state.model, end_id=chat.end_id, **config.policy)
   key = jax.random.key(config.seed)
+  play_tasks = functools.partial(play, config, chat, make_env(config, environment))
+  evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
 
   with metrics.MetricsWriter(workdir, first + bool(first)) as writer:
     if not writer.rows:
-      writer.write(0, evaluate(config, policy, chat, key, "before training"))
-      report(writer.flush(), config.num_steps)
+      writer.write(0, evaluate_policy(policy, "before training"))
+      report(config, writer.flush())
     for step in range(first + 1, config.num_steps + 1):
       begun = time.monotonic()
-      episodes = play(
-          config, policy, chat, tasks.at(step, config.rollout.tasks), config.rollout.group_size,
+      episodes = play_tasks(
+          policy, tasks.at(step, config.rollout.tasks), config.rollout.group_size,
           jax.random.fold_in(key, step), f"rollout {step}",
       )  # fmt: skip
       played = time.monotonic()
@@ -83,19 +84,21 @@ def main(argv):
       writer.write(step, metrics.prefixed("train", metrics.summarize(episodes)), updated, timing)
       writer.write(step, throughput(episodes, rows, timing))
       if step == config.num_steps or step % config.evaluation.every == 0:
-        writer.write(step, evaluate(config, policy, chat, key, f"after step {step}"))
-      report(writer.flush(), config.num_steps)
+        writer.write(step, evaluate_policy(policy, f"after step {step}"))
+      report(config, writer.flush())
       if step == config.num_steps or step % config.checkpoint.every == 0:
         checkpointer.save(step, state)
   checkpointer.close()
-  evaluated = [row for row in writer.rows if f"eval/{SPLITS[0]}/success" in row]
-  print(console.success_table(evaluated[0], evaluated[-1], SPLITS))
+  splits = config.evaluation.splits
+  evaluated = [row for row in writer.rows if f"eval/{splits[0]}/success" in row]
+  print(console.success_table(evaluated[0], evaluated[-1], splits))
 
 
-def check(config) -> None:
+def check(config, environment) -> None:
   """Raises ValueError unless every section fits the function that it configures."""
   check_arguments = configs.check_arguments
-  check_arguments(alfworld.AlfWorld, config.env, "config.env")
+  check_arguments(environment.make, arguments(config.env), "config.env")
+  check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
@@ -123,13 +126,23 @@ def restore(checkpointer, state):
   return restored.state, restored.step
 
 
-def play(config, policy, chat, tasks, group_size, key, title):
+def arguments(section) -> dict:
+  """What a section holds beside the name of what it configures."""
+  return {key: value for key, value in section.items() if key != "name"}
+
+
+def make_env(config, environment):
+  """A function without arguments that makes the config's environment."""
+  return functools.partial(environment.make, **arguments(config.env))
+
+
+def play(config, chat, make_env, policy, tasks, group_size, key, title):
   """Plays every task `group_size` times behind a progress bar."""
   with console.Progress(title, len(tasks) * group_size, "episodes") as progress:
     return collect(
         policy,
         chat,
-        functools.partial(alfworld.AlfWorld, **config.env),
+        make_env,
         tasks,
         group_size=group_size,
         max_turns=config.rollout.max_turns,
@@ -139,14 +152,14 @@ def play(config, policy, chat, tasks, group_size, key, title):
     )
 
 
-def evaluate(config, policy, chat, key, when):
-  """Plays every validation game once: metrics under eval/SPLIT/."""
+def evaluate(config, environment, play_tasks, key, policy, when):
+  """Plays the validation tasks once each: metrics under eval/SPLIT/."""
   results = {}
-  for split in SPLITS:
-    games = alfworld.tasks(split, games=config.env.games)[: config.evaluation.games]
+  for split in config.evaluation.splits:
+    tasks = environment.tasks(split, **config.tasks)[: config.evaluation.tasks]
     at = policy.at(config.evaluation.temperature)
-    episodes = play(config, at, chat, games, 1, jax.random.fold_in(key, 0), f"{split} {when}")
-    summary = metrics.summarize(episodes, alfworld.task_type)
+    episodes = play_tasks(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
+    summary = metrics.summarize(episodes, environment.task_type)
     results |= metrics.prefixed(f"eval/{split}", summary)
   return results
 
@@ -161,11 +174,11 @@ def throughput(episodes, rows, timing):
   }
 
 
-def report(row, num_steps) -> None:
+def report(config, row) -> None:
   """Prints a finished row, and the evaluation in it if there is one."""
   if row["step"]:
-    print(console.step_line(row, num_steps), flush=True)
-  shown = [(split, row.get(f"eval/{split}/success")) for split in SPLITS]
+    print(console.step_line(row, config.num_steps), flush=True)
+  shown = [(split, row.get(f"eval/{split}/success")) for split in config.evaluation.splits]
   shown = [f"{split} {success:.1%}" for split, success in shown if success is not None]
   if shown:
     print(f"  success after step {row['step']}: " + ", ".join(shown), flush=True)

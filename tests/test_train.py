@@ -22,7 +22,7 @@ SMALL = {
     "policy.piece_lengths": "(48,)",
     "pack.lengths": "(256,)",
     "train.lengths": "(128,)",
-    "evaluation.games": 2,
+    "evaluation.tasks": 2,
     "evaluation.every": 4,
     "checkpoint.every": 1,
 }
@@ -122,8 +122,8 @@ def test_another_config_does_not_touch_the_run(finished):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        (dict(env__games="official"), "ALFWORLD_DATA"),
-        (dict(env__games="big"), "'big'"),
+        (dict(tasks__games="official"), "ALFWORLD_DATA"),
+        (dict(tasks__games="big"), "'big'"),
         (dict(train__size=3), "does not divide into 1 minibatches of microbatches of 3"),
         (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
         (dict(mesh__data=64, train__size=64, rollout__tasks=64), "there are"),

@@ -31,7 +31,7 @@ def _measure_set(name: str, games: int, max_turns: int, repeats: int) -> dict[st
   rng = random.Random(0)
   tasks = alfworld.tasks("train", games=name)
   rng.shuffle(tasks)
-  env = alfworld.AlfWorld(games=name)
+  env = alfworld.make()
   env.reset(tasks[-1])  # what is loaded once belongs to no repeat
   means, steps = [], 0
   for repeat in range(repeats):

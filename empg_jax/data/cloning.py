@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from empg_jax.chat import Chat
-from empg_jax.envs.alfworld_demos import Demonstration
+from empg_jax.envs import Demonstration
 
 
 class Rows(NamedTuple):

@@ -1,1 +1,67 @@
-"""Environments: text in, text out. Nothing in this package imports jax."""
+"""Environments: they take a task and actions as text and answer with text; jax is never imported.
+
+One module or folder each, found by its name, with
+
+  make(**config.env) -> Env             an environment, which plays any of its tasks
+  tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
+  task_type(task) -> str                what a table of successes is broken down by
+  demonstrations(seed, **options)       an expert's episodes without end, and
+  PHRASES                               words that stay whole, for the vocabulary of a tiny
+                                        policy that is cloned from them
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+
+class Step(NamedTuple):
+  """The answer to one action.
+
+  Attributes:
+    observation: what the agent reads next.
+    reward: the reward of this step alone.
+    done: True when the episode has ended; only `reset` may follow.
+    info: plain values for logging and scoring (bool, number, str, list, dict); `won`
+      among them says whether the episode counts as a success by now.
+  """
+
+  observation: str
+  reward: float
+  done: bool
+  info: dict[str, Any]
+
+
+class DemoTurn(NamedTuple):
+  """One turn of a demonstration."""
+
+  observation: str  # what was read before acting
+  thought: str  # the expert's
+  action: str  # what was played
+  trained: bool  # False: noise, not the expert's action
+
+
+class Demonstration(NamedTuple):
+  """One episode of an expert."""
+
+  task: str
+  turns: tuple[DemoTurn, ...]
+  won: bool
+
+
+class Env(Protocol):
+  """One environment, playing one episode at a time.
+
+  An environment can be pickled at any moment, also in the middle of an episode, so
+  worker processes can hold it.
+  """
+
+  def reset(self, task: str) -> str:
+    """Starts an episode of `task`, a name from the task list; the first observation."""
+    ...
+
+  def step(self, action: str) -> Step:
+    """Plays one action. ValueError before the first `reset` and after the end."""
+    ...
+
+  def close(self) -> None:
+    """Gives back what the environment holds; it may be called more than once."""
+    ...

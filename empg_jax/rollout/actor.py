@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
 
-from empg_jax.envs.base import Env
+from empg_jax.envs import Env
 from empg_jax.rollout.seat import Chat, Seat
 from empg_jax.types import Episode
 

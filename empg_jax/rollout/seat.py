@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from empg_jax.envs.base import Env
+from empg_jax.envs import Env
 from empg_jax.types import Episode, Turn
 
 # What the agent reads after a reply that holds no action; the environment, which

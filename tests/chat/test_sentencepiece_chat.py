@@ -9,6 +9,7 @@ import sentencepiece
 from empg_jax.chat import load
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
 from empg_jax.data import vocabulary
+from empg_jax.envs.alfworld import PHRASES
 
 TEXTS = [
     "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly"
@@ -22,7 +23,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def chat():
-  model = vocabulary.train(TEXTS[:3] * 20, 400)
+  model = vocabulary.train(TEXTS[:3] * 20, 400, PHRASES)
   return SentencePieceChat(sentencepiece.SentencePieceProcessor(model_proto=model))
 
 

@@ -8,7 +8,7 @@ import sentencepiece
 
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
 from empg_jax.data import cloning, vocabulary
-from empg_jax.envs.alfworld_demos import demonstrations
+from empg_jax.envs.alfworld import PHRASES, demonstrations
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def demos():
 @pytest.fixture(scope="module")
 def chat(demos):
   texts = [turn.observation for demo in demos for turn in demo.turns]
-  model = vocabulary.train(texts, 500)
+  model = vocabulary.train(texts, 500, PHRASES)
   return SentencePieceChat(sentencepiece.SentencePieceProcessor(model_proto=model))
 
 

@@ -6,9 +6,9 @@ import pickle
 
 import pytest
 
-from empg_jax.envs import alfworld_embedded
-from empg_jax.envs.alfworld_embedded import SETS, SPLITS, is_won_by_walkthrough, load
-from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
+from empg_jax.envs.alfworld import embedded
+from empg_jax.envs.alfworld.embedded import SETS, SPLITS, is_won_by_walkthrough, load
+from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
 
 EVERY = [(games, split) for games in SETS for split in SPLITS]
 
@@ -27,7 +27,7 @@ def test_no_two_games_are_alike():
       spec.content() for games, split in EVERY for spec in load(games, split).specs.values()
   )
   assert len(contents) == 2 * (2000 + 140 + 134)
-  assert len(alfworld_embedded.validation_contents()) == 2 * (140 + 134)
+  assert len(embedded.validation_contents()) == 2 * (140 + 134)
 
 
 @pytest.mark.parametrize(("games", "split"), EVERY)
@@ -38,15 +38,15 @@ def test_embedded_games_are_won_by_their_walkthroughs(games, split):
 
 
 def test_together_they_take_less_than_3_mb():
-  files = list(alfworld_embedded.FOLDER.glob("alfworld_*.xz"))
+  files = list(embedded.FOLDER.glob("*.xz"))
   assert len(files) == 3
   assert sum(file.stat().st_size for file in files) < 3e6
 
 
 def test_the_stated_command_remakes_them():
-  made = alfworld_embedded.make()
+  made = embedded.make()
   for games in SETS:
-    assert json.loads(json.dumps(made[games])) == alfworld_embedded._read(games)
+    assert json.loads(json.dumps(made[games])) == embedded._read(games)
 
 
 def test_names_are_stable():

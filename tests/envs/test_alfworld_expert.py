@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from empg_jax.envs.alfworld_demos import MAX_TURNS, demonstrations
-from empg_jax.envs.alfworld_embedded import SETS, SPLITS, load, validation_contents
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_expert import Expert
-from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import stream
-from empg_jax.envs.alfworld_problem import game, name
+from empg_jax.envs.alfworld.demos import MAX_TURNS, demonstrations
+from empg_jax.envs.alfworld.embedded import SETS, SPLITS, load, validation_contents
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.expert import Expert
+from empg_jax.envs.alfworld.game import parse_game
+from empg_jax.envs.alfworld.generate import stream
+from empg_jax.envs.alfworld.problem import game, name
 
 
 def play(record, seed):

@@ -10,14 +10,15 @@ import sys
 
 import pytest
 
-from empg_jax.envs import alfworld, alfworld_rooms
-from empg_jax.envs.alfworld_embedded import is_won_by_walkthrough
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import draw, stream
-from empg_jax.envs.alfworld_placement import LAMP, likelihood
-from empg_jax.envs.alfworld_problem import game, name, sentence, write_official
-from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS, facts
+from empg_jax.envs import alfworld
+from empg_jax.envs.alfworld import rooms
+from empg_jax.envs.alfworld.embedded import is_won_by_walkthrough
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.game import parse_game
+from empg_jax.envs.alfworld.generate import draw, stream
+from empg_jax.envs.alfworld.placement import LAMP, likelihood
+from empg_jax.envs.alfworld.problem import game, name, sentence, write_official
+from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS, facts
 
 ROOMS = {"train": TRAIN_ROOMS, "unseen": UNSEEN_ROOMS}
 
@@ -86,7 +87,7 @@ def test_a_game_depends_on_seed_and_index_alone(size):
 
 
 def test_the_same_games_come_from_another_process():
-  code = "from empg_jax.envs.alfworld_generate import draw; print(draw(1, 2, 'full'))"
+  code = "from empg_jax.envs.alfworld.generate import draw; print(draw(1, 2, 'full'))"
   env = os.environ | {"PYTHONHASHSEED": "7"}
   seen = subprocess.run(
       [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
@@ -121,14 +122,14 @@ def test_the_facts_cover_the_120_rooms():
 
 @pytest.mark.skipif(importlib.util.find_spec("alfworld") is None, reason="needs alfworld")
 def test_the_facts_are_remade_from_the_alfworld_package():
-  shipped = json.loads(lzma.decompress(alfworld_rooms.FACTS_FILE.read_bytes()))
-  assert json.loads(json.dumps(alfworld_rooms.derive())) == shipped
+  shipped = json.loads(lzma.decompress(rooms.FACTS_FILE.read_bytes()))
+  assert json.loads(json.dumps(rooms.derive())) == shipped
 
 
 @pytest.mark.skipif(importlib.util.find_spec("alfworld"), reason="alfworld is installed")
 def test_remaking_the_facts_without_alfworld_says_what_to_install():
   with pytest.raises(ModuleNotFoundError, match="pip install alfworld"):
-    alfworld_rooms.derive()
+    rooms.derive()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("textworld") is None, reason="needs textworld")
@@ -139,7 +140,7 @@ def test_the_official_engine_loads_and_plays_official_folders(tmp_path, monkeypa
   monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
   tasks = alfworld.tasks("train", games="official")
   assert len(tasks) == 6
-  env = alfworld.AlfWorld(games="official", backend="textworld")
+  env = alfworld.AlfWorld(backend="textworld")
   for task in tasks:
     env.reset(task)
     steps = [env.step(command) for command in alfworld.read_game(task)["walkthrough"]]

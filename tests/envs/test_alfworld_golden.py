@@ -22,8 +22,8 @@ import pytest
 
 from empg_jax.envs import alfworld
 from empg_jax.envs.alfworld import AlfWorld, task_type, tasks
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_game import parse_game
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.game import parse_game
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDER = runpy.run_path(str(ROOT / "tests" / "golden" / "make_alfworld_traces.py"))
@@ -38,7 +38,7 @@ def recording() -> dict:
 def test_native_engine_answers_as_textworld_did(recording, tmp_path, monkeypatch):
   RECORDER["write_games"](recording["games"], tmp_path)
   monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
-  env = AlfWorld(games="official")
+  env = AlfWorld()
   for episode in recording["episodes"]:
     assert env.reset(episode["task"]) == episode["observation"]
     assert env.admissible_commands == episode["commands"]
@@ -136,7 +136,7 @@ def test_real_games_are_played_from_the_official_layout(tmp_path, monkeypatch):
     path.write_bytes(content)
   names = tasks("valid_seen", games="official")
   assert len(names) == 140
-  env = AlfWorld(games="official")
+  env = AlfWorld()
   for task in names:
     env.reset(task)
     *steps, last = map(env.step, alfworld.read_game(task)["walkthrough"])

@@ -20,7 +20,7 @@ import re
 import tempfile
 
 from empg_jax.envs import alfworld
-from empg_jax.envs.alfworld_game import parse_game
+from empg_jax.envs.alfworld.game import parse_game
 
 FILE = pathlib.Path(__file__).with_name("alfworld_traces.json.xz")
 NUM_FULL = 3
@@ -140,7 +140,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     write_games(games, pathlib.Path(folder))
     os.environ["ALFWORLD_DATA"] = folder
-    env = alfworld.AlfWorld(games="official", backend="textworld")
+    env = alfworld.AlfWorld(backend="textworld")
     for seed, (task, game) in enumerate(games.items()):
       plans = [slicing_plan(game) + game["walkthrough"]]
       if task.endswith("small"):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from empg_jax.envs.base import Step
+from empg_jax.envs import Step
 
 END = 3
 

@@ -9,8 +9,8 @@ cooling and cleaning do not ask for an open receptacle.
 import bisect
 from collections.abc import Iterable
 
-from empg_jax.envs.alfworld_game import Game
-from empg_jax.envs.alfworld_state import State
+from empg_jax.envs.alfworld.game import Game
+from empg_jax.envs.alfworld.state import State
 
 HELP = """\
 Available commands:

@@ -23,8 +23,8 @@ import random
 import re
 from typing import NamedTuple
 
-from empg_jax.envs.alfworld_placement import LAMP, likelihood
-from empg_jax.envs.alfworld_rooms import facts
+from empg_jax.envs.alfworld.placement import LAMP, likelihood
+from empg_jax.envs.alfworld.rooms import facts
 
 FEW = 8  # a room of up to so many receptacles is searched in the order listed
 WHIM = 0.05  # how often the next receptacle is picked at random

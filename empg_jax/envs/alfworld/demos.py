@@ -8,15 +8,15 @@ a policy sees how to go on from there; such a turn is not to be trained on.
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from empg_jax.envs.alfworld_embedded import validation_contents
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_expert import Expert
-from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import stream
-from empg_jax.envs.alfworld_problem import game, name
-from empg_jax.envs.alfworld_rooms import TRAIN_ROOMS
+from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs.alfworld.embedded import validation_contents
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.expert import Expert
+from empg_jax.envs.alfworld.game import parse_game
+from empg_jax.envs.alfworld.generate import stream
+from empg_jax.envs.alfworld.problem import game, name
+from empg_jax.envs.alfworld.rooms import TRAIN_ROOMS
 
 MAX_TURNS = 50
 FUTILE = 0.2  # share of the noise that is an action which is mostly not admissible
@@ -24,17 +24,16 @@ FUTILE = 0.2  # share of the noise that is an action which is mostly not admissi
 _NAME = re.compile(r"\b\w+ \d+$|\b\w+ \d+(?= )")
 
 
-class DemoTurn(NamedTuple):
-  observation: str  # what was read before acting
-  thought: str  # the expert's
-  action: str  # what was played
-  trained: bool  # False: noise, not the expert's action
-
-
-class Demonstration(NamedTuple):
-  task: str  # the game's name
-  turns: tuple[DemoTurn, ...]
-  won: bool
+# Always a piece of their own: punctuation, so that "apple 2," shares its pieces with
+# "apple 2", and the game's fixed phrases, so that transcripts are short.
+PHRASES = (
+    "\n", ",", ".", ":", ", a", ", and a",
+    "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly around you, you see a",
+    "Your task is to:", "You arrive at", " On the", ", you see a", ", you see nothing.", " In it",
+    " is closed.", " is open.", "You open the", "You close the", "You pick up the", "You move the",
+    "You heat the", "You cool the", "You clean the", "You turn on the", " using the", " from the",
+    " to the", "Nothing happens.", "The",
+)  # fmt: skip
 
 
 def demonstrations(

@@ -1,11 +1,11 @@
-"""The expert's ALFWorld demonstrations as a dataset: made once, kept on disk, read at random.
+"""An expert's demonstrations as a dataset: made once, kept on disk, read at random.
 
-  source = demonstrations(episodes=20_000, size="small", seed=0)
+  source = demonstrations("alfworld", episodes=20_000, seed=0, size="small", noise=0.1)
   source[17].turns[0].action        # the first action of one of them
 
 A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
 needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
-~/tensorflow_datasets, and made again only for another number, size, seed or noise.
+~/tensorflow_datasets, and made again only for another environment, number, seed or option.
 """
 
 import dataclasses
@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from empg_jax import config, lookup
 from empg_jax.console import Progress
-from empg_jax.envs import alfworld_demos
-from empg_jax.envs.alfworld_demos import DemoTurn, Demonstration
+from empg_jax.envs import DemoTurn, Demonstration
 
 _TEXTS = ("observation", "thought", "action")
 
 
 @dataclasses.dataclass(kw_only=True)
 class DemonstrationsConfig(tfds.core.BuilderConfig):
-  """Which demonstrations: the arguments of `envs.alfworld_demos.demonstrations`."""
+  """Which demonstrations: the arguments of an environment's `demonstrations`."""
 
+  environment: str
   episodes: int
-  size: str
   seed: int
-  noise: float
+  options: dict[str, Any]
 
 
-class AlfworldDemonstrations(tfds.core.GeneratorBasedBuilder):
+class Demonstrations(tfds.core.GeneratorBasedBuilder):
   """Episodes of the expert: per turn what was read, thought and played."""
 
   # Raised when games, expert or noise change, so that no older files are read for them.
@@ -54,10 +54,10 @@ class AlfworldDemonstrations(tfds.core.GeneratorBasedBuilder):
     return {"train": self._generate_examples()}
 
   def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    config = self.builder_config
-    played = alfworld_demos.demonstrations(config.seed, config.size, noise=config.noise)
-    played = itertools.islice(played, config.episodes)
-    with Progress(f"{config.size} demonstrations", config.episodes, "episodes") as progress:
+    wanted = self.builder_config
+    played = _play(wanted.environment)(wanted.seed, **wanted.options)
+    played = itertools.islice(played, wanted.episodes)
+    with Progress(f"{wanted.environment} demonstrations", wanted.episodes, "episodes") as progress:
       for i, demo in enumerate(played):
         columns = {key: [getattr(turn, key) for turn in demo.turns] for key in DemoTurn._fields}
         yield i, {"task": demo.task, "won": demo.won, **columns}
@@ -82,28 +82,38 @@ class Episodes(Sequence[Demonstration]):
 
 
 def demonstrations(
-    *, episodes: int, size: str, seed: int, noise: float = 0.1, data_dir: str | None = None
+    environment: str, *, episodes: int, seed: int, data_dir: str | None = None, **options: Any
 ) -> Episodes:
   """The first `episodes` demonstrations of a stream in shuffled order, made if need be.
 
   Args:
+    environment: its name, a module of empg_jax.envs.
     episodes: how many.
-    size: of the games, "small" or "full".
     seed: of games, expert and noise.
-    noise: probability with which a turn is not the expert's.
     data_dir: where they are kept; default: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    **options: of the environment's `demonstrations(seed, **options)`.
 
   Raises:
-    ValueError: episodes is not positive, or noise is out of range.
+    ValueError: episodes is not positive, or the environment takes no such option.
   """
   if episodes < 1:
     raise ValueError(f"episodes must be at least 1, got {episodes!r}.")
-  name = f"{size}-{episodes}-seed{seed}-noise{noise:g}"
-  config = DemonstrationsConfig(name=name, episodes=episodes, size=size, seed=seed, noise=noise)
-  builder = AlfworldDemonstrations(
-      config=config, file_format="array_record",
+  config.check_arguments(_play(environment), options, f"{environment} demonstrations", ["seed"])
+  name = "-".join([
+      environment, str(episodes), f"seed{seed}",
+      *(f"{key}_{value}" for key, value in sorted(options.items())),
+  ])  # fmt: skip
+  builder = Demonstrations(
+      config=DemonstrationsConfig(
+          name=name, environment=environment, episodes=episodes, seed=seed, options=options
+      ),
+      file_format="array_record",
       data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"),
   )
   tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
   builder.download_and_prepare()
   return Episodes(builder.as_data_source(split="train"))
+
+
+def _play(environment: str):
+  return lookup.find("empg_jax.envs", environment).demonstrations

@@ -7,7 +7,7 @@ that ALFWorld holds out, train and valid_seen in the others. Task types have the
 they have in ALFWorld's own splits. The games are stored compactly and written out when
 asked for. This remakes both files:
 
-  python -m empg_jax.envs.alfworld_embedded
+  python -m empg_jax.envs.alfworld games
 """
 
 import functools
@@ -18,11 +18,11 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_game import parse_game
-from empg_jax.envs.alfworld_generate import Spec, Thing, draw
-from empg_jax.envs.alfworld_problem import game, name
-from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.game import parse_game
+from empg_jax.envs.alfworld.generate import Spec, Thing, draw
+from empg_jax.envs.alfworld.problem import game, name
+from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
 
 FOLDER = pathlib.Path(__file__).parent / "assets"
 SETS = ("small", "full")
@@ -142,7 +142,7 @@ def _unpacked(row: list[Any], types: list[str]) -> Spec:
 
 
 def _file(games: str) -> pathlib.Path:
-  return FOLDER / f"alfworld_games_{games}.json.xz"
+  return FOLDER / f"games_{games}.json.xz"
 
 
 @functools.cache
@@ -162,7 +162,3 @@ def main() -> None:
       if lost:
         raise RuntimeError(f"{games}/{split}: walkthroughs do not win {lost}")
       print(f"  {split}: {len(records)} games, all won by their walkthroughs")
-
-
-if __name__ == "__main__":
-  main()

@@ -2,7 +2,7 @@
 
 import functools
 
-from empg_jax.envs.alfworld_rooms import BATHROOMS, BEDROOMS, KITCHENS, LIVING_ROOMS, facts
+from empg_jax.envs.alfworld.rooms import BATHROOMS, BEDROOMS, KITCHENS, LIVING_ROOMS, facts
 
 TOOLS = {  # task type -> the receptacle type that does it
     "pick_clean_then_place_in_recep": "SinkBasin",

@@ -52,7 +52,7 @@ _IDLE: list[PddlEnv] = []
 
 
 class TextWorldEngine:
-  """One episode of a game on TextWorld, as `alfworld_engine.Engine` is natively.
+  """One episode of a game on TextWorld, as `engine.Engine` is natively.
 
   It is pickled as the game and the commands so far, and played again when unpickled.
 

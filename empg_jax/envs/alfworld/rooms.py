@@ -1,10 +1,10 @@
 """What ALFWorld knows of its 120 rooms: receptacles, objects, what may hold what, tasks.
 
-The facts ship as `assets/alfworld_rooms.json.xz` and need only the standard library to
+The facts ship as `assets/rooms.json.xz` and need only the standard library to
 read. They are derived from the MIT-licensed `alfworld` package (assets/README.md); with
 that package installed, this remakes them:
 
-  python -m empg_jax.envs.alfworld_rooms
+  python -m empg_jax.envs.alfworld rooms
 """
 
 import functools
@@ -15,7 +15,7 @@ import pathlib
 import random
 from typing import Any, NamedTuple
 
-FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "alfworld_rooms.json.xz"
+FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "rooms.json.xz"
 
 KITCHENS, LIVING_ROOMS, BEDROOMS, BATHROOMS = (
     range(first, first + 30) for first in (1, 201, 301, 401)
@@ -172,7 +172,3 @@ def main() -> None:
   text = json.dumps(derive(), separators=(",", ":"))
   FACTS_FILE.write_bytes(lzma.compress(text.encode(), preset=9))
   print(f"{FACTS_FILE}: {FACTS_FILE.stat().st_size:,} bytes, {len(facts().rooms)} rooms")
-
-
-if __name__ == "__main__":
-  main()

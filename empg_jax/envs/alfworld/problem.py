@@ -10,9 +10,9 @@ import json
 import pathlib
 from typing import Any
 
-from empg_jax.envs.alfworld_generate import Spec, Thing
-from empg_jax.envs.alfworld_placement import LAMP, TOOLS
-from empg_jax.envs.alfworld_rooms import Receptacle, facts, signed
+from empg_jax.envs.alfworld.generate import Spec, Thing
+from empg_jax.envs.alfworld.placement import LAMP, TOOLS
+from empg_jax.envs.alfworld.rooms import Receptacle, facts, signed
 
 
 def mangle(text: str) -> str:
@@ -166,7 +166,7 @@ def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathli
   Raises:
     ImportError: the extra `textworld`, from which PDDL domain and grammar come, is missing.
   """
-  from empg_jax.envs.alfworld_textworld import complete_game  # an extra
+  from empg_jax.envs.alfworld.textworld import complete_game  # an extra
 
   place = pathlib.Path(folder) / name(spec, trial)
   place.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from empg_jax.envs.alfworld_game import Game
+from empg_jax.envs.alfworld.game import Game
 
 _KNIVES = ("knifetype", "butterknifetype")
 # What changes an object in hand: the verb, who can be changed so, by which receptacles.

@@ -1,14 +1,15 @@
 """Demonstrations as a dataset: written once, read at random."""
 
+import functools
 import itertools
 
 import pytest
 
-from empg_jax.data import alfworld_demos
-from empg_jax.data.alfworld_demos import demonstrations
-from empg_jax.envs.alfworld_demos import demonstrations as played
+from empg_jax.data.demonstrations import demonstrations
+from empg_jax.envs import alfworld
+from empg_jax.envs.alfworld.demos import demonstrations as played
 
-TINY = dict(episodes=12, size="small", seed=3, noise=0.2)
+TINY = dict(environment="alfworld", episodes=12, size="small", seed=3, noise=0.2)
 
 
 def test_the_dataset_holds_what_the_expert_played(tmp_path):
@@ -23,11 +24,12 @@ def test_it_is_made_once_and_again_only_for_other_arguments(tmp_path, monkeypatc
   first = demonstrations(**TINY, data_dir=str(tmp_path))[4]
   calls = []
 
+  @functools.wraps(played)
   def counted(*args, **kwargs):
     calls.append(args)
     return played(*args, **kwargs)
 
-  monkeypatch.setattr(alfworld_demos.alfworld_demos, "demonstrations", counted)
+  monkeypatch.setattr(alfworld, "demonstrations", counted)
   assert demonstrations(**TINY, data_dir=str(tmp_path))[4] == first
   assert not calls
   demonstrations(**TINY | {"seed": 4}, data_dir=str(tmp_path))

@@ -1,7 +1,7 @@
 """Draws genuine ALFWorld games: a room, a task, and objects where they may lie.
 
 `draw(seed, index, size)` gives the same game every time, on every machine, and needs
-nothing but the standard library. A game is a compact `Spec`; `alfworld_problem.game`
+nothing but the standard library. A game is a compact `Spec`; `problem.game`
 writes it out as what a `game.tw-pddl` file holds, with its solution.
 
 Sizes:
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from empg_jax.envs.alfworld_placement import (
+from empg_jax.envs.alfworld.placement import (
     LAMP,
     LAMP_STANDS,
     TOOLS,
@@ -25,7 +25,7 @@ from empg_jax.envs.alfworld_placement import (
     rooms_for,
     space,
 )
-from empg_jax.envs.alfworld_rooms import TASK_TYPES, TRAIN_ROOMS, Receptacle, facts
+from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, Receptacle, facts
 
 SIZES = ("small", "full")
 JITTER = 64  # places on a receptacle, an 8 x 8 grid of 5 cm around its position

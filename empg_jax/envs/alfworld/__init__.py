@@ -3,7 +3,7 @@
 Task names are `<games>/<split>/<type-Object-Movable-Receptacle-Room>/<trial>`, the
 latter two as ALFWorld names its folders. For example:
 
-    env = AlfWorld(games="small")
+    env = make()
     print(env.reset(tasks("train", games="small")[0]))
     observation, reward, done, info = env.step("go to fridge 1")
 """
@@ -13,12 +13,14 @@ import functools
 import os
 from typing import Protocol, runtime_checkable
 
-from empg_jax.envs import alfworld_embedded as embedded
-from empg_jax.envs import alfworld_official as official
-from empg_jax.envs.alfworld_engine import Engine
-from empg_jax.envs.alfworld_game import Game, parse_game
-from empg_jax.envs.alfworld_rooms import TASK_TYPES
-from empg_jax.envs.base import Step
+from empg_jax.envs import Step
+from empg_jax.envs.alfworld import embedded
+from empg_jax.envs.alfworld import official
+from empg_jax.envs.alfworld.demos import PHRASES as PHRASES
+from empg_jax.envs.alfworld.demos import demonstrations as demonstrations
+from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.game import Game, parse_game
+from empg_jax.envs.alfworld.rooms import TASK_TYPES
 
 GAMES = ("small", "full", "official")
 SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -54,23 +56,17 @@ class AlfWorld:
   action that is not admissible is answered by "Nothing happens.".
   """
 
-  def __init__(
-      self, games: str = "small", backend: str = "native", show_commands: bool = False
-  ):
-    """Plays tasks of `games`, on the engine `backend`.
+  def __init__(self, *, backend: str = "native", show_commands: bool = False):
+    """Plays any task, on the engine `backend`.
 
     Args:
-      games: "small" or "full", the embedded sets, or "official", the games in the
-        folder that ALFWORLD_DATA names.
       backend: "native", the engine in plain Python, or "textworld", the official one,
         which needs the extra `textworld` and takes a thousand times as long.
       show_commands: whether each observation ends with a list of what can be done now.
     """
-    _check("games", games, GAMES)
     _check("backend", backend, BACKENDS)
     if backend == "textworld":
       _textworld()  # a missing extra is told of at once
-    self._games = games
     self._backend = backend
     self._show_commands = show_commands
     self._engine: _Playing | None = None
@@ -83,11 +79,8 @@ class AlfWorld:
       ValueError: an unknown task, or a broken game file.
       FileNotFoundError: no such official game where ALFWORLD_DATA points.
     """
-    if not isinstance(task, str) or task.split("/")[0] != self._games:
-      raise ValueError(
-          f"task {task!r} is not one of games={self._games!r}: take it from"
-          f" tasks(split, games={self._games!r})"
-      )
+    if not isinstance(task, str):
+      raise ValueError(f"a task must be a str, got {task!r}: take it from tasks(split, games)")
     self.close()
     if self._backend == "textworld":
       self._engine = _textworld()(read_game(task))
@@ -131,8 +124,16 @@ class AlfWorld:
     return self._engine
 
 
-def tasks(split: str, games: str = "small") -> list[str]:
+make = AlfWorld
+
+
+def tasks(split: str, *, games: str = "small") -> list[str]:
   """The names of all tasks of a split, always in the same order.
+
+  Args:
+    split: one of SPLITS.
+    games: "small" or "full", the embedded sets, or "official", the games in the folder
+      that ALFWORLD_DATA names.
 
   Raises:
     ValueError: an unknown split or set of games.
@@ -182,7 +183,7 @@ def _parsed(task: str, root: str | None) -> Game:
 
 def _textworld() -> Callable[[dict], _Playing]:
   """The official engine. ImportError if the extra is not installed."""
-  from empg_jax.envs.alfworld_textworld import TextWorldEngine
+  from empg_jax.envs.alfworld.textworld import TextWorldEngine
 
   return TextWorldEngine
 

@@ -1,0 +1,9 @@
+"""Remakes what ships in assets/: `python -m empg_jax.envs.alfworld rooms`, or `games`."""
+
+import sys
+
+from empg_jax import lookup
+from empg_jax.envs.alfworld import embedded, rooms
+
+if __name__ == "__main__":
+  lookup.choose({"rooms": rooms.main, "games": embedded.main}, " ".join(sys.argv[1:]), "data")()
