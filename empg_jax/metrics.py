@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from empg_jax.chat import actions
 from empg_jax.types import Episode
 
 FILE = "metrics.jsonl"
@@ -30,13 +31,15 @@ def summarize(
     episodes, aborted: counts; the episodes that were played, and those that failed to.
     success, return, turns: means over episodes.
     cut_turns, cut_length: shares of episodes stopped by max_turns and by the context.
-    invalid: share of turns whose reply held no action.
+    invalid: share of turns whose reply held no action, and for which fault:
+    invalid_no_action, invalid_no_think, invalid_cjk (chat.actions.fault).
     reply_tokens: mean tokens of a reply; tokens: all sampled tokens.
     entropy_min, entropy_mean, entropy_max: of the steps' mean token entropies, nats.
   """
   played = [episode for episode in episodes if episode.ended != "aborted"]
   turns = [turn for episode in played for turn in episode.turns]
   entropy = [float(np.mean(turn.entropy)) for turn in turns]
+  faults = [turn.action is None and actions.fault(turn.text) for turn in turns]
   summary = {
       "episodes": len(played),
       "aborted": len(episodes) - len(played),
@@ -46,6 +49,7 @@ def summarize(
       "cut_turns": _mean([episode.ended == "turns" for episode in played]),
       "cut_length": _mean([episode.ended == "length" for episode in played]),
       "invalid": _mean([turn.action is None for turn in turns]),
+      **{f"invalid_{name}": _mean([fault == name for fault in faults]) for name in actions.FAULTS},
       "reply_tokens": _mean([len(turn.reply) for turn in turns]),
       "tokens": sum(len(turn.reply) for turn in turns),
       "entropy_min": min(entropy, default=math.nan),

@@ -15,7 +15,7 @@ GROUND = -1
 FLOORS = {
     GROUND: {"types", "lookup", "kernels"},
     0: {"core", "envs", "sharding", "config", "console", "chat"},
-    1: {"algorithms", "models", "metrics", "checkpoint", "data", "command_line"},
+    1: {"algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line"},
     2: {"generation", "training"},
     3: {"rollout"},
     4: {"benchmark"},

@@ -1,5 +1,6 @@
 """The numbers of a run are right, kept in strict JSON, and survive a kill."""
 
+import dataclasses
 import json
 import math
 
@@ -43,6 +44,9 @@ def test_a_summary_by_hand_leaves_aborted_episodes_out():
           "cut_turns": 1 / 3,
           "cut_length": 0.0,
           "invalid": 1 / 5,
+          "invalid_no_action": 1 / 5,
+          "invalid_no_think": 0.0,
+          "invalid_cjk": 0.0,
           "reply_tokens": 9 / 5,
           "tokens": 9,
           "entropy_min": 0.0,
@@ -60,6 +64,14 @@ def test_a_summary_by_task_type():
       "success/heat": 0.5,
       "episodes/heat": 2,
   }
+
+
+def test_an_invalid_reply_is_counted_under_its_fault():
+  texts = ("look", "<action>look</action>", "<action>look</action>", "<think></think>")
+  turns = [dataclasses.replace(turn([1.0], None), text=text) for text in texts]
+  summary = summarize([Episode("heat/1", 0, 0, (*turns, turn([1.0])), 0.0, False, "turns", {})])
+  assert summary["invalid"] == 4 / 5
+  assert summary["invalid_no_action"] == summary["invalid_no_think"] == 2 / 5
 
 
 def test_a_summary_of_nothing_has_the_same_names_and_no_numbers():

@@ -96,6 +96,20 @@ def test_the_goal_gives_reward_1_and_ends_the_episode(env):
   assert env.step("go to table 1").observation.endswith("you see nothing.")
 
 
+def test_what_can_be_done_is_shown_at_the_end_of_each_observation_until_the_goal(folder):
+  plain, shown = AlfWorld(), AlfWorld(show_commands=True)
+  assert shown.reset(TASK) == plain.reset(TASK) + (
+      "\n\nCommands: go to fridge 1, go to table 1, go to table 2, inventory, look."
+  )
+  for action in ("go to table 2", "take apple 1 from table 2", "nonsense", "go to fridge 1",
+                 "cool apple 1 with fridge 1", "go to table 1"):
+    step, listed = plain.step(action), shown.step(action)
+    commands = ", ".join(c for c in step.info["admissible_commands"] if c != "help")
+    assert listed.observation == f"{step.observation}\n\nCommands: {commands}."
+    assert listed[1:] == step[1:]
+  assert shown.step("move apple 1 to table 1") == plain.step("move apple 1 to table 1")
+
+
 def test_admissible_commands_are_known_before_the_first_step(env):
   env.reset(TASK)
   assert env.admissible_commands == [

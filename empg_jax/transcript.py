@@ -1,0 +1,53 @@
+"""An episode to read: what the agent saw and wrote, and how sure it was of it."""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+import numpy as np
+
+from empg_jax.core import modulation
+from empg_jax.types import Episode
+
+
+def lines(episode: Episode, k: float) -> Iterator[str]:
+  """A heading, each turn, and how it ended.
+
+  Below each reply stand H, its mean token entropy in nats; Hn and g, what EMPG makes of it
+  with scale `k` (core.modulation) were this episode the whole batch; and its reward.
+  Characters that would move a terminal's cursor are shown as their escapes.
+  """
+  yield f"=== {episode.task}"
+  entropy = [float(np.mean(turn.entropy)) for turn in episode.turns]
+  for number, (turn, *values) in enumerate(
+      zip(episode.turns, entropy, *_modulated(entropy, k)), 1
+  ):
+    h, normal, g = values
+    yield f"\n--- turn {number}\n{printable(turn.observation)}"
+    yield f"> {printable(turn.text)}"
+    invalid = "" if turn.action is not None else "  no valid action"
+    yield (
+        f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:g}"
+        f"  tokens {len(turn.reply)}{invalid}"
+    )
+  end = "won" if episode.success else episode.info.get("error", "not won")
+  mean = f", mean H {np.mean(entropy):.3f}" if entropy else ""
+  yield (
+      f"\n=== {printable(str(end))} after {len(episode.turns)} turns (ended: {episode.ended}),"
+      f" return {episode.reward:g}{mean}\n"
+  )
+
+
+def printable(text: str) -> str:
+  """The text with control characters, but for line breaks, as escapes."""
+  return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _modulated(entropy: list[float], k: float) -> tuple[list[float], list[float]]:
+  """Hn and g of each step."""
+  if not entropy:
+    return [], []
+  grid = jnp.asarray([entropy], jnp.float32)
+  exists = jnp.ones_like(grid, bool)
+  normal = modulation.normalize_entropy(grid, exists)
+  g = modulation.gradient_scale(normal, exists, k)
+  return normal[0].tolist(), g[0].tolist()

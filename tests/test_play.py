@@ -1,0 +1,36 @@
+"""launch/play.py prints an episode of the config's model."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def play(*arguments):
+  return subprocess.run(
+      [sys.executable, str(ROOT / "launch" / "play.py"), "--config=configs/alfworld.py", *arguments],
+      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      timeout=600,
+  )  # fmt: skip
+
+
+def test_it_prints_every_turn_with_its_entropy():
+  done = play("--episodes=2", "--split=valid_unseen", "--temperature=0",
+              "--config.rollout.max_turns=3")  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  heads = re.findall(r"^=== (small/valid_unseen/\S+)$", done.stdout, re.MULTILINE)
+  assert len(set(heads)) == 2
+  assert "--- turn 1\n-= Welcome to TextWorld, ALFRED! =-" in done.stdout
+  assert re.search(r"^> <think>.*</action>$", done.stdout, re.MULTILINE)
+  assert 2 <= len(re.findall(r"  H \d\.\d{3}  Hn [01]\.\d\d  g \d\.\d\d  ", done.stdout)) <= 6
+  assert len(re.findall(r"^=== .* after \d turns", done.stdout, re.MULTILINE)) == 2
+
+
+def test_a_mistake_is_one_sentence():
+  done = play("--split=valid")
+  assert done.returncode == 1 and "must be one of train, valid_seen" in done.stderr
+  done = play("--config.model.path=nowhere")
+  assert done.returncode == 1 and done.stderr.startswith("error: There is no model in nowhere")
