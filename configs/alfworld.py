@@ -1,14 +1,22 @@
 """EMPG on ALFWorld.
 
-  python launch/train.py --config=configs/alfworld.py            a tiny policy, small games
-  python launch/train.py --config=configs/alfworld.py:tiny-full  the same, ALFWorld's full games
+  python launch/train.py --config=configs/alfworld.py                 a tiny policy, small games
+  python launch/train.py --config=configs/alfworld.py:tiny-full       the same, ALFWorld's full games
+  python launch/train.py --config=configs/alfworld.py:smollm2-135m    a real model on a laptop
+  python launch/train.py --config=configs/alfworld.py:qwen2.5-7b --config.model.path=FOLDER
+
+The last stands for every model of empg_jax/presets.py, with the paper's settings on the
+official games (README: "Real models"). The first takes 16 minutes on two cores.
 
 Each section holds the keyword arguments of one function, named beside it.
 """
 
+import functools
+
 import ml_collections
 
-from empg_jax import lookup
+from empg_jax import lookup, presets
+from empg_jax.envs.alfworld import INSTRUCTIONS
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
@@ -52,6 +60,7 @@ def _tiny() -> dict:
           lengths=(320, 512, 768),
           entropies="rollout",
           compute_dtype="bfloat16",
+          remat=False,
       ),
       evaluation=dict(
           every=25, splits=("valid_seen", "valid_unseen"), tasks=140, temperature=0.4
@@ -64,14 +73,16 @@ def _tiny() -> dict:
 def _sft() -> dict:
   """How launch/sft.py makes the warm start that the package ships."""
   return dict(
-      vocabulary=832,
-      model=dict(  # models.decoder.DecoderConfig
-          hidden_size=128,
-          intermediate_size=352,
-          num_hidden_layers=5,
-          num_attention_heads=2,
-          num_key_value_heads=1,
-          head_dim=64,
+      fresh=dict(
+          vocabulary=832,
+          model=dict(  # models.decoder.DecoderConfig
+              hidden_size=128,
+              intermediate_size=352,
+              num_hidden_layers=5,
+              num_attention_heads=2,
+              num_key_value_heads=1,
+              head_dim=64,
+          ),
       ),
       demonstrations=dict(  # data.demonstrations.demonstrations
           small=dict(episodes=16_000, size="small", noise=0.1),
@@ -96,4 +107,77 @@ def _tiny_full() -> dict:
   return config
 
 
-_PRESETS = {"tiny": _tiny, "tiny-full": _tiny_full}
+def _smollm2() -> dict:
+  """SmolLM2-135M: each message lists the commands; short episodes, a few of them at a time."""
+  config = _tiny()
+  return config | dict(
+      num_steps=10,
+      model=config["model"] | dict(path="SmolLM2-135M-Instruct.Q4_1.gguf"),
+      env=config["env"] | dict(show_commands=True),
+      chat=dict(instructions=INSTRUCTIONS),
+      rollout=config["rollout"] | dict(tasks=2, group_size=4, max_turns=10),
+      policy=config["policy"] | dict(
+          slots=4, max_length=4096, max_reply=64, piece_lengths=(256, 512),
+          windows=(1024, 2048, 4096),
+      ),
+      pack=dict(lengths=(2048, 4096)),
+      optimizer=config["optimizer"] | dict(learning_rate=1e-5, warmup_steps=0, decay_steps=0),
+      train=config["train"] | dict(size=1, lengths=(512, 1024, 2048, 3072), remat=True),
+      evaluation=config["evaluation"] | dict(every=10, tasks=4),
+      sft=dict(
+          fresh={},  # goes on from model.path
+          demonstrations=dict(
+              small=dict(episodes=2000, size="small", noise=0.0, show_commands=True)
+          ),
+          batches=dict(
+              lengths=(1024, 2048, 3072), tokens=4096, microbatch=1, observation_weight=0.0
+          ),
+          num_steps=20,
+          optimizer=dict(learning_rate=1e-4, weight_decay=0.0, warmup_steps=5),
+          compute_dtype="bfloat16",
+      ),
+  )
+
+
+def _released(model: str) -> dict:
+  """A released model on the official games: the paper's settings (arXiv 2509.09265)."""
+  config = _tiny()
+  del config["sft"]
+  return config | presets.released_model(model) | dict(
+      num_steps=150,
+      tasks=dict(games="official"),
+      env=config["env"] | dict(show_commands=True),
+      chat=dict(instructions=INSTRUCTIONS),
+      # The paper's penalty is 0.1 where a success earns 10; here it earns 1.
+      rollout=dict(tasks=16, group_size=8, max_turns=50, invalid_penalty=0.01),
+      policy=dict(
+          slots=64,
+          max_length=32768,
+          max_reply=512,
+          temperature=1.0,
+          compute_dtype="bfloat16",
+          piece_lengths=(512, 1024, 2048),
+          windows=(4096, 8192, 16384, 32768),
+      ),
+      pack=dict(lengths=(8192, 16384, 32768)),
+      algorithm=config["algorithm"] | dict(
+          base=dict(
+              name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.01, entropy_coef=0.001,
+              aggregation="token_mean",
+          )
+      ),
+      optimizer=dict(
+          learning_rate=1e-6, warmup_steps=0, decay_steps=0, weight_decay=0.01, clip_norm=1.0
+      ),
+      evaluation=dict(
+          every=5, splits=("valid_seen", "valid_unseen"), tasks=128, temperature=0.4
+      ),
+  )
+
+
+_PRESETS = {
+    "tiny": _tiny,
+    "tiny-full": _tiny_full,
+    "smollm2-135m": _smollm2,
+    **{model: functools.partial(_released, model) for model in presets.MODELS},
+}

@@ -14,12 +14,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def test_it_writes_a_model_and_its_tokenizer(tmp_path):
   settings = {
       "num_steps": 2,
-      "vocabulary": 400,
-      "demonstrations.small": 6,
-      "demonstrations.full": 6,
+      "fresh.vocabulary": 400,
+      "demonstrations.small.episodes": 6,
+      "demonstrations.full.episodes": 6,
       "batches.lengths": "(1024,)",
       "batches.tokens": 4096,
-      "model.num_hidden_layers": 1,
+      "fresh.model.num_hidden_layers": 1,
       "optimizer.warmup_steps": 1,
   }
   done = subprocess.run(

@@ -129,7 +129,7 @@ def test_another_config_does_not_touch_the_run(finished):
         (dict(mesh__data=64, train__size=64, rollout__tasks=64), "there are"),
         (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),
         (dict(algorithm__name="grop"), "grpo"),
-        (dict(model__folder="nowhere"), "There is no model in nowhere"),
+        (dict(model__path="nowhere"), "There is no model in nowhere"),
     ],
     ids=str,
 )

@@ -34,7 +34,7 @@ def make_optimizer(
     *,
     learning_rate: float,
     warmup_steps: int = 0,
-    decay_steps: int | None = None,
+    decay_steps: int = 0,
     weight_decay: float = 0.01,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -45,12 +45,13 @@ def make_optimizer(
   Args:
     learning_rate: after the warm-up.
     warmup_steps: over which it rises linearly from 0.
-    decay_steps: step at which a cosine has brought it to a tenth; None: constant.
+    decay_steps: step at which a cosine has brought it to a tenth; 0: it stays. Steps are the
+      optimizer's: a batch of n minibatches has n.
     weight_decay: decoupled, on matrices alone.
     b1, b2: of the moments.
     clip_norm: largest global norm of a gradient.
   """
-  if decay_steps is not None:
+  if decay_steps:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10
     )

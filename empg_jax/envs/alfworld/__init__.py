@@ -18,7 +18,7 @@ from empg_jax.envs.alfworld import embedded
 from empg_jax.envs.alfworld import official
 from empg_jax.envs.alfworld.demos import PHRASES as PHRASES
 from empg_jax.envs.alfworld.demos import demonstrations as demonstrations
-from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.engine import Engine, listed
 from empg_jax.envs.alfworld.game import Game, parse_game
 from empg_jax.envs.alfworld.rooms import TASK_TYPES
 
@@ -113,10 +113,7 @@ class AlfWorld:
     self._engine = None
 
   def _listed(self, commands: Iterable[str]) -> str:
-    """The commands as the end of an observation; "help" leads nowhere and is left out."""
-    if not self._show_commands:
-      return ""
-    return "\n\nCommands: " + ", ".join(sorted(set(commands) - {"help"})) + "."
+    return listed(commands) if self._show_commands else ""
 
   def _playing(self) -> _Playing:
     if self._engine is None:

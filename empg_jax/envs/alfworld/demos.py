@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from empg_jax.envs import DemoTurn, Demonstration
 from empg_jax.envs.alfworld.embedded import validation_contents
-from empg_jax.envs.alfworld.engine import Engine
+from empg_jax.envs.alfworld.engine import Engine, listed
 from empg_jax.envs.alfworld.expert import Expert
 from empg_jax.envs.alfworld.game import parse_game
 from empg_jax.envs.alfworld.generate import stream
@@ -37,7 +37,11 @@ PHRASES = (
 
 
 def demonstrations(
-    seed: int | str, size: str, rooms: Sequence[int] = TRAIN_ROOMS, noise: float = 0.1
+    seed: int | str,
+    size: str,
+    rooms: Sequence[int] = TRAIN_ROOMS,
+    noise: float = 0.1,
+    show_commands: bool = False,
 ) -> Iterator[Demonstration]:
   """Endless demonstrations, the six task types in turn; the same for the same arguments.
 
@@ -46,6 +50,7 @@ def demonstrations(
     size: of the games, "small" or "full".
     rooms: in which they play.
     noise: probability with which a turn is not the expert's, in [0, 1).
+    show_commands: whether what is read ends with the commands, as AlfWorld has it.
 
   Raises:
     ValueError: noise is out of range, or no room suits a task type.
@@ -57,17 +62,20 @@ def demonstrations(
     if spec.content() not in barred:
       rng = random.Random(f"{seed}/{size}/{index}/play")
       task = name(spec, f"trial_D{index:08d}")
-      yield _play(task, Engine(parse_game(game(spec))), rng, noise)
+      yield _play(task, Engine(parse_game(game(spec))), rng, noise, show_commands)
 
 
-def _play(task: str, engine: Engine, rng: random.Random, noise: float) -> Demonstration:
+def _play(
+    task: str, engine: Engine, rng: random.Random, noise: float, show_commands: bool
+) -> Demonstration:
   expert = Expert(rng)
   observation, played = engine.intro, None
   turns = []
   while len(turns) < MAX_TURNS and not engine.won():
     thought, action = expert.act(observation, played)
     played = _something_else(rng, engine, action) if rng.random() < noise else action
-    turns.append(DemoTurn(observation, thought, played, played == action))
+    shown = observation + (listed(engine.commands) if show_commands else "")
+    turns.append(DemoTurn(shown, thought, played, played == action))
     observation = engine.step(played)
   return Demonstration(task, tuple(turns), engine.won())
 

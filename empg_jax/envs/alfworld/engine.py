@@ -191,6 +191,11 @@ class Engine:
     return f"You sliced the {names[obj]} with the {names[knife]}."
 
 
+def listed(commands: Iterable[str]) -> str:
+  """The commands as the end of an observation; "help" leads nowhere and is left out."""
+  return "\n\nCommands: " + ", ".join(sorted(set(commands) - {"help"})) + "."
+
+
 def _enumerate(items: Iterable[str]) -> str:
   """'nothing', 'x', 'x, and y', 'x, y, and z'."""
   items = list(items)

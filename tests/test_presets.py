@@ -1,0 +1,93 @@
+"""Every preset is a config that launch/train.py takes; a released model's trains from its folder."""
+
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from empg_jax import config as configs, lookup, presets
+from empg_jax.models import folder
+from empg_jax.models.decoder import Decoder, DecoderConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PRESETS = [
+    f"configs/{file.name}:{preset}"
+    for file in sorted((ROOT / "configs").glob("*.py"))
+    for preset in runpy.run_path(str(file))["_PRESETS"]
+]
+SMALL = {  # a released model's preset, cut down to one step of a tiny model on one device
+    "num_steps": 1,
+    "tasks.games": "small",
+    "mesh.fsdp": 1,
+    "mesh.tensor": 1,
+    "rollout.tasks": 2,
+    "rollout.group_size": 2,
+    "rollout.max_turns": 2,
+    "policy.slots": 2,
+    "policy.max_length": 2048,
+    "policy.max_reply": 8,
+    "policy.windows": "(2048,)",
+    "pack.lengths": "(2048,)",
+    "train.size": 2,
+    "train.minibatches": 2,
+    "evaluation.tasks": 1,
+    "evaluation.every": 1,
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_fits_the_functions_that_it_configures(preset):
+  config = configs.load(str(ROOT / preset))
+  if "fsdp" in config.mesh:  # there are no pods here
+    config.mesh = dict(data=1, fsdp=1, tensor=1)
+  environment = lookup.find("empg_jax.envs", config.env.name)
+  runpy.run_path(str(ROOT / "launch" / "train.py"))["check"](config, environment)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones():
+  with pytest.raises(ValueError, match="no preset 'qwen2.5-7': did you mean 'qwen2.5-7b'"):
+    configs.load(str(ROOT / "configs/alfworld.py:qwen2.5-7"))
+
+
+def test_a_released_models_preset_divides_over_its_slice():
+  for name, hardware in presets.MODELS.items():
+    config = configs.load(str(ROOT / f"configs/alfworld.py:{name}"))
+    assert config.train.size % hardware.fsdp == 0
+    rows = config.rollout.tasks * config.rollout.group_size
+    assert rows % (config.train.size * config.train.minibatches) == 0
+
+
+def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
+  """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
+  tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")
+  shape = DecoderConfig(
+      vocab_size=len(tokenizer),
+      hidden_size=32,
+      intermediate_size=48,
+      num_hidden_layers=2,
+      num_attention_heads=2,
+      num_key_value_heads=1,
+      head_dim=16,
+  )
+  folder.save(Decoder(shape, jax.random.key(0)), tmp_path / "model")
+  tokenizer.save_pretrained(tmp_path / "model")
+  workdir = tmp_path / "run"
+  settings = {"model.path": tmp_path / "model", **SMALL}
+  done = subprocess.run(
+      [
+          sys.executable, str(ROOT / "launch" / "train.py"),
+          "--config=configs/alfworld.py:qwen2.5-1.5b", f"--workdir={workdir}",
+          *(f"--config.{key}={value}" for key, value in settings.items()),
+      ],
+      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      timeout=600,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  _, row = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  assert row["update/grad_norm"] > 0 and row["update/skipped"] == 0
+  assert row["loss/kl"] >= 0
