@@ -7,6 +7,7 @@ checked while the tests run, and only then.
 import hypothesis
 import jax
 import jaxtyping
+import pytest
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -19,3 +20,11 @@ hypothesis.settings.register_profile(
     "empg_jax", deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("empg_jax")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory):
+  """What the environments build on disk, they build where pytest cleans up."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("EMPG_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield

@@ -71,7 +71,7 @@ def test_requirements_are_pinned_and_need_no_particular_index():
 def test_every_library_that_the_code_imports_is_declared():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   declared = [*project["dependencies"]]
-  for extra in ("train", "test", "textworld", "torch"):
+  for extra in ("train", "test", "textworld", "torch", "webshop"):
     declared += project["optional-dependencies"][extra]
   declared = {normal(requirement) for requirement in declared}
   distributions = importlib.metadata.packages_distributions()

@@ -1,0 +1,46 @@
+"""WebShop: shopping in text, on an embedded catalogue or on WebShop's own files.
+
+Task names are `<catalogue>/<goals>/<number>`; the number is the goal's in the original's
+shuffled order, by which the splits are made. For example:
+
+    env = make()
+    print(env.reset(tasks("train")[0]))
+    observation, reward, done, info = env.step("search[hiking boots]")
+
+Actions are `search[words]`, on every page as in the original, and `click[text]` with
+something that can be clicked on the page; the argument's case does not matter. Whatever
+else comes changes nothing.
+
+Known differences from the original's text mode (princeton-nlp/WebShop):
+  - The random prices are seeded (see goals.py); there they change from run to run.
+  - The search words <r>, <a>, <c> and <q>, by which its box lists products at random, by
+    attribute, by category and by query, are words like others.
+  - An item that its loader or its pages would choke on (no image, no entry in items_ins)
+    is taken.
+  - Nouns come from a list by default, not from spaCy: see nouns.py.
+  - A page that it takes for another one because the words searched for hold that page's
+    name ("search_results", "item_page", ..) is not mistaken.
+"""
+
+
+from empg_jax.envs.webshop.demos import PHRASES as PHRASES
+from empg_jax.envs.webshop.demos import demonstrations as demonstrations
+from empg_jax.envs.webshop.environment import SPLITS as SPLITS
+from empg_jax.envs.webshop.environment import TASK_TYPES as TASK_TYPES
+from empg_jax.envs.webshop.environment import WebShop as WebShop
+from empg_jax.envs.webshop.environment import task_type as task_type
+from empg_jax.envs.webshop.environment import tasks as tasks
+
+# What a model that was not cloned from the expert is told before its first observation.
+INSTRUCTIONS = """\
+You shop on a website, in text. Each message shows the page that is open and the instruction that \
+says what to buy; " [SEP] " stands between the parts of a page. search[words] looks for products, \
+click[text] presses what the page offers: a product's number, an option, a button. Choose every \
+option that the instruction names, then click[buy now]: that ends the episode, and counts by how \
+well product, options and price fit.
+
+Answer every message with one thought and one command, in exactly this form:
+<think>what you know, what is still missing, what to do next</think><action>search[words] or \
+click[text]</action>"""
+
+make = WebShop

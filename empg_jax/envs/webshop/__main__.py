@@ -1,0 +1,6 @@
+"""Remakes what ships in assets/: `python -m empg_jax.envs.webshop`."""
+
+from empg_jax.envs.webshop import embedded
+
+if __name__ == "__main__":
+  embedded.main()

@@ -1,0 +1,70 @@
+"""Which shop a catalogue's name means: the embedded one, or WebShop's own files.
+
+    $WEBSHOP_DATA/items_shuffle_1000.json  items_ins_v2_1000.json     "small", 1,000 products
+    $WEBSHOP_DATA/items_shuffle.json       items_ins_v2.json          "full", 1.18 M products
+    $WEBSHOP_DATA/items_human_ins.json                                for goals="human"
+
+A shop is built when it is first asked for: the small one in a few seconds. The full one is
+read in pieces, never as a whole.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+
+from empg_jax.envs.webshop import embedded, files
+from empg_jax.envs.webshop.shop import Shop, build_once, folder_for, open_shop
+
+CATALOGUES = ("embedded", "small", "full")
+_FILES = {
+    "small": ("items_shuffle_1000.json", "items_ins_v2_1000.json"),
+    "full": ("items_shuffle.json", "items_ins_v2.json"),
+}
+_HUMAN = "items_human_ins.json"
+
+
+def shop(catalogue: str, goals: str) -> Shop:
+  """The shop of a catalogue with goals of a kind, built if need be.
+
+  Raises:
+    FileNotFoundError: WEBSHOP_DATA names no folder with the files.
+    ValueError: a file is broken.
+  """
+  return open_shop(_folder(catalogue, goals, os.environ.get("WEBSHOP_DATA")))
+
+
+@functools.cache
+def _folder(catalogue: str, goals: str, data: str | None) -> pathlib.Path:
+  if catalogue == "embedded":
+    folder = folder_for(f"embedded-{goals}-{embedded.digest()}")
+    if not folder.is_dir():
+      build_once(folder, *embedded.files(), goals)
+    return folder
+  paths = _paths(catalogue, goals, data)
+  stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+  digest = hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+  folder = folder_for(f"{catalogue}-{goals}-{digest}")
+  if not folder.is_dir():
+    products, attributes, *human = paths
+    instructions = files.entries(human[0]) if human else ()
+    build_once(
+        folder,
+        files.items(products),
+        files.entries(attributes),
+        instructions,
+        goals,
+    )
+  return folder
+
+
+def _paths(catalogue: str, goals: str, data: str | None) -> list[pathlib.Path]:
+  hint = "set WEBSHOP_DATA to the folder of WebShop's files, or take catalogue='embedded'"
+  if not data:
+    raise FileNotFoundError(f"catalogue={catalogue!r} needs WebShop's files: {hint}")
+  names = [*_FILES[catalogue], *([_HUMAN] if goals == "human" else [])]
+  paths = [pathlib.Path(data).expanduser().resolve() / name for name in names]
+  for path in paths:
+    if not path.is_file():
+      raise FileNotFoundError(f"there is no file {path}: {hint}")
+  return paths

@@ -1,0 +1,92 @@
+"""Demonstrations without end: the expert shops in the embedded catalogue for fresh goals.
+
+No goal is one of the embedded test or eval goals. Now and then something else is clicked
+than the expert's choice, something of the page or something that is not there, so that a
+policy sees how to go on from there; such a turn is not to be trained on. Nothing is bought
+that way.
+"""
+
+import random
+from collections.abc import Iterator
+
+from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs.webshop import data, embedded, generate, goals
+from empg_jax.envs.webshop.environment import WebShop
+from empg_jax.envs.webshop.expert import MAX_TURNS, Expert
+from empg_jax.envs.webshop.goals import Goal
+from empg_jax.envs.webshop.shelves import OPTIONS
+from empg_jax.envs.webshop.shop import Shop
+
+HELD_OUT = 1500  # the test and eval goals
+FUTILE = 0.2  # share of the noise that clicks what is not on the page
+
+# Always a piece of their own, so that transcripts are short: the pages' fixed parts.
+PHRASES = (
+    "WebShop [SEP] Instruction: [SEP] ", "Instruction: [SEP] ", " [SEP] ", " [SEP] Search",
+    " [SEP] Back to Search [SEP] Page ", " (Total results: ", ") [SEP] Next > [SEP] ",
+    ") [SEP] < Prev [SEP] Next > [SEP] ", " [SEP] Back to Search [SEP] < Prev [SEP] ",
+    " [SEP] Price: $", " [SEP] $", " to $", " [SEP] B", ", and price lower than ", ".00 dollars",
+    " [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now",
+    "search[", "click[", "click[B", "]", "click[< prev]", "click[features]", "click[buy now]", ",",
+)  # fmt: skip
+
+
+def demonstrations(seed: int | str, noise: float = 0.1) -> Iterator[Demonstration]:
+  """Endless demonstrations; the same for the same arguments.
+
+  Args:
+    seed: of goals and noise.
+    noise: probability with which a turn is not the expert's, in [0, 1).
+
+  Raises:
+    ValueError: noise is out of range.
+  """
+  if not 0 <= noise < 1:
+    raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
+  env, rng = WebShop(), random.Random(f"{seed}/{noise}")
+  for number, goal in enumerate(_goals(rng)):
+    yield _play(f"demo/{seed}/{number}", env, goal, rng, noise)
+
+
+def _goals(rng: random.Random) -> Iterator[Goal]:
+  """Fresh goals, none with the content of a held-out one."""
+  shop = data.shop("embedded", "human")
+  barred = {_content(shop, shop.goal(number)) for number in range(HELD_OUT)}
+  specs = list(embedded.specs().items())
+  while True:
+    number = rng.randrange(len(specs))
+    entry = generate.instruction(*specs[number], rng)
+    for goal in goals.human_goals(number, shop.price(number), [entry], rng):
+      if _content(shop, goal) not in barred:
+        yield goal
+
+
+def _content(shop: Shop, goal: Goal) -> tuple:
+  """What is wanted, however it is said, and of whichever brand."""
+  kind = shop.product(goal.product).query
+  return kind, tuple(sorted(goal.attributes)), tuple(sorted(goal.options))
+
+
+def _play(
+    task: str, env: WebShop, goal: Goal, rng: random.Random, noise: float
+) -> Demonstration:
+  expert, turns, played, won = Expert(), [], None, False
+  observation, done = env.start(goal, "embedded", "human"), False
+  while len(turns) < MAX_TURNS and not done:
+    thought, action = expert.act(observation, played)
+    played = _something_else(rng, env, action) if rng.random() < noise else action
+    turns.append(DemoTurn(observation, thought, played, played == action))
+    observation, _, done, info = env.step(played)
+    won = info["won"]
+  return Demonstration(task, tuple(turns), won)
+
+
+def _something_else(rng: random.Random, env: WebShop, action: str) -> str:
+  clickables = env.available_actions["clickables"]
+  others = [text for text in clickables if text not in ("buy now", "search")]
+  others = [f"click[{text}]" for text in others if f"click[{text}]" != action]
+  if others and rng.random() >= FUTILE:
+    return rng.choice(others)
+  values = (value for _, values in OPTIONS.values() for value in values)
+  absent = [value for value in values if value not in clickables]
+  return f"click[{rng.choice(absent)}]"

@@ -1,0 +1,53 @@
+"""The catalogue that ships with the package.
+
+    python -m empg_jax.envs.webshop
+
+draws it again, the very same, and writes it where `files` reads it.
+"""
+
+import functools
+import hashlib
+import json
+import lzma
+import pathlib
+from typing import Any
+
+from empg_jax.envs.webshop import generate
+
+PRODUCTS = 1200
+_SEED = 0
+PATH = pathlib.Path(__file__).parent / "assets" / "catalogue.json.xz"
+
+
+def files() -> tuple[list[dict[str, Any]], Any, Any]:
+  """The items, and the entries of attributes and instructions by asin."""
+  items, attributes, instructions = json.loads(lzma.decompress(_bytes()))
+  return items, attributes.items(), instructions.items()
+
+
+@functools.cache
+def digest() -> str:
+  """What tells this catalogue apart from another one."""
+  return hashlib.sha256(_bytes()).hexdigest()[:12]
+
+
+@functools.cache
+def specs() -> dict[str, generate.Spec]:
+  """What its products are, by asin."""
+  return generate.specs(_SEED, PRODUCTS)
+
+
+def packed() -> bytes:
+  """The catalogue, drawn anew."""
+  text = json.dumps(generate.catalogue(_SEED, PRODUCTS), separators=(",", ":"))
+  return lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)
+
+
+def main() -> None:
+  """Writes it."""
+  PATH.write_bytes(packed())
+  print(f"wrote {PATH} ({PATH.stat().st_size / 1e6:.2f} MB)")
+
+
+def _bytes() -> bytes:
+  return PATH.read_bytes()

@@ -1,0 +1,113 @@
+"""A product, read from an item of WebShop's items_shuffle files."""
+
+from collections.abc import Mapping, Sequence
+import decimal
+import re
+from typing import Any, NamedTuple
+
+_NO_PRICE = 100.0
+_KEYS = ("name", "full_description", "category", "query", "product_category")
+# The sign between categories, U+203A.
+_CATEGORY_SEPARATOR = "\u203a"
+
+
+class Product(NamedTuple):
+  """What the pages show of a product and the reward needs of it; plain JSON values."""
+
+  asin: str
+  title: str
+  description: str
+  bullets: Sequence[str]
+  price_tag: str
+  prices: Sequence[float]  # one, or the two ends of a range
+  options: Mapping[str, Sequence[str]]
+  attributes: Sequence[str]
+  category: str
+  query: str
+  product_category: str
+  nouns: Sequence[str] | None  # of the title, lower-cased, if the catalogue lists them
+
+  @property
+  def categories(self) -> set[str]:
+    return {part.strip() for part in self.product_category.split(_CATEGORY_SEPARATOR)}
+
+  @property
+  def search_text(self) -> str:
+    """What the search engine indexes of it."""
+    options = ", and ".join(f"{name}: {', '.join(v)}" for name, v in self.options.items())
+    first_bullet = self.bullets[0] if self.bullets else ""
+    return " ".join([self.title, self.description, first_bullet, options]).lower()
+
+
+def is_listed(item: Mapping[str, Any]) -> bool:
+  """Whether WebShop takes an item up at all: its asin is a real one."""
+  try:
+    asin = item["asin"]
+  except (KeyError, TypeError):
+    raise ValueError(
+        f"an item has no 'asin' ({str(item)[:80]}): every item must be an object with one"
+    ) from None
+  if not isinstance(asin, str):
+    raise ValueError(f"an item's asin is {asin!r}: want a string")
+  return asin != "nan" and len(asin) <= 10
+
+
+def parse_product(item: Mapping[str, Any], attributes: Sequence[str]) -> Product:
+  """A product.
+
+  Raises:
+    ValueError: something that every item has is missing or of a wrong kind.
+  """
+  asin = item["asin"]
+  for key in _KEYS:
+    if not isinstance(item.get(key), str):
+      raise ValueError(
+          f"item {asin} has {item.get(key)!r} as {key!r}: every item must have a string there"
+      )
+  bullets = item.get("small_description")
+  price_tag, prices = _pricing(asin, item.get("pricing"))
+  return Product(
+      asin=asin,
+      title=item["name"],
+      description=item["full_description"],
+      bullets=[str(b) for b in bullets] if isinstance(bullets, list) else [str(bullets)],
+      price_tag=price_tag,
+      prices=prices,
+      options=_options(asin, item.get("customization_options")),
+      attributes=attributes,
+      category=item["category"],
+      query=item["query"].lower().strip(),
+      product_category=item["product_category"],
+      nouns=item.get("nouns"),
+  )
+
+
+def _pricing(asin: str, pricing: str | None) -> tuple[str, list[float]]:
+  if not pricing:
+    return f"${_NO_PRICE}", [_NO_PRICE]
+  try:
+    amounts = [re.sub(r"[^\d.]", "", amount) for amount in pricing.split("$")[1:]]
+    prices = [float(decimal.Decimal(amount)) for amount in amounts][:2]
+  except (AttributeError, decimal.InvalidOperation):
+    prices = []
+  if not prices:
+    raise ValueError(
+        f"item {asin} has the pricing {pricing!r}: want '$1.50', '$1.50 - $2.00' or ''"
+    )
+  return " to ".join(f"${price}" for price in prices), prices
+
+
+def _options(asin: str, customization: Mapping[str, Any] | str | None) -> dict[str, list[str]]:
+  try:
+    return {
+        name.lower(): [
+            content["value"].strip().replace("/", " | ").lower() for content in contents
+        ]
+        for name, contents in (customization or {}).items()
+        if contents is not None
+    }
+  except (AttributeError, KeyError, TypeError):
+    raise ValueError(
+        f"item {asin} has the customization_options {customization!r:.80}: want an object of"
+        " lists of {'value': string}"
+    ) from None
