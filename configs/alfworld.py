@@ -27,7 +27,12 @@ def _tiny() -> dict:
   return dict(
       seed=0,
       num_steps=50,
-      model=dict(path="alfworld-tiny"),
+      model=dict(path="alfworld-tiny", dtype="float32"),  # models.folder.load
+      lora=dict(  # models.lora.create; rank 0 trains the whole model
+          rank=0,
+          alpha=16.0,
+          targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+      ),
       tasks=dict(games="small"),  # envs.alfworld.tasks
       env=dict(name="alfworld", backend="native", show_commands=False),  # envs.alfworld.make
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS

@@ -39,7 +39,7 @@ def main(argv):
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
-  model = folder.load(home, sharding.make_mesh())
+  model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   policy = Policy(model, end_id=chat.end_id, **{**config.policy, "slots": 1})
   if _TEMPERATURE.value is not None:
     policy = policy.at(_TEMPERATURE.value)

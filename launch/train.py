@@ -20,7 +20,7 @@ from empg_jax import lookup, metrics, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
-from empg_jax.models import folder
+from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.rollout.tasks import TaskSampler
@@ -40,7 +40,6 @@ def main(argv):
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
-  reference = folder.load(home, mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = TaskSampler(
       environment.tasks("train", **config.tasks), config.seed, kind=environment.task_type
@@ -49,17 +48,18 @@ def main(argv):
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = Checkpointer(str(workdir / "checkpoints"), keep=config.checkpoint.keep)
   optimizer = states.make_optimizer(**config.optimizer)
-  state = sharding.place(states.create(states.copy(reference), optimizer), mesh)
+  trained, frozen = prepare(config, mesh, algorithm)
+  state = sharding.place(states.create(trained, optimizer), mesh)
   state, first = restore(checkpointer, state)
   update = functools.partial(
       train_step,
-      reference=reference if algorithm.uses_reference else None,
+      **frozen,
       algorithm=algorithm,
       optimizer=optimizer,
       temperature=config.policy.temperature,
       **config.train,
   )
-  policy = Policy(state.model, end_id=chat.end_id, **config.policy)
+  policy = Policy(lora.merge(frozen["base"], state.model), end_id=chat.end_id, **config.policy)
   key = jax.random.key(config.seed)
   play_tasks = functools.partial(play, config, chat, make_env(config, environment))
   evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
@@ -79,7 +79,7 @@ def main(argv):
       with jax.set_mesh(mesh):
         state, updated = update(state, sharding.to_mesh(rows, mesh))
       guard.check_finite(int(state.skipped), step)
-      policy.update(state.model)
+      policy.update(lora.merge(frozen["base"], state.model))
       timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
       writer.write(step, metrics.prefixed("train", metrics.summarize(episodes)), updated, timing)
       writer.write(step, throughput(episodes, rows, timing))
@@ -104,8 +104,15 @@ def check(config, environment) -> None:
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
   check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
-  given = ["state", "batch", "reference", "algorithm", "optimizer", "temperature"]
+  check_arguments(folder.load, config.model, "config.model", ["mesh"])
+  check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
+  given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
+  if config.model.dtype != "float32" and not config.lora.rank:
+    raise ValueError(
+        f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
+        " train float32 parameters, or adapters beside these (config.lora.rank)."
+    )
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
   sharding.check_rows(config.train.size, **config.mesh)
@@ -115,6 +122,17 @@ def check(config, environment) -> None:
         f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
         " row; raise the one or lower the other."
     )
+
+
+def prepare(config, mesh, algorithm):
+  """What is trained, and what train_step takes beside it: adapters' base, a KL penalty's reference."""
+  model = folder.load(mesh=mesh, **config.model)
+  if config.lora.rank:
+    adapters = lora.create(model, jax.random.key(config.seed), **config.lora)
+    return adapters, dict(base=model, reference=model if algorithm.uses_reference else None)
+  # A state gives its arrays away, so the reference has its own.
+  copied = states.copy(model) if algorithm.uses_reference else None
+  return model, dict(base=None, reference=copied)
 
 
 def restore(checkpointer, state):

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from empg_jax.core.fused import fused_token_stats
 from empg_jax.data.cloning import Rows
+from empg_jax.models import lora
+from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
 from empg_jax.training.state import TrainState, apply_gradient
 
@@ -19,6 +21,7 @@ from empg_jax.training.state import TrainState, apply_gradient
 def sft_step(
     state: TrainState,
     rows: Rows,
+    base: Decoder | None = None,
     *,
     optimizer: optax.GradientTransformation,
     size: int,
@@ -26,13 +29,16 @@ def sft_step(
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One update towards the rows: the weighted mean of -log p, `size` rows at a time.
 
+  Where the state holds adapters, `base` is their frozen decoder.
+
   Metrics: `loss`, `reply_logprob` (mean over the tokens of weight 1), and the update's.
   """
   total = jnp.maximum(jnp.sum(rows.weights), 1.0)
   in_reply = rows.weights == 1
   replies = jnp.maximum(jnp.sum(in_reply), 1)
 
-  def loss(model, rows):
+  def loss(trained, rows):
+    model = lora.attach(base, trained)
     hidden = model(rows.tokens, compute_dtype=compute_dtype)
     logprobs, _ = fused_token_stats(
         hidden, model.unembedding, rows.actions, compute_dtype=compute_dtype

@@ -8,19 +8,20 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from empg_jax.models.decoder import Decoder
+from empg_jax.models.lora import Adapters
 
 
 class TrainState(NamedTuple):
-  """The model, the optimizer's moments, and how often each was changed or spared."""
+  """What is trained, the optimizer's moments, and how often both were changed or spared."""
 
-  model: Decoder
+  model: Decoder | Adapters
   opt_state: optax.OptState
   step: Int[Array, ""]
   skipped: Int[Array, ""]
   """Updates in a row whose loss or gradient was not finite; 0 after a good one."""
 
 
-def create(model: Decoder, optimizer: optax.GradientTransformation) -> TrainState:
+def create(model: Decoder | Adapters, optimizer: optax.GradientTransformation) -> TrainState:
   """The state before the first update."""
   return TrainState(model, optimizer.init(model), jnp.int32(0), jnp.int32(0))
 
@@ -65,7 +66,7 @@ def make_optimizer(
   )
 
 
-def _matrices(model: Decoder) -> Any:
+def _matrices(model: Decoder | Adapters) -> Any:
   is_matrix = lambda path, _: not any(s in jax.tree_util.keystr(path) for s in ("norm", "bias"))
   return jax.tree_util.tree_map_with_path(is_matrix, model)
 
@@ -73,7 +74,7 @@ def _matrices(model: Decoder) -> Any:
 def apply_gradient(
     state: TrainState,
     optimizer: optax.GradientTransformation,
-    gradient: Decoder,
+    gradient: Decoder | Adapters,
     loss: Float[Array, ""],
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One optimizer step, or none if the loss or the gradient is not finite.

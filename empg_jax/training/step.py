@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm
 from empg_jax.core.fused import fused_token_stats
+from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
 from empg_jax.training.state import TrainState, apply_gradient
@@ -44,6 +45,7 @@ def train_step(
     state: TrainState,
     batch: Batch,
     reference: Decoder | None = None,
+    base: Decoder | None = None,
     *,
     algorithm: Algorithm,
     optimizer: optax.GradientTransformation,
@@ -61,6 +63,8 @@ def train_step(
     state: donated.
     batch: padded episodes; a filler row counts nowhere.
     reference: the frozen policy of the KL penalty, where the algorithm has one.
+    base: the frozen decoder of the state's adapters, where it holds adapters; it may be
+      the reference too.
     algorithm: its statistics are taken once, over the whole batch.
     optimizer: as the state was created with.
     size: rows in a microbatch.
@@ -81,11 +85,12 @@ def train_step(
   )
   entropy = batch.behavior_entropy
   if entropies == "recomputed":
-    entropy = recompute_entropy(stats, state.model, batch, size)
+    entropy = recompute_entropy(stats, lora.attach(base, state.model), batch, size)
   signal, metrics = algorithm.advantages(batch, entropy)
 
-  def loss(model, rows):
+  def loss(trained, rows):
     rows, signal = rows
+    model = lora.attach(base, trained)
     reference_logprobs = None
     if algorithm.uses_reference:
       reference_logprobs = jax.lax.stop_gradient(stats(reference, rows).logprobs)

@@ -11,6 +11,7 @@ import pytest
 from empg_jax import algorithms, sharding
 from empg_jax.core.modulation import modulate_advantages
 from empg_jax.core.advantages import group_advantages
+from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import microbatch, state as states
 from empg_jax.training.guard import check_finite
@@ -212,3 +213,30 @@ def test_splitting_and_joining_gives_back_the_batch(batch):
   pieces = microbatch.split(batch, batch.steps > 0, 4)
   for piece, leaf in zip(pieces.leaves, jax.tree.leaves(batch)):
     np.testing.assert_array_equal(microbatch.join(piece), leaf)
+
+
+def test_training_adapters_changes_them_alone(batch):
+  base = Decoder(CONFIG, jax.random.key(0))
+  before = jax.tree.map(np.asarray, base)
+  adapters = lora.create(base, jax.random.key(1), rank=2)
+  optimizer = states.make_optimizer(learning_rate=0.1)
+  state = states.create(adapters, optimizer)
+  trained = sum(x.size for x in jax.tree.leaves(adapters))
+  assert sum(x.size for x in jax.tree.leaves(state)) < 3 * trained + 10  # and two moments
+  penalised = algorithms.make("grpo", kl_coef=0.1)
+  arguments = dict(algorithm=penalised, optimizer=optimizer, reference=base, base=base)
+  state, first = update(state, batch, **arguments)
+  assert first["loss/kl"] == 0  # the base is the reference
+  assert all(np.any(b != 0) for b in state.model.b.values())
+  _, second = update(state, batch, **arguments)
+  assert second["loss/kl"] > 1e-4
+  jax.tree.map(np.testing.assert_array_equal, base, before)
+
+
+def test_fresh_adapters_have_the_loss_of_their_base(batch, state):
+  base = Decoder(CONFIG, jax.random.key(0))
+  adapters = lora.create(base, jax.random.key(1), rank=2)
+  of_adapters = states.create(adapters, OPTIMIZER)
+  _, metrics = update(of_adapters, batch, base=base, entropies="recomputed")
+  _, whole = update(state, batch, entropies="recomputed")
+  np.testing.assert_allclose(metrics["loss/total"], whole["loss/total"], atol=1e-6)
