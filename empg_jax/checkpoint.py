@@ -133,11 +133,48 @@ class Checkpointer:
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(targets))
     )["state"]
     found = {path: functools.reduce(operator.getitem, path, state) for path in wanted}
-    changed = [name for name, leaf in _described(found).items() if leaf != saved[name]]
-    if changed:
-      raise ValueError(f"not what was saved: {', '.join(changed)}")
+    _check_unchanged(found, saved)
     leaves = [_of_kind(wanted[path], leaf) for path, leaf in found.items()]
     return Restored(step, jax.tree.unflatten(jax.tree.structure(template), leaves), extra)
+
+
+def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
+  """A part of the state in DIRECTORY/STEP, bit for bit, without reading the rest.
+
+  Args:
+    checkpoint: the folder of one step.
+    template: that part as `Checkpointer.restore` takes the whole, from the root on:
+      {"model": model} for what is trained, without the optimizer's moments.
+
+  Raises:
+    MisfitError: the checkpoint holds no such part; the message names the leaves.
+    ValueError: it is damaged.
+  """
+  folder = pathlib.Path(checkpoint).absolute()
+  saved = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "leaves")
+  wanted = _leaves(template)
+  names = {".".join(path) for path in wanted}
+  part = {name: leaf for name, leaf in saved.items() if name in names}
+  _check_fit(str(folder), part, wanted)
+  targets = _nested({path: _target(leaf) for path, leaf in wanted.items()})
+  restored = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
+      folder / "state",
+      args=ocp.args.PyTreeRestore(
+          item=targets,
+          restore_args=ocp.checkpoint_utils.construct_restore_args(targets),
+          partial_restore=True,
+      ),
+  )
+  found = {path: functools.reduce(operator.getitem, path, restored) for path in wanted}
+  _check_unchanged(found, saved)
+  return jax.tree.unflatten(jax.tree.structure(template), list(found.values()))
+
+
+def _check_unchanged(found: Mapping[Path, Any], saved: Mapping[str, list]) -> None:
+  """Raises ValueError unless leaves are what they were when they were saved."""
+  changed = [name for name, leaf in _described(found).items() if leaf != saved[name]]
+  if changed:
+    raise ValueError(f"not what was saved: {', '.join(changed)}")
 
 
 def _leaves(state: PyTree) -> dict[Path, Any]:

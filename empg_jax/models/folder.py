@@ -34,6 +34,8 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
     FileNotFoundError: there is neither; the message says how to get one.
   """
   path = pathlib.Path(name)
+  if not str(name):
+    raise FileNotFoundError("No model is named: give its folder as --config.model.path=FOLDER.")
   if path.is_file() and path.suffix == ".gguf":
     return path
   if path.is_dir():
@@ -93,10 +95,17 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
       those of its config; all that differ are named.
   """
   source = open_source(path)
+  model = describe(source, mesh, dtype=dtype)
+  _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
+  return placing.place(source, model)
+
+
+def describe(source: Source, mesh: Mesh, *, dtype: str = "float32") -> Decoder:
+  """What `load` gives, as `jax.ShapeDtypeStruct`s with shardings: nothing is read."""
   config = families.config(source.config)
   model = jax.eval_shape(lambda: Decoder(config, jax.random.key(0)))
-  _check(source, naming.shapes(model), config.tie_word_embeddings, locate(path))
-  return placing.place(source, model, sharding.shardings(model, mesh), jnp.dtype(dtype))
+  at = lambda x, place: jax.ShapeDtypeStruct(x.shape, jnp.dtype(dtype), sharding=place)
+  return jax.tree.map(at, model, sharding.shardings(model, mesh))
 
 
 def open_source(path: str | pathlib.Path) -> Source:

@@ -7,6 +7,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+from empg_jax.models import families
+
 _ARCHS = ("llama", "qwen2", "qwen3")
 _OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _INSIDE = {
@@ -64,6 +66,7 @@ class Gguf:
     config = {name: self._value(f"{arch}.{key}") for name, key in _CONFIG.items()}
     scaling = self._value(f"{arch}.rope.scaling.type")
     return config | {
+        "architectures": [families.architecture(arch)],
         "model_type": arch,
         "vocab_size": self.shapes.get("model.embed_tokens.weight", (None,))[0],
         "tie_word_embeddings": "lm_head.weight" not in self.shapes,

@@ -11,23 +11,21 @@ from empg_jax.models.naming import STACKED, leaf_name, of_layer
 from empg_jax.models.source import Source
 
 
-def place(source: Source, model: Any, shardings: Any, dtype: jnp.dtype) -> Any:
+def place(source: Source, model: Any) -> Any:
   """Reads the parameters of a model; each process reads the slices its devices hold.
 
   Args:
     source: has every tensor of the model, in its shape.
-    model: a Decoder of `jax.ShapeDtypeStruct`s.
-    shardings: a NamedSharding for each of them; none divides the layers.
-    dtype: of all parameters.
+    model: a Decoder of `jax.ShapeDtypeStruct`s with NamedShardings, none of which divides
+      the layers.
   """
 
-  def leaf(path, x, sharding):
+  def leaf(path, x):
     name = leaf_name(path)
-    if not name.startswith(STACKED):
-      return _array(source, name, x.shape, sharding, dtype)
-    return _stack(source, name, x.shape, sharding, dtype)
+    read = _stack if name.startswith(STACKED) else _array
+    return read(source, name, x.shape, x.sharding, x.dtype)
 
-  return jax.tree_util.tree_map_with_path(leaf, model, shardings)
+  return jax.tree_util.tree_map_with_path(leaf, model)
 
 
 def _array(source: Source, name: str, shape, sharding: NamedSharding, dtype) -> Array:

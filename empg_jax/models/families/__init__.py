@@ -30,10 +30,14 @@ def config(hf: Mapping[str, Any]) -> DecoderConfig:
   return family.config(hf)
 
 
+def architecture(model_type: str) -> str:
+  """The class of transformers for a family."""
+  return lookup.find(__name__, model_type).ARCHITECTURE
+
+
 def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
   """A config.json from which transformers, of version 4 or 5, makes the same model."""
   shape = {name: x for name, x in dataclasses.asdict(config).items() if name not in _IMPLIED}
   if config.rope_scaling is not None:
     shape["rope_scaling"] |= {"rope_type": "llama3"}
-  family = lookup.find(__name__, config.model_type)
-  return {"architectures": [family.ARCHITECTURE], "hidden_act": "silu", **shape}
+  return {"architectures": [architecture(config.model_type)], "hidden_act": "silu", **shape}

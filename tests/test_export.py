@@ -1,0 +1,113 @@
+"""launch/export.py gives back what was trained, bit for bit, as a folder that others read."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from empg_jax import chat as chats, config as configs, sharding
+from empg_jax.checkpoint import Checkpointer
+from empg_jax.models import folder, lora
+from empg_jax.training import state as states
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MESH = sharding.make_mesh()
+OPTIMIZER = states.make_optimizer(learning_rate=1e-3)
+
+
+def export(checkpoint, out, *arguments):
+  return subprocess.run(
+      [
+          sys.executable, str(ROOT / "launch" / "export.py"), f"--checkpoint={checkpoint}",
+          f"--out={out}", *arguments,
+      ],
+      cwd=ROOT,
+      env={**os.environ, "PYTHONPATH": str(ROOT)},
+      capture_output=True,
+      text=True,
+      timeout=600,
+  )  # fmt: skip
+
+
+def make_run(workdir, rank, trained):
+  """A run of the shipped policy with two checkpoints, `trained` the newer one."""
+  config = configs.load("configs/alfworld.py")
+  config.lora.rank = rank
+  configs.claim_workdir(workdir, config)
+  checkpointer = Checkpointer(workdir / "checkpoints")
+  older = jax.tree.map(lambda x: 0 * x, trained)
+  for step, model in ((1, older), (2, trained)):
+    checkpointer.save(step, states.create(model, OPTIMIZER))
+  checkpointer.close()
+
+
+def noisy(tree):
+  leaves, structure = jax.tree.flatten(tree)
+  keys = jax.random.split(jax.random.key(0), len(leaves))
+  return structure.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)])
+
+
+@pytest.fixture(scope="module")
+def base():
+  return folder.load("alfworld-tiny", MESH)
+
+
+@pytest.fixture(scope="module")
+def exported(base, tmp_path_factory):
+  """A model trained as a whole, and the folder it was exported to."""
+  home, trained = tmp_path_factory.mktemp("run"), noisy(base)
+  make_run(home / "run", 0, trained)
+  done = export(home / "run", home / "out")
+  assert done.returncode == 0, done.stderr
+  assert "wrote the model of step 2" in done.stdout
+  return trained, home / "out"
+
+
+def test_a_trained_model_comes_back_bit_for_bit(exported):
+  trained, out = exported
+  jax.tree.map(np.testing.assert_array_equal, folder.load(out, MESH), trained)
+
+
+def test_the_folder_has_the_tokenizer_and_knows_what_ends_a_reply(exported):
+  _, out = exported
+  home = folder.locate("alfworld-tiny")
+  assert (out / "tokenizer.model").read_bytes() == (home / "tokenizer.model").read_bytes()
+  generation = json.loads((out / "generation_config.json").read_text())
+  assert generation["eos_token_id"] == chats.load(out).end_id
+  assert json.loads((out / "config.json").read_text())["architectures"] == ["Qwen2ForCausalLM"]
+
+
+def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
+  torch = pytest.importorskip("torch", reason="torch is not installed")
+  transformers = pytest.importorskip("transformers")
+  trained, out = exported
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(out)
+  tokens = np.random.default_rng(0).integers(0, 800, (1, 60)).astype(np.int32)
+  with torch.no_grad():
+    want = theirs(torch.tensor(tokens, dtype=torch.long)).logits.numpy()
+  got = jax.jit(lambda m: m(tokens) @ m.unembedding)(trained)
+  np.testing.assert_allclose(got, want, atol=1e-3, rtol=1e-4)
+  assert theirs.generation_config.eos_token_id == chats.load(out).end_id
+
+
+def test_adapters_are_merged_and_a_step_can_be_named(base, tmp_path):
+  config = configs.load("configs/alfworld.py")
+  config.lora.rank = 4
+  adapters = noisy(lora.create(base, jax.random.key(0), **config.lora))
+  make_run(tmp_path / "run", 4, adapters)
+  done = export(tmp_path / "run" / "checkpoints" / "2", tmp_path / "out", "--dtype=bfloat16")
+  assert done.returncode == 0, done.stderr
+  want = jax.tree.map(lambda x: x.astype("bfloat16"), lora.merge(base, adapters))
+  got = folder.load(tmp_path / "out", MESH, dtype="bfloat16")
+  jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_what_is_no_run_is_told(tmp_path):
+  done = export(tmp_path, tmp_path / "out")
+  assert done.returncode == 1
+  assert "error: There is no checkpoint in" in done.stderr
