@@ -37,15 +37,14 @@ def specs() -> dict[str, generate.Spec]:
   return generate.specs(_SEED, PRODUCTS)
 
 
-def packed() -> bytes:
-  """The catalogue, drawn anew."""
-  text = json.dumps(generate.catalogue(_SEED, PRODUCTS), separators=(",", ":"))
-  return lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)
+def drawn() -> str:
+  """The catalogue, drawn anew, as JSON."""
+  return json.dumps(generate.catalogue(_SEED, PRODUCTS), separators=(",", ":"))
 
 
 def main() -> None:
   """Writes it."""
-  PATH.write_bytes(packed())
+  PATH.write_bytes(lzma.compress(drawn().encode(), preset=9 | lzma.PRESET_EXTREME))
   print(f"wrote {PATH} ({PATH.stat().st_size / 1e6:.2f} MB)")
 
 

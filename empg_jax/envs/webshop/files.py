@@ -43,6 +43,8 @@ def _members(path: pathlib.Path, opening: str, closing: str) -> Iterator[Any]:
           yield key, reader.value()
         if reader.peek() == ",":
           reader.skip()
+          if reader.peek() == closing:
+            raise ValueError(f"{closing!r} follows ','")
         elif reader.peek() != closing:
           raise ValueError(f"{reader.peek()!r} where ',' or {closing!r} should be")
   except (ValueError, RecursionError) as e:

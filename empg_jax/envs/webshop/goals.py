@@ -16,7 +16,7 @@ from empg_jax.envs.webshop.product import Product
 
 SEED = 233
 KINDS = ("human", "synthetic")
-NO_LIMIT = 1_000_000
+NO_LIMIT = 1_000_000.0
 _LIMITS = [10.0 * i for i in range(1, 100)]
 
 

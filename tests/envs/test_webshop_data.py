@@ -1,0 +1,124 @@
+"""WebShop's own files: read, and told of in one sentence where they are broken."""
+
+import json
+import lzma
+
+import pytest
+
+from empg_jax.envs.webshop import data, embedded, files, generate
+from empg_jax.envs.webshop.environment import WebShop, tasks
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  """A folder with 200 products in the small files' names, and a cache beside it."""
+  monkeypatch.setenv("WEBSHOP_DATA", str(tmp_path))
+  monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path / "cache"))
+  made = generate.catalogue("files", 200)
+  write(tmp_path, "items_shuffle_1000.json", made.items)
+  write(tmp_path, "items_ins_v2_1000.json", made.attributes)
+  write(tmp_path, "items_human_ins.json", made.instructions)
+  return tmp_path
+
+
+def write(folder, name, content):
+  (folder / name).write_text(json.dumps(content))
+
+
+def change(folder, **changes):
+  """Changes the second item; None takes a key out."""
+  items = json.loads((folder / "items_shuffle_1000.json").read_text())
+  items[1] |= changes
+  items[1] = {key: value for key, value in items[1].items() if value != "GONE"}
+  write(folder, "items_shuffle_1000.json", items)
+  return items
+
+
+@pytest.mark.parametrize("goals", ["human", "synthetic"])
+def test_the_files_make_a_shop_that_is_built_once(folder, goals, monkeypatch):
+  shop = data.shop("small", goals)
+  assert len(shop) == 200
+  env = WebShop()
+  assert "Instruction:" in env.reset(tasks("test", catalogue="small", goals=goals)[3])
+  assert "Page 1 (Total results: " in env.step("search[hiking boots]").observation
+  data._folder.cache_clear()
+  monkeypatch.setattr(data, "build_once", None)
+  assert data.shop("small", goals) is shop
+
+
+def test_doubtful_and_double_items_are_left_out(folder):
+  items = change(folder, asin="nan")
+  items[2]["asin"], items[4]["asin"] = items[3]["asin"], "B0123456789"
+  write(folder, "items_shuffle_1000.json", items)
+  assert len(data.shop("small", "human")) == 197
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"query": "GONE"}, "item B.* has None as 'query': every item must have a string there"),
+        ({"name": 3}, "item B.* has 3 as 'name': every item must have a string there"),
+        ({"asin": "GONE"}, "an item has no 'asin' .*: every item must be an object with one"),
+        ({"asin": 7}, "an item's asin is 7: want a string"),
+        ({"pricing": "cheap"}, r"item B.* has the pricing 'cheap': want '\$1.50'"),
+        ({"pricing": "$1.2.3"}, r"item B.* has the pricing '\$1.2.3': want"),
+        ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
+    ],
+)
+def test_a_broken_item_is_told_of(folder, changes, sentence):
+  change(folder, **changes)
+  with pytest.raises(ValueError, match=sentence):
+    data.shop("small", "human")
+  assert [path for path in (folder / "cache/webshop").iterdir() if path.is_dir()] == []
+
+
+def test_a_broken_instruction_is_told_of(folder):
+  asin = change(folder)[1]["asin"]
+  write(folder, "items_human_ins.json", {asin: [{"instruction_attributes": ["x"]}]})
+  with pytest.raises(ValueError, match=f"item {asin}: an instruction has None as 'instruction'"):
+    data.shop("small", "human")
+  entry = {"instruction": "a lamp", "instruction_attributes": []}
+  write(folder, "items_ins_v2_1000.json", {asin: entry})
+  with pytest.raises(ValueError, match=f"item {asin}: the instruction 'a lamp' has no attributes"):
+    data.shop("small", "synthetic")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense"])
+def test_broken_json_is_told_of(tmp_path, text):
+  path = tmp_path / "broken.json"
+  path.write_text(text)
+  with pytest.raises(ValueError, match="cannot read .*broken.json as one JSON list"):
+    list(files.items(path))
+
+
+def test_big_files_are_read_in_pieces(tmp_path, monkeypatch):
+  monkeypatch.setattr(files, "_CHUNK", 7)
+  values = [{"a": "x" * 50}, [1, 2], 1234567890123, "text ] } ,", None, {"b": {"c": []}}]
+  path = tmp_path / "values.json"
+  path.write_text(json.dumps(values, indent=3))
+  assert list(files.items(path)) == values
+  path.write_text(json.dumps(dict(zip("abcdef", values, strict=True))))
+  assert [value for _, value in files.entries(path)] == values
+  assert [key for key, _ in files.entries(path)] == list("abcdef")
+
+
+def test_absent_files_are_told_of(folder, monkeypatch):
+  with pytest.raises(FileNotFoundError, match="no file .*items_shuffle.json: set WEBSHOP_DATA"):
+    tasks("test", catalogue="full")
+  monkeypatch.delenv("WEBSHOP_DATA")
+  with pytest.raises(FileNotFoundError, match="catalogue='small' needs WebShop's files: set"):
+    tasks("test", catalogue="small")
+
+
+def test_the_stated_command_remakes_the_embedded_catalogue():
+  assert embedded.drawn().encode() == lzma.decompress(embedded.PATH.read_bytes())
+  assert embedded.PATH.stat().st_size < 2e6
+
+
+def test_the_embedded_catalogue_has_families_that_differ_in_one_thing():
+  items, _, _ = embedded.files()
+  assert len(items) == embedded.PRODUCTS and len({item["asin"] for item in items}) == len(items)
+  assert len({item["category"] for item in items}) == 5
+  assert max(len(item["name"].split()) for item in items) <= 12
+  titles = [item["name"] for item in items]
+  assert len(set(titles)) < 0.5 * len(titles)
