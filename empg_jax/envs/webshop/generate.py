@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from empg_jax.envs.webshop.shelves import BRANDS, NOUN_TRAITS, OPTIONS, Kind, kinds
+from empg_jax.envs.webshop.shelves import BRANDS, OPTIONS, Kind, kinds
 
 FAMILY = 4
 INSTRUCTIONS = 4  # for each product
@@ -103,7 +103,6 @@ def _item(asin: str, spec: Spec, rng: random.Random) -> dict[str, Any]:
           OPTIONS[option][0]: [{"value": value, "image": None} for value in values]
           for option, values in spec.options.items()
       },
-      "nouns": _nouns(spec),
   }
 
 
@@ -114,11 +113,6 @@ def _pricing(price: float, rng: random.Random) -> str:
   if draw < _NO_PRICE + _RANGE:
     return f"${price:.2f} - ${price * rng.uniform(1.1, 1.5):.2f}"
   return f"${price:.2f}"
-
-
-def _nouns(spec: Spec) -> list[str]:
-  traits = [word for trait in spec.traits for word in trait.split() if word in NOUN_TRAITS]
-  return [spec.brand.lower(), *traits, *spec.kind.name.split()]
 
 
 def _attributes(spec: Spec, rng: random.Random) -> dict[str, Any]:

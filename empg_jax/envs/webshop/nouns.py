@@ -1,4 +1,9 @@
-"""The nouns of a product's title, by which the reward tells what kind of thing it is."""
+"""The nouns of a product's title, by which the reward tells what kind of thing it is.
+
+The original asks spaCy, 13 ms a title. The list that stands in for it by default gives
+another r_type for 63 of 900 pairs of embedded products (a third of them drawn at random,
+the others from a search for the wanted title).
+"""
 
 import functools
 import re

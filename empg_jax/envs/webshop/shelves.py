@@ -125,18 +125,6 @@ crackers; Snacks, Crackers; oven baked, low sodium, gluten free, shelf stable; s
 """,
 }
 
-# What the traits' words are where they are nouns; the other words of traits are not.
-NOUN_TRAITS = frozenset(
-    "sulfate paraben cruelty color moisture fragrance oil plant petroleum chip toxin travel size"
-    " dye batch water reef spectrum voltage noise sweat latency battery power pocket shock speed"
-    " nylon heavy duty scratch memory definition angle plug play focus precision click capacity"
-    " airline motion weather resolution steel toe wind fleece machine knee length wrinkle stone leg"
-    " waist odor ankle strap stain pile eye energy space light heat frost hand kink leak height"
-    " lead smoke caffeine trade gluten roast acid sugar dairy fiber kettle gmo sodium fat protein"
-    " grain nut air calorie grass nitrite carb oven shelf fit bristle gloss gold endurance".split()
-)
-
-
 def kinds() -> tuple[Kind, ...]:
   """All kinds, category by category."""
   found = []
