@@ -1,7 +1,7 @@
-"""What the presets of all configs share: the released models, and how each is trained.
+"""What the presets of all configs share: a tiny policy's settings, and the released models'.
 
-A preset is named after its model and needs only `--config.model.path=FOLDER`, the folder
-with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir FOLDER`).
+A preset of a released model is named after it and needs only `--config.model.path=FOLDER`,
+the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir FOLDER`).
 """
 
 from typing import Any, NamedTuple
@@ -9,40 +9,125 @@ from typing import Any, NamedTuple
 from empg_jax import lookup
 
 
-class _Hardware(NamedTuple):
-  """The smallest usual slice of a pod that a model is trained on, and how it is divided."""
+def tiny(warm_start: str) -> dict[str, Any]:
+  """All sections of a run of a tiny policy on two cores but `env`, `tasks` and `sft`.
+
+  Args:
+    warm_start: the model that the package ships, by name.
+  """
+  return dict(
+      seed=0,
+      num_steps=50,
+      model=dict(path=warm_start, dtype="float32"),  # models.folder.load
+      lora=dict(  # models.lora.create; rank 0 trains the whole model
+          rank=0,
+          alpha=16.0,
+          targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+      ),
+      chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
+      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
+      policy=dict(  # generation.policy.Policy
+          slots=64,
+          max_length=1024,
+          max_reply=24,
+          temperature=1.0,
+          compute_dtype="bfloat16",
+          piece_lengths=(24, 48),
+          windows=(256, 512, 1024),
+      ),
+      pack=dict(lengths=(1024,)),  # rollout.pack.pack
+      algorithm=dict(  # algorithms.make
+          name="empg",
+          k=1.0,
+          k_future=1.0,
+          zeta=0.05,
+          base=dict(
+              name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0,
+              aggregation="token_mean",
+          ),
+      ),
+      mesh=dict(data=1, fsdp=1, tensor=1),  # sharding.make_mesh
+      optimizer=dict(  # training.state.make_optimizer
+          learning_rate=3e-4, warmup_steps=8, decay_steps=50, weight_decay=0.0, clip_norm=1.0
+      ),
+      train=dict(  # training.step.train_step
+          size=4,
+          minibatches=1,
+          lengths=(320, 512, 768),
+          entropies="rollout",
+          compute_dtype="bfloat16",
+          remat=False,
+      ),
+      checkpoint=dict(every=10, keep=2),
+  )
+
+
+def tiny_shape() -> dict[str, int]:
+  """Of a policy of about a million parameters (models.decoder.DecoderConfig)."""
+  return dict(
+      hidden_size=128,
+      intermediate_size=352,
+      num_hidden_layers=5,
+      num_attention_heads=2,
+      num_key_value_heads=1,
+      head_dim=64,
+  )
+
+
+class _Slice(NamedTuple):
+  """The smallest usual slice of a TPU pod for a model, and how the model is divided on it."""
 
   fsdp: int
   tensor: int  # divides the key/value heads
 
-  @property
-  def rows(self) -> int:
-    """Of a microbatch: one row a group of chips that share a layer's products."""
-    return self.fsdp
-
 
 MODELS = {
-    "qwen2.5-1.5b": _Hardware(4, 2),  # v5e:2x4 or v6e:2x4
-    "qwen2.5-7b": _Hardware(16, 4),  # v5e:8x8 or v5p:4x4x4
-    "qwen2.5-32b": _Hardware(16, 8),  # v5p:4x4x8
-    "qwen3-4b": _Hardware(8, 4),
-    "qwen3-8b": _Hardware(16, 4),
-    "llama3.1-8b": _Hardware(16, 4),
+    "qwen2.5-1.5b": _Slice(4, 2),  # v5e:2x4 or v6e:2x4
+    "qwen2.5-7b": _Slice(16, 4),  # v5e:8x8 or v5p:4x4x4
+    "qwen2.5-32b": _Slice(16, 8),  # v5p:4x4x8
+    "qwen3-4b": _Slice(8, 4),
+    "qwen3-8b": _Slice(16, 4),
+    "llama3.1-8b": _Slice(16, 4),
 }
 
 
-def released_model(name: str) -> dict[str, Any]:
-  """The sections `model`, `mesh` and `train` for a released model, as on a TPU pod.
+def released(model: str) -> dict[str, Any]:
+  """A released model in the paper's settings (arXiv 2509.09265) for ALFWorld and WebShop.
+
+  What is left to the config is the same as in `tiny`.
 
   Raises:
     ValueError: an unknown model; the known ones are named.
   """
-  hardware = lookup.choose(MODELS, name, "model")
-  return dict(
-      model=dict(path="", dtype="float32"),
-      mesh=dict(data=1, fsdp=hardware.fsdp, tensor=hardware.tensor),
+  fsdp, tensor = lookup.choose(MODELS, model, "model")
+  shared = tiny("")
+  return shared | dict(
+      num_steps=150,
+      rollout=dict(
+          tasks=16,
+          group_size=8,
+          max_turns=50,
+          invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
+      ),
+      policy=dict(
+          slots=64,
+          max_length=32768,
+          max_reply=512,
+          temperature=1.0,
+          compute_dtype="bfloat16",
+          piece_lengths=(512, 1024, 2048),
+          windows=(4096, 8192, 16384, 32768),
+      ),
+      pack=dict(lengths=(8192, 16384, 32768)),
+      algorithm=shared["algorithm"] | dict(
+          base=shared["algorithm"]["base"] | dict(kl_coef=0.01, entropy_coef=0.001)
+      ),
+      mesh=dict(data=1, fsdp=fsdp, tensor=tensor),
+      optimizer=dict(
+          learning_rate=1e-6, warmup_steps=0, decay_steps=0, weight_decay=0.01, clip_norm=1.0
+      ),
       train=dict(
-          size=hardware.rows,
+          size=fsdp,  # a row for each group of chips that share a layer's products
           minibatches=8,
           lengths=(),
           entropies="rollout",

@@ -15,23 +15,13 @@ import jax
 from absl import flags
 
 from empg_jax import chat as chats, checkpoint, command_line, config as configs, sharding
+from empg_jax.chat import tokenizer_files
 from empg_jax.models import folder, lora
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
 _OUT = flags.DEFINE_string("out", None, "folder to write the model to")
 _DTYPE = flags.DEFINE_string("dtype", None, "of the tensors; by default as they were trained")
 flags.mark_flags_as_required(["checkpoint", "out"])
-
-TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 
 
 def main(argv):
@@ -44,7 +34,7 @@ def main(argv):
   model = read(config, workdir / "checkpoints" / str(step))
   source = folder.open_source(home)
   folder.save(model, out, dtype=_DTYPE.value or config.model.dtype, config=source.config)
-  save_tokenizer(home, out)
+  tokenizer_files.copy(home, out)
   save_generation_config(home, out, source.config)
   print(f"wrote the model of step {step} to {out}")
 
@@ -73,17 +63,6 @@ def read(config, step: pathlib.Path):
     at = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
     trained = jax.tree.map(at, shapes, sharding.shardings(shapes, mesh))
   return lora.merge(base, checkpoint.read_part(step, {"model": trained})["model"])
-
-
-def save_tokenizer(home: pathlib.Path, out: pathlib.Path) -> None:
-  """The tokenizer's files as they are, or made from a GGUF file."""
-  if home.is_file():
-    from empg_jax.chat import tokenizers
-
-    tokenizers.from_gguf(home).save_pretrained(out)
-  for name in TOKENIZER:
-    if (home / name).is_file():
-      shutil.copyfile(home / name, out / name)
 
 
 def save_generation_config(home: pathlib.Path, out: pathlib.Path, config: dict) -> None:

@@ -1,9 +1,12 @@
-"""Makes a warm start: a vocabulary, and a tiny policy cloned from the expert's demonstrations.
+"""Clones an expert's demonstrations: into a fresh tiny policy, or into a model that there is.
 
   python launch/sft.py --config=configs/alfworld.py --out=empg_jax/assets/alfworld-tiny
+  python launch/sft.py --config=configs/alfworld.py:smollm2-135m --out=models/cloned
 
-writes config.json, model.safetensors and tokenizer.model. Demonstrations are made once
-and kept (see empg_jax/data/demonstrations.py).
+The first makes the warm start that the package ships, its vocabulary included: config.sft.fresh
+says how. Where that is empty, as in the second, the model of config.model.path is trained on.
+The folder is one for --config.model.path. Demonstrations are made once and kept (see
+empg_jax/data/demonstrations.py).
 """
 
 import itertools
@@ -13,7 +16,8 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, console, lookup
+from empg_jax import chat as chats, command_line, console, lookup, sharding
+from empg_jax.chat import tokenizer_files
 from empg_jax.data import cloning, vocabulary
 from empg_jax.data.demonstrations import demonstrations
 from empg_jax.models import folder
@@ -34,17 +38,33 @@ def main(argv):
   config = _CONFIG.value
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
-  name = config.env.name
   sources = [
-      demonstrations(name, seed=config.seed, **section)
+      demonstrations(config.env.name, seed=config.seed, **section)
       for section in config.sft.demonstrations.values()
   ]
-  phrases = lookup.find("empg_jax.envs", name).PHRASES
-  texts = itertools.chain(*map(first_texts, sources))
-  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.vocabulary, phrases))
-  chat = chats.load(out)
-  folder.save(clone(config, chat, sources, out), out)
+  start = fresh if config.sft.fresh else existing
+  model, chat = start(config, sources, out)
+  folder.save(clone(config, chat, model, sources, out), out)
   print(f"wrote {out}")
+
+
+def fresh(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
+  """A policy with random weights, and a vocabulary made from the demonstrations."""
+  phrases = lookup.find("empg_jax.envs", config.env.name).PHRASES
+  texts = itertools.chain(*map(first_texts, sources))
+  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.fresh.vocabulary, phrases))
+  chat = chats.load(out, **config.chat)
+  shape = DecoderConfig(vocab_size=chat.vocab_size, **config.sft.fresh.model)
+  return jax.jit(lambda key: Decoder(shape, key))(jax.random.key(config.seed)), chat
+
+
+def existing(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
+  """The config's model, and its own tokenizer."""
+  del sources
+  home = folder.locate(config.model.path)
+  tokenizer_files.copy(home, out)
+  model = folder.load(mesh=sharding.make_mesh(), **config.model)
+  return model, chats.load(home, **config.chat)
 
 
 def first_texts(demos):
@@ -55,11 +75,9 @@ def first_texts(demos):
       yield f"<think>{turn.thought}</think><action>{turn.action}</action>"
 
 
-def clone(config, chat: chats.Chat, sources, out: pathlib.Path) -> Decoder:
-  """Trains a fresh policy on the demonstrations."""
+def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) -> Decoder:
+  """Trains the model on the demonstrations."""
   c = config.sft
-  shape = DecoderConfig(vocab_size=chat.vocab_size, **c.model)
-  model = jax.jit(lambda key: Decoder(shape, key))(jax.random.key(config.seed))
   optimizer = state.make_optimizer(decay_steps=c.num_steps, **c.optimizer)
   current = state.create(model, optimizer)
   batches = cloning.batches(sources, chat, seed=config.seed, **c.batches)

@@ -1,0 +1,30 @@
+"""Hands a model's tokenizer on to a folder of weights made from it."""
+
+import pathlib
+import shutil
+
+FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+def copy(home: pathlib.Path, out: pathlib.Path) -> None:
+  """Puts the tokenizer of `home`, a model's folder or GGUF file, into the folder `out`.
+
+  Files are copied as they are; from a GGUF file they are made.
+  """
+  if home.is_file():
+    from empg_jax.chat import tokenizers  # only where needed: transformers takes seconds
+
+    tokenizers.from_gguf(home).save_pretrained(out)
+    return
+  for name in FILES:
+    if (home / name).is_file():
+      shutil.copyfile(home / name, out / name)
