@@ -4,8 +4,8 @@
     $WEBSHOP_DATA/items_shuffle.json       items_ins_v2.json          "full", 1.18 M products
     $WEBSHOP_DATA/items_human_ins.json                                for goals="human"
 
-A shop is built when it is first asked for: the small one in a few seconds. The full one is
-read in pieces, never as a whole.
+A shop is built when it is first asked for: 1,000 products take a second, 100,000 with 400,000
+instructions 15 seconds of CPU and 320 MB. The files are read in pieces, never as a whole.
 """
 
 import functools

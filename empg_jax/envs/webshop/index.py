@@ -9,6 +9,7 @@ Why not a BM25 library: bm25s starts JAX when it is imported, keeps exact length
 the order of equal scores open; tantivy cannot be given k1 and b.
 """
 
+import array
 import bisect
 import collections
 import mmap
@@ -28,17 +29,17 @@ def build(folder: pathlib.Path, documents: Iterable[tuple[str, str]]) -> None:
   names, lengths, vocabulary = [], [], {}
   raw = folder / "postings.tmp"
   with raw.open("wb") as f:
-    block = []
+    block = array.array("i")
     for number, (name, text) in enumerate(documents):
       counts = collections.Counter(analysis.words(text))
       names.append(name)
       lengths.append(counts.total())
       for word, count in counts.items():
-        block += (vocabulary.setdefault(word, len(vocabulary)), number, count)
+        block.extend((vocabulary.setdefault(word, len(vocabulary)), number, count))
       if len(block) >= 3 * _BLOCK:
-        np.array(block, np.int32).tofile(f)
-        block = []
-    np.array(block, np.int32).tofile(f)
+        block.tofile(f)
+        del block[:]
+    block.tofile(f)
   _invert(folder, raw, np.array(lengths, np.int64), vocabulary)
   raw.unlink()
   tie_order = np.empty(len(names), np.int32)
