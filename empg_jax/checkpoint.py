@@ -151,6 +151,18 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
     ValueError: it is damaged.
   """
   folder = pathlib.Path(checkpoint).absolute()
+  try:
+    return _read_part(folder, template)
+  except (MisfitError, jax.errors.JaxRuntimeError):
+    raise
+  except Exception as error:  # as in Checkpointer.restore
+    reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+    raise ValueError(
+        f"the checkpoint {folder} is damaged ({reason}): take the one before it"
+    ) from error
+
+
+def _read_part(folder: pathlib.Path, template: PyTree) -> PyTree:
   saved = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "leaves")
   wanted = _leaves(template)
   names = {".".join(path) for path in wanted}
