@@ -13,7 +13,7 @@ def tiny(warm_start: str) -> dict[str, Any]:
   """All sections of a run of a tiny policy on two cores but `env`, `tasks` and `sft`.
 
   Args:
-    warm_start: the model that the package ships, by name.
+    warm_start: the cloned policy that training begins with (models.folder.locate).
   """
   return dict(
       seed=0,

@@ -1,41 +1,82 @@
 """launch/sft.py makes a folder that launch/train.py can start from."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
 from empg_jax import chat as chats, sharding
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+SMALL = {
+    "sft.num_steps": 2,
+    "sft.batches.lengths": "(1024,)",
+    "sft.batches.tokens": 4096,
+    "sft.optimizer.warmup_steps": 1,
+}
+FRESH = {"sft.fresh.vocabulary": 400, "sft.fresh.model.num_hidden_layers": 1}
 
 
-def test_it_writes_a_model_and_its_tokenizer(tmp_path):
-  settings = {
-      "num_steps": 2,
-      "fresh.vocabulary": 400,
-      "demonstrations.small.episodes": 6,
-      "demonstrations.full.episodes": 6,
-      "batches.lengths": "(1024,)",
-      "batches.tokens": 4096,
-      "fresh.model.num_hidden_layers": 1,
-      "optimizer.warmup_steps": 1,
-  }
+def launch(script, config, data, *flags, **settings):
+  """Runs a launch script to its end; what it printed."""
+  settings = {key.replace("__", "."): value for key, value in settings.items()}
   done = subprocess.run(
       [
-          sys.executable, str(ROOT / "launch" / "sft.py"), "--config=configs/alfworld.py",
-          f"--out={tmp_path / 'model'}", *(f"--config.sft.{k}={v}" for k, v in settings.items()),
+          sys.executable, str(ROOT / "launch" / script), f"--config=configs/{config}", *flags,
+          *(f"--config.{key}={value}" for key, value in settings.items()),
       ],
       cwd=ROOT,
-      env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(tmp_path / "data")},
+      env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(data)},
       capture_output=True,
       text=True,
       timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
-  assert "step 2/2  loss " in done.stdout
-  model = folder.load(tmp_path / "model", sharding.make_mesh())
-  chat = chats.load(tmp_path / "model")
-  assert model.config.vocab_size == chat.vocab_size
+  return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+  """A folder with a policy that was cloned for two steps, and what was printed."""
+  home = tmp_path_factory.mktemp("sft")
+  episodes = {f"sft.demonstrations.{kind}.episodes": 6 for kind in ("small", "full")}
+  flag = f"--out={home / 'model'}"
+  out = launch("sft.py", "alfworld.py", home / "data", flag, **SMALL, **FRESH, **episodes)
+  return home / "model", out
+
+
+def test_it_writes_a_model_and_its_tokenizer(made):
+  path, out = made
+  assert "step 2/2  loss " in out
+  model = folder.load(path, sharding.make_mesh())
+  assert model.config.vocab_size == chats.load(path).vocab_size
   assert model.config.num_hidden_layers == 1
+
+
+def test_it_goes_on_from_a_model_that_there_is(made, tmp_path):
+  settings = {**SMALL, "model.path": made[0], "sft.demonstrations.small.episodes": 6}
+  settings |= {"sft.optimizer.warmup_steps": 0, "sft.batches.lengths": "(3072,)"}
+  flag = f"--out={tmp_path / 'model'}"
+  launch("sft.py", "alfworld.py:smollm2-135m", tmp_path / "data", flag, **settings)
+  before, after = (folder.load(p, sharding.make_mesh()) for p in (made[0], tmp_path / "model"))
+  assert before.config == after.config
+  assert not np.array_equal(before.unembedding, after.unembedding)
+  assert chats.load(tmp_path / "model").vocab_size == chats.load(made[0]).vocab_size
+
+
+def test_a_policy_for_webshop_is_cloned_and_then_trained(tmp_path):
+  settings = {**SMALL, **FRESH, "sft.demonstrations.embedded.episodes": 20}
+  launch("sft.py", "webshop.py", tmp_path / "data", f"--out={tmp_path / 'model'}", **settings)
+  launch(
+      "train.py", "webshop.py", tmp_path, f"--workdir={tmp_path / 'run'}", num_steps=1,
+      model__path=tmp_path / "model", rollout__tasks=2, rollout__group_size=2,
+      rollout__max_turns=2, policy__slots=2, evaluation__tasks=2, train__size=2,
+      train__lengths="()", evaluation__every=1,
+  )  # fmt: skip
+  _, row = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+  assert 0 <= row["eval/test/success"] <= 1 and row["update/skipped"] == 0

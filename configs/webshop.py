@@ -1,0 +1,70 @@
+"""EMPG on WebShop.
+
+  python launch/sft.py --config=configs/webshop.py --out=runs/warm/webshop
+  python launch/train.py --config=configs/webshop.py --workdir=runs/webshop
+  python launch/train.py --config=configs/webshop.py:qwen2.5-7b --config.model.path=FOLDER
+
+The first two are one tiny policy in the embedded catalogue: it is cloned from the expert,
+then trained. The last stands for every model of empg_jax/presets.py: the paper's settings,
+on WebShop's own files in the folder that WEBSHOP_DATA names.
+
+Each section holds the keyword arguments of one function, named beside it; what all configs
+share is in empg_jax/presets.py.
+"""
+
+import functools
+
+import ml_collections
+
+from empg_jax import lookup, presets
+from empg_jax.envs.webshop import INSTRUCTIONS
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+
+
+def _tiny() -> dict:
+  config = presets.tiny("runs/warm/webshop")
+  return config | dict(
+      tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
+      env=dict(name="webshop", show_commands=False),  # envs.webshop.make
+      rollout=config["rollout"] | dict(max_turns=15),
+      policy=config["policy"] | dict(
+          max_length=2048, max_reply=48, piece_lengths=(128, 384), windows=(512, 1024, 2048)
+      ),
+      pack=dict(lengths=(2048,)),
+      train=config["train"] | dict(lengths=(512, 768, 1280)),
+      evaluation=dict(every=25, splits=("test",), tasks=200, temperature=0.4),
+      sft=dict(  # how launch/sft.py makes the policy that training begins with
+          fresh=dict(vocabulary=1024, model=presets.tiny_shape()),
+          demonstrations=dict(  # data.demonstrations.demonstrations
+              embedded=dict(episodes=24_000, noise=0.1)
+          ),
+          batches=dict(  # data.cloning.batches
+              lengths=(512, 640, 768, 1024, 1536), tokens=8192, microbatch=4,
+              observation_weight=0.2,
+          ),
+          num_steps=1000,
+          optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
+          compute_dtype="bfloat16",
+      ),
+  )
+
+
+def _released(model: str) -> dict:
+  config = presets.released(model)
+  return config | dict(
+      tasks=dict(catalogue="small", goals="human"),
+      # As verl-agent, on which the paper's runs were made: a purchase counts if it is perfect.
+      env=dict(name="webshop", reward="won", show_commands=True),
+      chat=dict(instructions=INSTRUCTIONS),
+      rollout=config["rollout"] | dict(max_turns=15),
+      evaluation=dict(every=5, splits=("test",), tasks=128, temperature=0.4),
+  )
+
+
+_PRESETS = {
+    "tiny": _tiny,
+    **{model: functools.partial(_released, model) for model in presets.MODELS},
+}
