@@ -90,7 +90,7 @@ def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
   tokens = np.random.default_rng(0).integers(0, 800, (1, 60)).astype(np.int32)
   with torch.no_grad():
     want = theirs(torch.tensor(tokens, dtype=torch.long)).logits.numpy()
-  got = jax.jit(lambda m: m(tokens) @ m.unembedding)(trained)
+  got = jax.jit(lambda m, x: m(x) @ m.unembedding)(trained, tokens)
   np.testing.assert_allclose(got, want, atol=1e-3, rtol=1e-4)
   assert theirs.generation_config.eos_token_id == chats.load(out).end_id
 
