@@ -7,13 +7,13 @@ divided over the first two. The optimizer's moments lie as their parameters do.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 ROWS = (DATA, FSDP)
@@ -107,7 +107,18 @@ def check_rows(size: int, *, data: int = 1, fsdp: int = 1, tensor: int = 1) -> N
     )
 
 
-def shardings(tree: Any, mesh: Mesh) -> Any:
+def check_heads(kv_heads: int) -> None:
+  """Raises ValueError unless the heads divide over the mesh in context."""
+  mesh = _mesh()
+  tensor = 1 if mesh is None else mesh.shape[TENSOR]
+  if kv_heads % tensor:
+    raise ValueError(
+        f"The model's {kv_heads} key/value heads do not divide over config.mesh.tensor {tensor}:"
+        " choose a divisor, and more of fsdp."
+    )
+
+
+def shardings(tree: Any, mesh: Mesh | AbstractMesh, axes: Sequence[str] = AXES) -> Any:
   """How a tree of parameters lies on the mesh: a NamedSharding for every leaf.
 
   Takes arrays or their shapes, and whatever holds parameters under their names: a model,
@@ -115,14 +126,21 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
   is whole everywhere, and so is a dimension that its axis does not divide. A leading
   axis of layers is never divided.
 
+  Args:
+    tree: of arrays or shapes.
+    mesh: with the three axes.
+    axes: those that divide parameters; decoding leaves out `fsdp`, for it would gather
+      every layer for each token.
+
   Raises:
     ValueError: a weight whose module is in no row of PARAMETERS.
   """
-  at = lambda path, x: NamedSharding(mesh, _spec(path, x.shape, mesh))
+  parts = {axis: mesh.shape[axis] for axis in axes}
+  at = lambda path, x: NamedSharding(mesh, _spec(path, x.shape, parts))
   return jax.tree_util.tree_map_with_path(at, tree)
 
 
-def _spec(path, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def _spec(path, shape: tuple[int, ...], parts: dict[str, int]) -> PartitionSpec:
   names = [jax.tree_util.keystr((key,), simple=True) for key in path]
   module, kind = next(
       ((m, k) for m, k in zip(names[-2::-1], names[:0:-1]) if k in ("weight", "bias")), ("", "")
@@ -139,7 +157,7 @@ def _spec(path, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     return PartitionSpec()
   sizes = shape[len(shape) - len(axes) :]
   divided = [
-      axis if mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
+      axis if parts.get(axis, 1) > 1 and size % parts[axis] == 0 else None
       for axis, size in zip(axes, sizes)
   ]
   if not any(divided):
@@ -155,3 +173,73 @@ def place(tree: Any, mesh: Mesh) -> Any:
 def to_mesh(batch: Any, mesh: Mesh) -> Any:
   """Host arrays [B, ...] with their rows divided over the mesh."""
   return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(ROWS)))
+
+
+def platform() -> str:
+  """What the program being traced is to run on: "tpu", "cpu", ...
+
+  The mesh in context tells, which may be of chips that are not there.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return jax.default_backend() if device is None else device.platform
+
+
+def hold(tree: Any) -> Any:
+  """In a jitted function: parameters where `shardings` puts them on the mesh in context."""
+  mesh = _mesh()
+  if mesh is None:
+    return tree
+  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
+
+
+def divide(x: jax.Array, *axes: Any) -> jax.Array:
+  """In a jitted function: x divided over the axes that are named for its first dimensions.
+
+  Without a mesh x as it is; a dimension that its axis does not divide stays whole.
+  """
+  mesh = _mesh()
+  if mesh is None:
+    return x
+  return jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
+
+
+def _fitting(shape: tuple[int, ...], axes: Sequence[Any], mesh: AbstractMesh) -> PartitionSpec:
+  names = [n if isinstance(n, tuple) else (n,) if n else () for n in axes]
+  parts = [math.prod(mesh.shape[name] for name in group) for group in names]
+  return PartitionSpec(*(n if size % k == 0 else None for n, k, size in zip(names, parts, shape)))
+
+
+def on_shards(f: Callable, given: Any, out: PartitionSpec) -> Callable:
+  """f of each device's shards, for kernels, which XLA cannot divide; without a mesh, f itself.
+
+  Args:
+    f: of arrays.
+    given, out: how its arguments and its result are divided.
+  """
+  if _mesh() is None:
+    return f
+  return jax.shard_map(f, in_specs=given, out_specs=out, check_vma=False)
+
+
+def typed(f: Callable, *given: tuple) -> Callable:
+  """f with its arguments' shardings in their types, as functions of `core` read them.
+
+  Args:
+    f: of arrays.
+    given: for each the axes that divide its first dimensions, as in `divide`.
+  """
+  mesh = _mesh()
+  if mesh is None:
+    return f
+
+  def of(*args):
+    specs = tuple(_fitting(x.shape, axes, mesh) for x, axes in zip(args, given))
+    return jax.sharding.explicit_axes(f, in_sharding=specs)(*args)
+
+  return of
+
+
+def _mesh() -> AbstractMesh | None:
+  """The mesh in context, if it is of more than one device."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return None if mesh.empty or mesh.size == 1 else mesh

@@ -59,7 +59,7 @@ def main(argv):
       temperature=config.policy.temperature,
       **config.train,
   )
-  policy = Policy(lora.merge(frozen["base"], state.model), end_id=chat.end_id, **config.policy)
+  policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
   play_tasks = functools.partial(play, config, chat, make_env(config, environment))
   evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
@@ -100,7 +100,7 @@ def check(config, environment) -> None:
   check_arguments(environment.make, arguments(config.env), "config.env")
   check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  check_arguments(Policy, config.policy, "config.policy", ["model", "end_id"])
+  check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
   check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
@@ -152,6 +152,12 @@ def arguments(section) -> dict:
 def make_env(config, environment):
   """A function without arguments that makes the config's environment."""
   return functools.partial(environment.make, **arguments(config.env))
+
+
+def make_policy(config, model, chat, mesh):
+  """Decodes on the whole mesh on TPU, and on each device apart elsewhere."""
+  mesh = mesh if jax.default_backend() == "tpu" else None
+  return Policy(model, end_id=chat.end_id, mesh=mesh, **config.policy)
 
 
 def play(config, chat, make_env, policy, tasks, group_size, key, title):

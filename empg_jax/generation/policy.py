@@ -1,5 +1,6 @@
 """The policy as the actor sees it: pieces of ids in, sampled replies out."""
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Sequence
@@ -7,8 +8,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from empg_jax.generation import decode
+from empg_jax import sharding
+from empg_jax.generation import decode, layout
 from empg_jax.models.decoder import Decoder
 
 
@@ -60,6 +63,7 @@ class Policy:
     piece_lengths: bucket sizes for what is read in a turn.
     windows: bucket sizes for the part of the cache that is looked at.
     devices: groups of slots are dealt out over these in turn.
+    mesh: of accelerators over which every group is divided, instead of `devices`.
   """
 
   def __init__(
@@ -75,6 +79,7 @@ class Policy:
       piece_lengths: Sequence[int] = (32, 128),
       windows: Sequence[int] = (256, 512, 1024),
       devices: Sequence[jax.Device] | None = None,
+      mesh: Mesh | None = None,
   ):
     self.slots, self.max_length, self.max_reply = slots, max_length, max_reply
     self.end_id, self.temperature = end_id, temperature
@@ -82,12 +87,19 @@ class Policy:
     self._piece_lengths = tuple(sorted(piece_lengths))
     self._windows = tuple(sorted({min(w, max_length) for w in (*windows, max_length)}))
     self._devices = tuple(devices or jax.local_devices())
+    self._mesh = mesh
+    if mesh is not None:
+      self._check_mesh(mesh)
+      self._reshard = layout.for_decoding(mesh, model, self._dtype)
     self._started = 0
     self.update(model)
 
   def update(self, model: Decoder) -> None:
     """Takes new parameters for the turns to come."""
-    cast = _cast(model, self._dtype)
+    if self._mesh is not None:
+      self._models = [self._reshard(model)]
+      return
+    cast = layout.cast(model, self._dtype)
     self._models = [jax.device_put(cast, device) for device in self._devices]
 
   def at(self, temperature: float) -> "Policy":
@@ -98,12 +110,16 @@ class Policy:
 
   def start(self) -> Slots:
     """Empty slots, on the next device in turn."""
-    index = self._started % len(self._devices)
+    index = self._started % len(self._models)
     self._started += 1
     capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
     config = self._models[0].config
-    cache = decode.empty_cache(config, self.slots, capacity, self.max_reply, self._dtype)
-    cache = jax.device_put(cache, self._devices[index])
+    with self._on_mesh():
+      cache = decode.empty_cache(config, self.slots, capacity, self.max_reply, self._dtype)
+    where = self._devices[index]
+    if self._mesh is not None:
+      where = layout.cache_shardings(cache, self._mesh)
+    cache = jax.device_put(cache, where)
     return Slots(cache, index, np.zeros(self.slots, np.int32))
 
   def act(
@@ -136,12 +152,13 @@ class Policy:
     ids = np.zeros((self.slots, width), np.int32)
     for row, piece in zip(ids, full):
       row[: len(piece)] = piece
-    cache, replies = decode.turn(
-        self._models[slots.model], slots.cache, read, written, ids, lengths,
-        np.asarray(episodes, np.int32), np.asarray(turns, np.int32), key,
-        np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
-        window=next(w for w in self._windows if w >= total.max()),
-    )  # fmt: skip
+    with self._on_mesh():
+      cache, replies = decode.turn(
+          self._models[slots.model], slots.cache, read, written, ids, lengths,
+          np.asarray(episodes, np.int32), np.asarray(turns, np.int32), key,
+          np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
+          window=next(w for w in self._windows if w >= total.max()),
+      )  # fmt: skip
     reply = Reply(replies)
     return Slots(cache, slots.model, read + written + lengths, reply), reply
 
@@ -161,6 +178,17 @@ class Policy:
       return []
     return list(piece) if fresh else [int(last), *piece]
 
+  def _on_mesh(self):
+    return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
+
+  def _check_mesh(self, mesh: Mesh) -> None:
+    rows = mesh.shape[sharding.DATA] * mesh.shape[sharding.FSDP]
+    if self.slots % rows:
+      raise ValueError(
+          f"policy.slots is {self.slots}, which does not divide over {rows} devices"
+          " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
+      )
+
   def _check_room(self, lengths: np.ndarray, total: np.ndarray) -> None:
     if lengths.max() > self._piece_lengths[-1]:
       raise ValueError(
@@ -172,14 +200,3 @@ class Policy:
           f"A conversation of {total.max()} tokens leaves no room for a reply of"
           f" {self.max_reply} within max_length {self.max_length}: end the episode first."
       )
-
-
-def _cast(model: Decoder, dtype: jnp.dtype) -> Decoder:
-  """Matrices in `dtype`; the vectors (norms, biases) stay float32, to be summed in it."""
-
-  def cast(path, x):
-    name = jax.tree_util.keystr(path)
-    vector = "norm" in name or "bias" in name  # stacked over layers, so their rank does not tell
-    return x if vector else x.astype(dtype)
-
-  return jax.tree_util.tree_map_with_path(cast, model)

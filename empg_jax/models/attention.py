@@ -2,7 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
+
+from empg_jax import sharding
 
 NEGATIVE = -1e30
 BLOCK = 64
@@ -14,17 +17,30 @@ def causal_attention(
     v: Float[Array, "B T K D"],
     compute_dtype: jax.typing.DTypeLike,
 ) -> Float[Array, "B T H D"]:
-  """Softmax attention of each token over the tokens up to itself.
+  """Softmax attention of each token over the tokens up to itself, without [T, T] scores.
 
-  Works in blocks of queries over their key prefix, so that no [T, T] scores exist and
-  the half above the diagonal is never computed.
+  By the splash kernel on TPU, in blocks elsewhere. Rows and heads stay where they are:
+  the key/value heads are divided over the mesh's axis `tensor`.
   """
+  q, k, v = (x.astype(compute_dtype) for x in (q * q.shape[-1] ** -0.5, k, v))
+  if sharding.platform() != "tpu":
+    return _by_blocks(q, k, v)
+  from empg_jax.kernels import attention  # here, for Pallas is slow to import
+
+  sharding.check_heads(k.shape[2])
+  spec = PartitionSpec(sharding.ROWS, None, sharding.TENSOR)
+  return sharding.on_shards(attention.causal, (spec,) * 3, spec)(q, k, v)
+
+
+def _by_blocks(
+    q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
+) -> Float[Array, "B T H D"]:
+  """Works in blocks of queries over their key prefix; the half above the diagonal is never computed."""
   batch, length, heads, dim = q.shape
   kv_heads = k.shape[2]
-  q = (q * dim**-0.5).astype(compute_dtype)
   q = q.reshape(batch, length, kv_heads, heads // kv_heads, dim).transpose(0, 2, 3, 1, 4)
   q = q.reshape(batch * kv_heads, heads // kv_heads, length, dim)
-  k, v = (flat_heads(x.astype(compute_dtype)) for x in (k, v))
+  k, v = flat_heads(k), flat_heads(v)
   blocks = []
   for start in range(0, length, BLOCK):
     stop = min(start + BLOCK, length)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from empg_jax import sharding
 from empg_jax.models import attention, rotary
 from empg_jax.models.linear import linear
 
@@ -177,11 +178,20 @@ class Decoder(nnx.Module):
     attend = lambda q, k, v: (attention.causal_attention(q, k, v, compute_dtype), None)
 
     def body(x, layer):
-      return layer(x, positions, self.config, attend, compute_dtype)
+      x, kept = layer(x, positions, self.config, attend, compute_dtype)
+      return stream(x), kept
 
     body = jax.checkpoint(body) if remat else body
-    x, _ = jax.lax.scan(body, self.embed(tokens), self.model.layers)
+    x, _ = jax.lax.scan(body, stream(self.embed(tokens)), self.model.layers)
     return self.model.norm(x, self.config.rms_norm_eps)
+
+
+def stream(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+  """What flows from layer to layer, on a mesh divided over rows and, by `tensor`, over time.
+
+  So what is kept of it for the backward pass is on no device twice.
+  """
+  return sharding.divide(x, sharding.ROWS, sharding.TENSOR)
 
 
 def layer(stacked: Layer, index: int) -> Layer:

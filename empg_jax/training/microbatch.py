@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from empg_jax import sharding
+
 
 class Pieces(NamedTuple):
   """A batch cut into microbatches; its leaves apart, for only `rows` is a batch again."""
@@ -86,7 +88,12 @@ def sum_gradients(
 
   def at_length(length):
     cut = lambda x: x[:, :length] if x.ndim > 1 else x
-    return lambda leaves: gradient(model, structure.unflatten(map(cut, leaves)))
+
+    def at(leaves):
+      total, metrics = gradient(model, structure.unflatten(map(cut, leaves)))
+      return sharding.hold(total), metrics
+
+    return at
 
   branches = [at_length(length) for length in cuts]
 

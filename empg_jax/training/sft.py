@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from empg_jax.core.fused import fused_token_stats
 from empg_jax.data.cloning import Rows
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
+from empg_jax.training.score import token_stats
 from empg_jax.training.state import TrainState, apply_gradient
 
 
@@ -39,10 +39,7 @@ def sft_step(
 
   def loss(trained, rows):
     model = lora.attach(base, trained)
-    hidden = model(rows.tokens, compute_dtype=compute_dtype)
-    logprobs, _ = fused_token_stats(
-        hidden, model.unembedding, rows.actions, compute_dtype=compute_dtype
-    )
+    logprobs, _ = token_stats(model, rows, compute_dtype=compute_dtype)
     value = -jnp.sum(rows.weights * logprobs) / total
     of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
     return value, {"loss": value, "reply_logprob": of_replies}

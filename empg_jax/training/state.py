@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from empg_jax import sharding
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.lora import Adapters
 
@@ -93,4 +94,4 @@ def apply_gradient(
       state.step + 1,
       jnp.where(finite, 0, state.skipped + 1),
   )
-  return new, {"update/grad_norm": norm}
+  return sharding.hold(new), {"update/grad_norm": norm}

@@ -9,28 +9,14 @@ import optax
 from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm
-from empg_jax.core.fused import fused_token_stats
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
+from empg_jax.training.score import token_stats
 from empg_jax.training.state import TrainState, apply_gradient
-from empg_jax.types import Batch, TokenStats
+from empg_jax.types import Batch
 
 Entropies = Literal["rollout", "recomputed"]
-
-
-def token_stats(
-    model: Decoder, rows: Batch, *, temperature: float, compute_dtype: str, remat: bool
-) -> TokenStats:
-  """Log-probabilities and entropies [B, T] of the rows' actions under `model`."""
-  hidden = model(rows.tokens, compute_dtype=compute_dtype, remat=remat)
-  return fused_token_stats(
-      hidden,
-      model.unembedding,
-      rows.actions,
-      temperature=temperature,
-      compute_dtype=compute_dtype,
-  )
 
 
 @functools.partial(

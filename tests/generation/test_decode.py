@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from empg_jax import sharding
-from empg_jax.generation import decode
+from empg_jax import sharding
+from empg_jax.generation import decode, layout
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -36,8 +37,12 @@ def make_policy(model, **changes):
 
 
 def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, vocab=VOCAB):
-  """Plays random pieces: each slot's ids, and (place, logprob, entropy) of the sampled ones."""
+  """Plays random pieces: each slot's ids, and (place, logprob, entropy) of the sampled ones.
+
+  Slots beyond the third are idle.
+  """
   slots = policy.start()
+  idle = [0] * (policy.slots - SLOTS)
   rows, sampled = [[] for _ in range(SLOTS)], [[] for _ in range(SLOTS)]
   turn = [0] * SLOTS
   for t in range(turns):
@@ -47,7 +52,9 @@ def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, v
     for i in range(SLOTS):
       rng = np.random.default_rng([seed, episodes[i], turn[i]])
       pieces.append(rng.integers(4, vocab, rng.integers(1, 12)).tolist())
-    slots, reply = policy.act(slots, pieces, episodes, turn, key)
+    slots, reply = policy.act(
+        slots, [*pieces, *(None for _ in idle)], [*episodes, *idle], [*turn, *idle], key
+    )
     host = reply.fetch()
     for i in range(SLOTS):
       rows[i] += pieces[i]
@@ -156,6 +163,32 @@ def test_two_groups_of_slots_on_two_devices_sample_as_one_device_does(model):
   two = make_policy(model, devices=jax.local_devices()[:2])
   on_first, on_second = converse(two, 3), converse(two, 3)
   assert on_first[0] == on_second[0]
+
+
+def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
+  want = converse(make_policy(model, slots=4), 3, (0, 1, 2))
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  monkeypatch.setattr(sharding, "platform", lambda: "tpu")
+  placed = sharding.place(model, mesh)
+  policy = make_policy(placed, mesh=mesh, slots=4)
+  got = converse(policy, 3, (0, 1, 2))
+  assert got[0] == want[0]
+  for one, other in zip(got[1], want[1]):
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_heads(model):
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  placed = sharding.place(model, mesh)
+  program = layout.for_decoding(mesh, placed, jnp.dtype("bfloat16"))
+  weight = program(placed).model.layers.mlp.up_proj.weight[...]
+  assert weight.dtype == jnp.bfloat16
+  assert weight.sharding.shard_shape(weight.shape) == (2, 24, 32)
+  cache = jnp.zeros((CONFIG.num_hidden_layers, 4, CONFIG.num_key_value_heads, 5, 8))
+  places = layout.cache_shardings(decode.Cache((cache, cache), (cache, cache)), mesh)
+  assert places.past[0].shard_shape(cache.shape) == (2, 1, 1, 5, 8)
+  with pytest.raises(ValueError, match="policy.slots is 3, which does not divide over 4"):
+    make_policy(placed, mesh=mesh)
 
 
 def test_too_long_a_piece_and_too_full_a_conversation_are_told(model):

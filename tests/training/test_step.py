@@ -106,15 +106,32 @@ def test_padding_and_the_order_of_rows_change_nothing(state, batch):
   assert_same(want, update(state, shuffled))
 
 
-def test_eight_devices_compute_what_one_does(state, batch):
-  mesh = sharding.make_mesh(data=8)
+@pytest.mark.parametrize(
+    "axes",
+    [dict(data=8), dict(data=2, fsdp=2, tensor=2), dict(fsdp=4), dict(fsdp=2, tensor=4)],
+    ids=str,
+)
+def test_eight_devices_compute_what_one_does(state, batch, axes):
+  mesh = sharding.make_mesh(**axes)
+  want = update(state, batch, size=4)
+  state = sharding.place(jax.tree.map(jnp.copy, state), mesh)
   with jax.set_mesh(mesh):
-    sharded = train_step(
-        sharding.place(jax.tree.map(jnp.copy, state), mesh),
-        sharding.to_mesh(batch, mesh),
-        algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS,
+    got = train_step(
+        state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER,
+        size=4 if mesh.shape["data"] < 8 else 8,
     )  # fmt: skip
-  assert_same(sharded, update(state, batch))
+  assert_same(got, want)
+  for x, place in zip(*map(jax.tree.leaves, (got[0], sharding.shardings(got[0], mesh)))):
+    assert x.sharding.is_equivalent_to(place, x.ndim)
+
+
+def test_advantages_are_those_of_one_device(batch):
+  mesh = sharding.make_mesh(data=2, fsdp=4)
+  want, _ = EMPG.advantages(batch, batch.behavior_entropy)
+  rows = sharding.to_mesh(batch, mesh)
+  with jax.set_mesh(mesh):
+    got, _ = jax.jit(EMPG.advantages)(rows, rows.behavior_entropy)
+  np.testing.assert_allclose(got.advantages, want.advantages, atol=1e-5)
 
 
 def test_the_signal_is_grpo_modulated_by_step_entropy(batch):

@@ -1,0 +1,120 @@
+"""Compiling a program for chips that are not there, and what the compiler says of it."""
+
+import re
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from empg_jax.plan import flops, hlo
+from empg_jax.plan.chips import Chip
+from empg_jax.plan.programs import Program
+
+GIB = 2**30
+_QUICK = {"exec_time_optimization_effort": -1.0}  # a fifth of the time; memory within a tenth
+
+
+class TooLarge(Exception):
+  """A program takes more memory than a chip has, in GiB."""
+
+  def __init__(self, needed: float, there: float):
+    super().__init__(f"it takes {needed:.1f} GiB, and a chip has {there:.2f} GiB")
+    self.needed, self.there = needed, there
+
+
+class Report(NamedTuple):
+  """What one chip does in one run of a program."""
+
+  name: str
+  compile_s: float
+  arguments: float  # GiB
+  temporaries: float  # GiB
+  peak: float  # GiB
+  free: float  # GiB
+  flops: float
+  model_flops: float
+  tokens: float
+  hlo_mb: float
+  largest_buffer: int  # elements of the largest array on a chip
+  collectives: list[hlo.Collective]
+  seconds: dict[str, float]  # least time by each of the chip's peak rates
+
+  @property
+  def limit(self) -> str:
+    """What takes longest; the rest might be hidden behind it."""
+    return max(self.seconds, key=self.seconds.get)
+
+  @property
+  def step_s(self) -> float:
+    return self.seconds[self.limit]
+
+  def mfu(self, chip: Chip) -> float:
+    """Model FLOPs utilization at the roofline's step time."""
+    return self.model_flops / self.step_s / chip.flops
+
+
+def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) -> Report:
+  """Compiles a program for the chips of a mesh and reads what came out.
+
+  Raises:
+    TooLarge: it does not fit.
+  """
+  begun = time.monotonic()
+  with jax.set_mesh(mesh):
+    lowered = program.traced.lower(lowering_platforms=("tpu",))
+    compiled = _compile(lowered, chip, _QUICK if quick else None)
+  compile_s = time.monotonic() - begun
+  memory, text = compiled.memory_analysis(), compiled.as_text()
+  peak = memory.peak_memory_in_bytes / GIB
+  operations = flops.of_program(program.traced.jaxpr, mesh.size, program.loop) / mesh.size
+  exchanged = hlo.collectives(text, mesh)
+  return Report(
+      name=program.name,
+      compile_s=compile_s,
+      arguments=memory.argument_size_in_bytes / GIB,
+      temporaries=memory.temp_size_in_bytes / GIB,
+      peak=peak,
+      free=chip.memory - peak,
+      flops=operations,
+      model_flops=program.model_flops / mesh.size,
+      tokens=program.tokens / mesh.size,
+      hlo_mb=len(text) / 1e6,
+      largest_buffer=hlo.largest_buffer(text),
+      collectives=exchanged,
+      seconds=_seconds(operations, program.loop * _moved(memory), exchanged, mesh, chip),
+  )
+
+
+def _compile(lowered: Any, chip: Chip, options) -> jax.stages.Compiled:
+  try:
+    return lowered.compile(compiler_options=options)
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    sizes = [float(x) for x in re.findall(r"\b([\d.]+)G\b", str(error).split("\n")[0])]
+    needed = max((x for x in sizes if x != chip.memory), default=chip.memory)
+    raise TooLarge(needed, chip.memory) from error
+
+
+def _moved(memory) -> int:
+  """Bytes between memory and chip, at least: arguments read once, results written once."""
+  return memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+
+
+def _seconds(operations, moved, exchanged, mesh, chip: Chip) -> dict[str, float]:
+  """The roofline: each resource at its peak."""
+  between = crossing(mesh)
+  over = lambda slices: sum(x.sent for x in exchanged if bool(between & {*x.axes}) == slices)
+  return {
+      "matrix products": operations / chip.flops,
+      "memory": moved / chip.hbm,
+      "links between chips": over(False) / chip.ring,
+      "links between slices": over(True) / chip.dcn,
+  }
+
+
+def crossing(mesh: Mesh) -> set[str]:
+  """The axes along which a slice ends."""
+  slices = [getattr(device, "slice_index", 0) for device in mesh.devices.flat]
+  return {mesh.axis_names[0]} if len(set(slices)) > 1 else set()

@@ -1,0 +1,126 @@
+"""The programs of a run as JAX traces them for a mesh: shapes in, nothing computed."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from empg_jax import algorithms, sharding
+from empg_jax.generation import decode, layout
+from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.plan import flops
+from empg_jax.training import score, state as states
+from empg_jax.training.step import train_step
+from empg_jax.types import Batch
+
+
+class Program(NamedTuple):
+  """A traced program, and what it is there for."""
+
+  name: str
+  traced: jax.stages.Traced
+  tokens: int
+  model_flops: float  # what the model needs for them, on all chips
+  loop: int = 1  # trips of its while loop; each reads all arguments
+
+
+def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """The update of a config's policy on one batch of its longest rows."""
+  optimizer = states.make_optimizer(**config.optimizer)
+  algorithm = algorithms.make(**config.algorithm.to_dict())
+  state = jax.eval_shape(lambda: states.create(_model(shape), optimizer))
+  state = _placed(state, sharding.shardings(state, mesh))
+  batch = _batch(_rows(config), _length(config), mesh)
+  with jax.set_mesh(mesh):
+    traced = train_step.trace(
+        state,
+        batch,
+        state.model if algorithm.uses_reference else None,
+        algorithm=algorithm,
+        optimizer=optimizer,
+        temperature=config.policy.temperature,
+        **config.train,
+    )
+  needed = flops.of_model(shape, _rows(config), _length(config))
+  return Program("train step", traced, _rows(config) * _length(config), needed)
+
+
+def reference(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """Log-probabilities and entropies of one microbatch, as of a reference policy."""
+  model = jax.eval_shape(lambda: _model(shape))
+  model = _placed(model, sharding.shardings(model, mesh))
+  rows, length = config.train.size, _length(config)
+  stats = functools.partial(score.token_stats, compute_dtype=config.train.compute_dtype)
+  with jax.set_mesh(mesh):
+    traced = jax.jit(stats).trace(model, _batch(rows, length, mesh))
+  return Program("score pass", traced, rows * length, flops.of_model(shape, rows, length) / 3)
+
+
+def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """A turn of all slots: the longest piece read, the longest reply sampled."""
+  c = config.policy
+  piece, window = max(c.piece_lengths), max(c.windows)
+  dtype = jnp.dtype(c.compute_dtype)
+  model = jax.eval_shape(lambda: layout.cast(_model(shape), dtype))
+  model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
+  slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
+  with jax.set_mesh(mesh):
+    cache = jax.eval_shape(
+        lambda: decode.empty_cache(
+            shape, c.slots, c.max_length + max(c.max_reply, piece), c.max_reply, dtype
+        )
+    )
+    cache = _placed(cache, layout.cache_shardings(cache, mesh))
+    traced = decode.turn.trace(
+        model, cache, slots(), slots(), slots(piece), slots(), slots(), slots(),
+        jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.float32),
+        window=min(window, c.max_length), max_reply=c.max_reply, end_id=0,
+    )  # fmt: skip
+  needed = flops.of_model(shape, c.slots, piece + c.max_reply) / 3
+  return Program("turn", traced, c.slots * c.max_reply, needed, loop=c.max_reply)
+
+
+def reshard(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """From the layout of training to that of decoding."""
+  model = jax.eval_shape(lambda: _model(shape))
+  placed = _placed(model, sharding.shardings(model, mesh))
+  program = layout.for_decoding(mesh, model, jnp.dtype(config.policy.compute_dtype))
+  with jax.set_mesh(mesh):
+    return Program("reshard", program.trace(placed), 0, 0.0)
+
+
+def _model(shape: DecoderConfig) -> Decoder:
+  return Decoder(shape, jax.random.key(0))
+
+
+def _rows(config) -> int:
+  return config.rollout.tasks * config.rollout.group_size
+
+
+def _length(config) -> int:
+  return max(config.pack.lengths)
+
+
+def _batch(rows: int, length: int, mesh: Mesh) -> Batch:
+  token = lambda dtype: jax.ShapeDtypeStruct((rows, length), dtype)
+  row = lambda dtype: jax.ShapeDtypeStruct((rows,), dtype)
+  shapes = Batch(
+      tokens=token(jnp.int32),
+      actions=token(jnp.int32),
+      steps=token(jnp.int32),
+      behavior_logprobs=token(jnp.float32),
+      behavior_entropy=token(jnp.float32),
+      returns=row(jnp.float32),
+      group_ids=row(jnp.int32),
+      episode_ids=row(jnp.int32),
+  )
+  divided = NamedSharding(mesh, PartitionSpec(sharding.ROWS))
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=divided), shapes)
+
+
+def _placed(shapes: Any, places: Any) -> Any:
+  put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+  return jax.tree.map(put, shapes, places)

@@ -1,0 +1,44 @@
+"""What was found, as text and as plain values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from empg_jax.plan.chips import Chip
+from empg_jax.plan.compiling import Report
+
+
+def show(report: Report, chip: Chip) -> str:
+  """A program's figures, a chip."""
+  r = report
+  lines = [
+      f"{r.name}, a chip (compiled in {r.compile_s:.0f} s, {r.hlo_mb:.1f} MB of HLO)",
+      f"  memory      {r.peak:.2f} GiB at the peak, {r.free:.2f} free of {chip.memory};"
+      f" arguments {r.arguments:.2f}, temporaries {r.temporaries:.2f}",
+  ]
+  if r.tokens:
+    lines.append(
+        f"  operations  {r.flops / 1e12:,.1f} TFLOP, {r.flops / r.model_flops:.2f} times what the"
+        " model needs (6 N D and attention)"
+    )
+  for c in r.collectives:
+    if c.sent >= 1e6:
+      lines.append(
+          f"  {c.kind:<20} {' x '.join(c.axes):<14} {c.times:>7,} times {c.sent / 1e9:>9,.2f} GB"
+      )
+  times = ", ".join(f"{name} {s:.3g} s" for name, s in r.seconds.items() if s)
+  lines.append(f"  roofline    {times}")
+  estimate = f"  estimate    {r.step_s:.3g} s, limited by {r.limit}"
+  if r.tokens:
+    estimate += f"; {r.tokens / r.step_s:,.0f} tokens/s, MFU {r.mfu(chip):.0%}"
+  lines.append(estimate)
+  return "\n".join(lines)
+
+
+def values(reports: Sequence[Report], chip: Chip) -> list[dict[str, Any]]:
+  """The same for JSON."""
+  found = []
+  for r in reports:
+    derived = {"step_s": r.step_s, "limit": r.limit, "mfu": r.mfu(chip)}
+    exchanged = [c._asdict() for c in r.collectives]
+    found.append({**r._asdict(), "collectives": exchanged, **derived})
+  return found

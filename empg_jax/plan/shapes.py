@@ -1,0 +1,48 @@
+"""Shapes of models whose weights need not be here."""
+
+from empg_jax.models import families, folder
+from empg_jax.models.decoder import DecoderConfig
+
+
+def _shape(width, hidden, layers, heads, kv_heads, vocab, **rest) -> DecoderConfig:
+  return DecoderConfig(
+      vocab_size=vocab,
+      hidden_size=width,
+      intermediate_size=hidden,
+      num_hidden_layers=layers,
+      num_attention_heads=heads,
+      num_key_value_heads=kv_heads,
+      head_dim=128,
+      **{"tie_word_embeddings": False, **rest},
+  )
+
+
+_QWEN3 = dict(model_type="qwen3", attention_bias=False, qk_norm=True)
+_LLAMA = dict(model_type="llama", attention_bias=False, rope_theta=5e5)
+
+# By the presets' names, from each config.json on https://huggingface.co.
+KNOWN = {
+    "qwen2.5-1.5b": _shape(1536, 8960, 28, 12, 2, 151_936, tie_word_embeddings=True),
+    "qwen2.5-7b": _shape(3584, 18_944, 28, 28, 4, 152_064),
+    "qwen2.5-32b": _shape(5120, 27_648, 64, 40, 8, 152_064),
+    "qwen3-4b": _shape(2560, 9728, 36, 32, 8, 151_936, tie_word_embeddings=True, **_QWEN3),
+    "qwen3-8b": _shape(4096, 12_288, 36, 32, 8, 151_936, **_QWEN3),
+    "llama3.1-8b": _shape(4096, 14_336, 32, 32, 8, 128_256, **_LLAMA),
+}
+
+
+def of(path: str, preset: str) -> DecoderConfig:
+  """The shape of the model in a folder or file; without a path, of a preset's model.
+
+  Raises:
+    FileNotFoundError: there is no such model.
+    ValueError: no path is given, and the preset is of no known model.
+  """
+  if path:
+    return families.config(folder.open_source(path).config)
+  if preset not in KNOWN:
+    raise ValueError(
+        f"The preset {preset!r} names no model that is known by its shape: choose one of"
+        f" {', '.join(KNOWN)}, or give --config.model.path=FOLDER."
+    )
+  return KNOWN[preset]

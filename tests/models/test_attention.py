@@ -1,0 +1,75 @@
+"""Attention of whole rows: by blocks and by the TPU kernel, each told plainly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from empg_jax import sharding
+from empg_jax.kernels import attention as kernel
+from empg_jax.models import attention
+
+
+def plain(q, k, v):
+  """Causal softmax attention over whole score matrices, key/value heads repeated."""
+  groups = q.shape[2] // k.shape[2]
+  k, v = (jnp.repeat(x, groups, axis=2) for x in (k, v))
+  scores = jnp.einsum("bqhd,bshd->bhqs", q, k) * q.shape[-1] ** -0.5
+  visible = jnp.tril(jnp.ones(scores.shape[2:], bool))[None, None]
+  return jnp.einsum("bhqs,bshd->bqhd", jax.nn.softmax(jnp.where(visible, scores, -1e30)), v)
+
+
+def drawn(batch, length, heads, kv_heads, dim):
+  keys = jax.random.split(jax.random.key(0), 3)
+  shapes = [(batch, length, n, dim) for n in (heads, kv_heads, kv_heads)]
+  return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes)]
+
+
+def with_gradients(attend, *args):
+  total = lambda *args: (jnp.sum(jnp.sin(out := attend(*args))), out)
+  return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))(*args)
+
+
+def check(attend, *args):
+  want = with_gradients(plain, *args)
+  for a, b in zip(jax.tree.leaves(attend), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture
+def on_tpu(monkeypatch):
+  """Attention as on a TPU, its kernel interpreted."""
+  causal = kernel.causal
+  monkeypatch.setattr(sharding, "platform", lambda: "tpu")
+  monkeypatch.setattr(kernel, "causal", lambda *args: causal(*args, interpret=True))
+
+
+def attend(q, k, v):
+  return attention.causal_attention(q, k, v, jnp.dtype("float32"))
+
+
+@pytest.mark.parametrize("length", [1, 64, 150])
+def test_by_blocks(length):
+  args = drawn(2, length, 4, 2, 8)
+  check(with_gradients(attend, *args), *args)
+
+
+@pytest.mark.parametrize("length, heads, kv_heads", [(256, 4, 2), (150, 2, 2), (700, 3, 1)])
+def test_by_the_kernel(on_tpu, length, heads, kv_heads):
+  """Rows of any length, and groups of query heads on one key/value head."""
+  args = drawn(1, length, heads, kv_heads, 16)
+  check(with_gradients(attend, *args), *args)
+
+
+def test_by_the_kernel_on_shards(on_tpu):
+  args = drawn(4, 130, 4, 2, 8)
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  with jax.set_mesh(mesh):
+    got = with_gradients(attend, *(sharding.to_mesh(x, mesh) for x in args))
+  check(got, *args)
+
+
+def test_heads_that_do_not_divide_over_the_mesh_are_told(on_tpu):
+  mesh = sharding.make_mesh(tensor=4)
+  with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 key/value heads .*tensor 4"):
+    jax.jit(attend)(*drawn(1, 16, 4, 2, 8))

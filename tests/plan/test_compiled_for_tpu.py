@@ -1,0 +1,76 @@
+"""Programs compiled for TPU topologies by TPU's own compiler: what they hold and exchange.
+
+Skipped where libtpu is not installed (pip install 'jax[tpu]').
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="there is no TPU compiler: pip install 'jax[tpu]' brings it",
+)
+
+
+def run(*arguments):
+  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+  environment.pop("JAX_NUM_CPU_DEVICES", None)
+  return subprocess.run(
+      [sys.executable, "launch/plan.py", *arguments],
+      cwd=ROOT, env=environment, capture_output=True, text=True,
+  )  # fmt: skip
+
+
+def plan(tmp_path, *arguments):
+  file = tmp_path / "plan.json"
+  process = run(*arguments, "--quick", f"--json={file}")
+  assert process.returncode == 0, process.stderr
+  return {program["name"]: program for program in json.loads(file.read_text())["programs"]}
+
+
+@needs_compiler
+def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
+  found = plan(
+      tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4",
+      "--config.pack.lengths=(2048,)",
+  )  # fmt: skip
+  train = found["train step"]
+  parameters = 1.54e9 * 4 / 2**30 / 8
+  # Policy, moments, reference: none is whole on a chip.
+  assert 4 * parameters < train["arguments"] < 4.2 * parameters
+  assert train["peak"] < 8
+  assert train["largest_buffer"] < 4 * 2048 * 151_936 / 8
+  assert 1 <= train["flops"] / train["model_flops"] < 1.6
+  kinds = {(x["kind"], *x["axes"]) for x in train["collectives"]}
+  assert ("all-gather", "fsdp") in kinds or ("collective-permute", "fsdp") in kinds
+
+
+@needs_compiler
+def test_what_does_not_fit_is_one_sentence():
+  process = run(
+      "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
+      "--config.mesh.fsdp=4", "--config.mesh.tensor=1", "--config.train.size=4",
+      "--config.pack.lengths=(128,)",
+  )  # fmt: skip
+  assert process.returncode == 1
+  lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+  assert len(lines) == 1
+  assert "The train step does not fit" in lines[0] and "take more chips" in lines[0]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is not None, reason="the TPU compiler is installed"
+)
+def test_without_the_compiler_one_sentence_says_how_to_get_it():
+  process = run("--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x4")
+  assert process.returncode == 1
+  assert process.stderr.startswith("error: There is no TPU compiler here: pip install")
+  assert len(process.stderr.strip().splitlines()) == 1

@@ -1,0 +1,96 @@
+"""Plans: operations counted through loops, rooflines, advice; and every refusal a sentence."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import pytest
+
+from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.plan import chips, fitting, flops, shapes
+from empg_jax.plan.compiling import TooLarge
+
+SHAPE = DecoderConfig(256, 64, 128, 3, 4, 2, 16)
+
+
+def counted(f, *args):
+  return flops.of_program(jax.jit(f).trace(*args).jaxpr, 1)
+
+
+def test_a_scan_counts_its_body_at_every_trip():
+  x = jnp.ones((4, 4))
+  scanned = lambda x: jax.lax.scan(lambda c, _: (c @ x, None), x, length=7)[0]
+  assert counted(scanned, x) == 7 * 2 * 4**3
+
+
+def test_of_branches_the_longest_counts():
+  x = jnp.ones((4, 4))
+  f = lambda i, x: jax.lax.switch(i, [lambda x: x, lambda x: x @ x @ x], x)
+  assert counted(f, 1, x) == 2 * 2 * 4**3
+
+
+def test_on_shards_every_device_counts():
+  mesh = jax.make_mesh((8,), ("x",), (jax.sharding.AxisType.Auto,))
+  spec = jax.sharding.PartitionSpec()
+  f = jax.shard_map(lambda x: x @ x, mesh=mesh, in_specs=spec, out_specs=spec)
+  traced = jax.jit(f).trace(jnp.ones((4, 4)))
+  assert flops.of_program(traced.jaxpr, 8) == 8 * 2 * 4**3
+
+
+def test_a_forward_and_backward_pass_is_6_n_d_and_attention():
+  model = jax.eval_shape(lambda: Decoder(SHAPE, jax.random.key(0)))
+  tokens = jax.ShapeDtypeStruct((2, 64), jnp.int32)
+  loss = lambda model, tokens: jnp.sum(model(tokens) @ model.unembedding)
+  got = counted(jax.grad(loss), model, tokens)
+  # One block of queries: scores above the diagonal are computed, and twice in all.
+  scores = 2 * 64 * 64 * SHAPE.num_hidden_layers * 4 * 16
+  assert got == flops.of_model(SHAPE, 2, 64) + (14 - 6) * scores
+
+
+@pytest.mark.parametrize("name", shapes.KNOWN)
+def test_known_shapes_have_the_parameters_that_their_names_say(name):
+  shape = shapes.of("", name)
+  model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
+  billions = sum(x.size for x in jax.tree.leaves(model)) / 1e9
+  assert billions == pytest.approx(float(name.split("-")[1].removesuffix("b")), rel=0.1)
+
+
+def test_unknown_topologies_and_models_are_told():
+  with pytest.raises(ValueError, match="no topology 'v9:2x2': .*v5p: 2x2x1, 2x2x4, 4x4x4"):
+    chips.of("v9:2x2")
+  with pytest.raises(ValueError, match="no topology 'v5e:3x5'"):
+    chips.of("v5e:3x5")
+  with pytest.raises(ValueError, match="'tiny' names no model .* qwen2.5-1.5b"):
+    shapes.of("", "tiny")
+
+
+def config(**train):
+  return ml_collections.ConfigDict(
+      dict(rollout=dict(tasks=4, group_size=8), train=dict(size=32, remat=False) | train)
+  )
+
+
+def limited(most):
+  """A compiler for which at most so many rows fit, without remat a quarter of them."""
+
+  def compiles(config):
+    if config.train.size > (most if config.train.remat else most // 4):
+      raise TooLarge(2.0, 1.0)
+
+  return compiles
+
+
+@pytest.mark.parametrize(
+    "most, sentence",
+    [
+        (32, "it fits with config.train.remat=True"),
+        (8, "it fits with config.train.size=8 and remat=True"),
+        (1, "no smaller microbatch fits either: take more chips, or a longer fsdp axis"),
+    ],
+)
+def test_the_cheapest_change_that_fits(most, sentence):
+  assert fitting.advice(config(), limited(most), least=4) == sentence
+
+
+def test_the_largest_microbatch_that_fits():
+  assert fitting.largest(config(remat=True), limited(16), least=4) == 16
+  assert fitting.largest(config(remat=True), limited(2), least=4) == 0
