@@ -82,9 +82,9 @@ def _smollm2() -> dict:
               small=dict(episodes=2000, size="small", noise=0.0, show_commands=True)
           ),
           batches=dict(
-              lengths=(1024, 1536, 2048, 3072), tokens=4096, microbatch=1, observation_weight=0.0
+              lengths=(1024, 1536, 2048), tokens=2048, microbatch=1, observation_weight=0.0
           ),
-          num_steps=40,
+          num_steps=20,
           optimizer=dict(learning_rate=2e-4, weight_decay=0.0, warmup_steps=5),
           compute_dtype="bfloat16",
       ),
