@@ -5,6 +5,7 @@ layer when it is computed, `tensor` divides each matrix product. Rows of a batch
 divided over the first two. The optimizer's moments lie as their parameters do.
 """
 
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -201,6 +202,22 @@ def divide(x: jax.Array, *axes: Any) -> jax.Array:
   if mesh is None:
     return x
   return jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def lay(x: jax.Array, there: tuple, back: tuple) -> jax.Array:
+  """x divided over the axes `there`, and its gradient over the axes `back`; see `divide`.
+
+  Left to XLA, a gradient lies as the value does, and what feeds a matrix product
+  may be divided so that each device needs the whole weight.
+  """
+  return divide(x, *there)
+
+
+lay.defvjp(
+    lambda x, there, back: (divide(x, *there), None),
+    lambda there, back, _, g: (divide(g, *back),),
+)
 
 
 def _fitting(shape: tuple[int, ...], axes: Sequence[Any], mesh: AbstractMesh) -> PartitionSpec:

@@ -135,8 +135,7 @@ def _run(model, x, positions, caches, attend):
   def body(x, layer_and_cache):
     block, cache = layer_and_cache
     attend_to = functools.partial(attend, cache)
-    x, kept = block(x, positions, model.config, attend_to, model.unembedding.dtype)
-    return sharding.divide(x, sharding.ROWS), kept
+    return block(x, positions, model.config, attend_to, model.unembedding.dtype)
 
   if _scanned():
     x, kept = jax.lax.scan(body, x, (model.model.layers, caches))

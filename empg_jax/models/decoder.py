@@ -121,11 +121,11 @@ class Layer(nnx.Module):
     self.post_attention_layernorm = RMSNorm(c.hidden_size)
 
   def __call__(self, x, positions, c: DecoderConfig, attend: Callable, compute_dtype):
-    h = self.input_layernorm(x, c.rms_norm_eps)
+    h = _gathered(self.input_layernorm(x, c.rms_norm_eps))
     h, kept = self.self_attn(h, positions, c, attend, compute_dtype)
-    x = x + h
-    h = self.post_attention_layernorm(x, c.rms_norm_eps)
-    return x + self.mlp(h, compute_dtype), kept
+    x = x + _scattered(h)
+    h = _gathered(self.post_attention_layernorm(x, c.rms_norm_eps))
+    return x + _scattered(self.mlp(h, compute_dtype)), kept
 
 
 class Embedding(nnx.Module):
@@ -178,20 +178,28 @@ class Decoder(nnx.Module):
     attend = lambda q, k, v: (attention.causal_attention(q, k, v, compute_dtype), None)
 
     def body(x, layer):
-      x, kept = layer(x, positions, self.config, attend, compute_dtype)
-      return stream(x), kept
+      return layer(x, positions, self.config, attend, compute_dtype)
 
     body = jax.checkpoint(body) if remat else body
-    x, _ = jax.lax.scan(body, stream(self.embed(tokens)), self.model.layers)
+    x, _ = jax.lax.scan(body, _scattered(self.embed(tokens)), self.model.layers)
     return self.model.norm(x, self.config.rms_norm_eps)
 
 
-def stream(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-  """What flows from layer to layer, on a mesh divided over rows and, by `tensor`, over time.
+_WHOLE = (sharding.ROWS,)
+_BY_TIME = (sharding.ROWS, sharding.TENSOR)
+
+
+def _scattered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+  """What flows from layer to layer: on a mesh `tensor` divides it over time.
 
   So what is kept of it for the backward pass is on no device twice.
   """
-  return sharding.divide(x, sharding.ROWS, sharding.TENSOR)
+  return sharding.lay(x, _BY_TIME, _WHOLE)
+
+
+def _gathered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+  """What a layer's products read: all of a row's time, for `tensor` divides the weights."""
+  return sharding.lay(x, _WHOLE, _BY_TIME)
 
 
 def layer(stacked: Layer, index: int) -> Layer:
