@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 def mean(
     x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
+  """Their mean."""
   count = jnp.sum(where, dtype=x.dtype)
   return jnp.sum(jnp.where(where, x, 0)) / jnp.maximum(count, 1)
 
@@ -14,12 +15,14 @@ def mean(
 def std(
     x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
+  """Their standard deviation (population)."""
   return jnp.sqrt(mean((x - mean(x, where)) ** 2, where))
 
 
 def minimum(
     x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
+  """The least of them."""
   low = jnp.min(x, where=where, initial=jnp.inf)
   return jnp.where(jnp.any(where), low, 0)
 
@@ -27,4 +30,5 @@ def minimum(
 def maximum(
     x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:
+  """The greatest of them."""
   return -minimum(-x, where)

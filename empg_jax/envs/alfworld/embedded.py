@@ -151,6 +151,7 @@ def _read(games: str) -> dict[str, Any]:
 
 
 def main() -> None:
+  """Draws the games anew, writes both files, and plays every walkthrough."""
   for games, stored in make().items():
     text = json.dumps(stored, separators=(",", ":"))
     _file(games).write_bytes(lzma.compress(text.encode(), preset=9))

@@ -169,6 +169,7 @@ def derive() -> dict[str, Any]:
 
 
 def main() -> None:
+  """Derives the facts anew and writes their file."""
   text = json.dumps(derive(), separators=(",", ":"))
   FACTS_FILE.write_bytes(lzma.compress(text.encode(), preset=9))
   print(f"{FACTS_FILE}: {FACTS_FILE.stat().st_size:,} bytes, {len(facts().rooms)} rooms")

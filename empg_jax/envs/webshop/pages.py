@@ -33,6 +33,7 @@ class Page(NamedTuple):
 
 
 def search_page(instruction: str) -> Page:
+  """The page that every episode begins with."""
   text = _text(["WebShop", "Instruction:", instruction, SEARCH])
   return Page("search", text, _buttons(SEARCH))
 

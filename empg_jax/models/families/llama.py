@@ -10,5 +10,6 @@ ARCHITECTURE = "LlamaForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
+  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
   only = dict(attention_bias=False, mlp_bias=False)
   return _shared.read(hf, only=only, attention_bias=False)

@@ -10,4 +10,5 @@ ARCHITECTURE = "Qwen2ForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
+  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
   return _shared.read(hf, only={}, attention_bias=True)
