@@ -57,9 +57,10 @@ def main(argv):
     try:
       reports.append(compiling.measure(traced, mesh, chip, quick=_QUICK.value))
     except compiling.TooLarge as error:
-      raise ValueError(
-          f"The {traced.name} does not fit: {error}; {fitting.advice(config, train_step, least)}."
-      ) from error
+      advice = "lower config.policy.slots or config.policy.max_length, or take more chips"
+      if name in ("train", "score"):
+        advice = fitting.advice(config, train_step, least)
+      raise ValueError(f"The {traced.name} does not fit: {error}; {advice}.") from error
     print(report.show(reports[-1], chip), flush=True)
   if _FIND_BATCH.value:
     print(f"largest microbatch that fits: {fitting.largest(config, train_step, least)} rows")

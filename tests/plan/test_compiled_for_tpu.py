@@ -40,7 +40,7 @@ def plan(tmp_path, *arguments):
 def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
   found = plan(
       tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4",
-      "--config.pack.lengths=(2048,)",
+      "--program=train", "--config.pack.lengths=(2048,)",
   )  # fmt: skip
   train = found["train step"]
   parameters = 1.54e9 * 4 / 2**30 / 8
@@ -48,7 +48,8 @@ def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
   assert 4 * parameters < train["arguments"] < 4.2 * parameters
   assert train["peak"] < 8
   assert train["largest_buffer"] < 4 * 2048 * 151_936 / 8
-  assert 1 <= train["flops"] / train["model_flops"] < 1.6
+  # A third again for recomputed layers, a third for the reference.
+  assert 1.6 < train["flops"] / train["model_flops"] < 1.8
   kinds = {(x["kind"], *x["axes"]) for x in train["collectives"]}
   assert ("all-gather", "fsdp") in kinds or ("collective-permute", "fsdp") in kinds
 
@@ -58,7 +59,7 @@ def test_what_does_not_fit_is_one_sentence():
   process = run(
       "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
       "--config.mesh.fsdp=4", "--config.mesh.tensor=1", "--config.train.size=4",
-      "--config.pack.lengths=(128,)",
+      "--config.pack.lengths=(128,)", "--program=train",
   )  # fmt: skip
   assert process.returncode == 1
   lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
