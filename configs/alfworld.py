@@ -6,7 +6,7 @@
   python launch/train.py --config=configs/alfworld.py:qwen2.5-7b --config.model.path=FOLDER
 
 The first takes about 16 minutes on two cores and wins about half of the validation games
-before and three quarters of them after. The last stands for every model of
+before and about two thirds of them after. The last stands for every model of
 empg_jax/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
