@@ -100,6 +100,9 @@ def check(config, environment) -> None:
   check_arguments(environment.make, arguments(config.env), "config.env")
   check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
+  played = {key: value for key, value in config.rollout.items() if key != "tasks"}
+  given = ["policy", "chat", "make_env", "tasks", "key", "progress"]
+  check_arguments(collect, played, "config.rollout", given)
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")

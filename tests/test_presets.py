@@ -10,7 +10,7 @@ import sys
 import jax
 import pytest
 
-from empg_jax import config as configs, lookup, presets
+from empg_jax import algorithms, config as configs, lookup, presets
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
@@ -47,6 +47,7 @@ def test_every_preset_fits_the_functions_that_it_configures(preset):
     config.mesh = dict(data=1, fsdp=1, tensor=1)
   environment = lookup.find("empg_jax.envs", config.env.name)
   runpy.run_path(str(ROOT / "launch" / "train.py"))["check"](config, environment)
+  algorithms.make(**config.algorithm.to_dict())
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones():

@@ -70,4 +70,5 @@ def show_spread(x: dict[str, float], digits: int = 2) -> str:
 
 
 def show_mib(mib: float | None) -> str:
+  """Whole MiB; "-" where there is no figure."""
   return "-" if mib is None else f"{mib:,.0f}"

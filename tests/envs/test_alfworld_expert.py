@@ -118,6 +118,17 @@ def test_no_demonstration_plays_a_validation_game():
   assert indices == set(range(400)) - set(barred)
 
 
+def test_commands_are_shown_where_they_are_asked_for():
+  plain, shown = (
+      next(demonstrations(2, "small", noise=0.0, show_commands=show)).turns
+      for show in (False, True)
+  )
+  for without, turn in zip(plain, shown, strict=True):
+    observation, commands = turn.observation.split("\n\nCommands: ")
+    assert observation == without.observation and turn.action == without.action
+    assert turn.action in commands.removesuffix(".").split(", ")
+
+
 def test_noise_out_of_range_is_named():
   with pytest.raises(ValueError, match="noise.*1.5"):
     next(demonstrations(0, "small", noise=1.5))
