@@ -22,6 +22,16 @@ from empg_jax.checkpoint import Checkpointer, MisfitError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+# Orbax gives up at the first damaged array. Reads still under way then complain in vain when
+# they are collected: here, after the last test, once no exception holds them any more.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected():
+  yield
+  gc.collect()
+
 
 class Model(nnx.Module):
   """Parameters in every place in which a module can hold them."""
@@ -198,19 +208,6 @@ def damaged(folder, kind):
   }[kind]()
 
 
-# Orbax gives up at the first damaged array; reads still under way then complain in vain,
-# some of them only when they are collected.
-in_vain = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture
-def collected():
-  yield
-  gc.collect()
-
-
-@in_vain
-@pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize(
     "kind",
     [
@@ -238,8 +235,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
   assert_identical(checkpoints.restore(train_state(0)).state, train_state(22))
 
 
-@in_vain
-@pytest.mark.usefixtures("collected")
 def test_with_every_checkpoint_damaged_nothing_is_started_anew(open_checkpoints, tmp_path):
   saved(open_checkpoints)
   for step in ("1", "2"):
