@@ -5,7 +5,8 @@ import lzma
 
 import pytest
 
-from empg_jax.envs.webshop import data, embedded, files, generate
+from empg_jax.envs._shared import json_files
+from empg_jax.envs.webshop import data, embedded, generate
 from empg_jax.envs.webshop.environment import WebShop, tasks
 
 
@@ -88,18 +89,18 @@ def test_broken_json_is_told_of(tmp_path, text):
   path = tmp_path / "broken.json"
   path.write_text(text)
   with pytest.raises(ValueError, match="cannot read .*broken.json as one JSON list"):
-    list(files.items(path))
+    list(json_files.items(path))
 
 
 def test_big_files_are_read_in_pieces(tmp_path, monkeypatch):
-  monkeypatch.setattr(files, "_CHUNK", 7)
+  monkeypatch.setattr(json_files, "_CHUNK", 7)
   values = [{"a": "x" * 50}, [1, 2], 1234567890123, "text ] } ,", None, {"b": {"c": []}}]
   path = tmp_path / "values.json"
   path.write_text(json.dumps(values, indent=3))
-  assert list(files.items(path)) == values
+  assert list(json_files.items(path)) == values
   path.write_text(json.dumps(dict(zip("abcdef", values, strict=True))))
-  assert [value for _, value in files.entries(path)] == values
-  assert [key for key, _ in files.entries(path)] == list("abcdef")
+  assert [value for _, value in json_files.entries(path)] == values
+  assert [key for key, _ in json_files.entries(path)] == list("abcdef")
 
 
 def test_absent_files_are_told_of(folder, monkeypatch):

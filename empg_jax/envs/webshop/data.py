@@ -9,11 +9,11 @@ instructions 15 seconds of CPU and 320 MB. The files are read in pieces, never a
 """
 
 import functools
-import hashlib
 import os
 import pathlib
 
-from empg_jax.envs.webshop import embedded, files
+from empg_jax.envs._shared import disk, json_files
+from empg_jax.envs.webshop import embedded
 from empg_jax.envs.webshop.shop import Shop, build_once, folder_for, open_shop
 
 CATALOGUES = ("embedded", "small", "full")
@@ -42,16 +42,14 @@ def _folder(catalogue: str, goals: str, data: str | None) -> pathlib.Path:
       build_once(folder, *embedded.files(), goals)
     return folder
   paths = _paths(catalogue, goals, data)
-  stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-  digest = hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
-  folder = folder_for(f"{catalogue}-{goals}-{digest}")
+  folder = folder_for(f"{catalogue}-{goals}-{disk.digest(paths)}")
   if not folder.is_dir():
     products, attributes, *human = paths
-    instructions = files.entries(human[0]) if human else ()
+    instructions = json_files.entries(human[0]) if human else ()
     build_once(
         folder,
-        files.items(products),
-        files.entries(attributes),
+        json_files.items(products),
+        json_files.entries(attributes),
         instructions,
         goals,
     )

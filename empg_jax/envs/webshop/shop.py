@@ -1,25 +1,17 @@
-"""A shop on disk: products, goals and search index, built once and mapped by all processes.
+"""A shop on disk: products, goals and search index, built once and mapped by all processes."""
 
-It is kept in a folder of its own under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, named
-after what it was made from, so another catalogue or another version makes another one.
-"""
-
-import fcntl
 import functools
 import json
-import mmap
-import os
 import pathlib
 import random
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from empg_jax.envs.webshop import goals, index
+from empg_jax.envs._shared import bm25, disk
+from empg_jax.envs.webshop import goals
 from empg_jax.envs.webshop.goals import Goal
 from empg_jax.envs.webshop.product import Product, is_listed, parse_product
 
@@ -30,9 +22,9 @@ class Shop:
   """A built shop. Whatever is asked of it is read from its mapped files."""
 
   def __init__(self, folder: pathlib.Path):
-    self.index = index.Index(folder)
-    self._products = _Records(folder / "products")
-    self._goals = _Records(folder / "goals")
+    self.index = bm25.Index(folder)
+    self._products = disk.Records(folder / "products")
+    self._goals = disk.Records(folder / "goals")
     self._prices = np.load(folder / "prices.npy", mmap_mode="r")
     self._order = np.load(folder / "order.npy", mmap_mode="r")
     self.product = functools.lru_cache(maxsize=4096)(self._product)
@@ -65,11 +57,7 @@ def open_shop(folder: pathlib.Path) -> Shop:
 
 def folder_for(key: str) -> pathlib.Path:
   """Where the shop of a key is kept."""
-  root = os.environ.get("EMPG_JAX_CACHE") or os.environ.get("XDG_CACHE_HOME", "~/.cache")
-  root = pathlib.Path(root).expanduser()
-  if not os.environ.get("EMPG_JAX_CACHE"):
-    root /= "empg_jax"
-  return root / "webshop" / f"{key}-v{VERSION}"
+  return disk.folder_for("webshop", f"{key}-v{VERSION}")
 
 
 def build_once(
@@ -91,17 +79,7 @@ def build_once(
   Raises:
     ValueError: an item or an instruction is broken.
   """
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  with open(f"{folder}.lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if folder.is_dir():
-      return
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-      _build(draft, items, attributes, instructions, kind)
-      draft.rename(folder)
-    finally:
-      shutil.rmtree(draft, ignore_errors=True)
+  disk.build_once(folder, lambda draft: _build(draft, items, attributes, instructions, kind))
 
 
 def _build(folder, items, attributes, instructions, kind) -> None:
@@ -110,20 +88,20 @@ def _build(folder, items, attributes, instructions, kind) -> None:
     attributes = _Lookup(lookup, "attributes", attributes)
     instructions = _Lookup(lookup, "instructions", instructions)
     prices = []
-    with _Writer(folder / "products") as writer:
-      index.build(
+    with disk.Writer(folder / "products") as writer:
+      bm25.build(
           folder, _register(items, attributes, writer, prices, rng)
       )
     np.save(folder / "prices.npy", np.array(prices))
-    products = _Records(folder / "products")
-    with _Writer(folder / "goals") as writer:
+    products = disk.Records(folder / "products")
+    with disk.Writer(folder / "goals") as writer:
       for number, price in enumerate(prices):
         product = Product(*products[number])
         for goal in _goals(number, product, price, attributes, instructions, kind, rng):
           writer.add(goal)
   lookup.close()
   (folder / "lookup.tmp").unlink()
-  order = goals.shuffled(len(_Records(folder / "goals")))
+  order = goals.shuffled(len(disk.Records(folder / "goals")))
   np.save(folder / "order.npy", np.array(order, np.int64))
 
 
@@ -167,38 +145,3 @@ class _Lookup:
     row = self._connection.execute(query, (key,)).fetchone()
     return row and json.loads(row[0])
 
-
-class _Writer:
-  """Writes records: JSON lines, and where each ends."""
-
-  def __init__(self, path: pathlib.Path):
-    self._path, self._ends = path, []
-
-  def __enter__(self) -> "_Writer":
-    self._file = self._path.with_suffix(".jsonl").open("wb")
-    return self
-
-  def __exit__(self, *_) -> None:
-    self._file.write(b"\n")  # an empty file cannot be mapped
-    self._file.close()
-    np.save(self._path.with_suffix(".npy"), np.array(self._ends, np.int64))
-
-  def add(self, record: Sequence[Any]) -> None:
-    self._file.write(json.dumps(record).encode() + b"\n")
-    self._ends.append(self._file.tell())
-
-
-class _Records:
-  """What a `_Writer` wrote, mapped into memory."""
-
-  def __init__(self, path: pathlib.Path):
-    with path.with_suffix(".jsonl").open("rb") as f:
-      self._bytes = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-    self._ends = np.load(path.with_suffix(".npy"), mmap_mode="r").view(np.ndarray)
-
-  def __len__(self) -> int:
-    return len(self._ends)
-
-  def __getitem__(self, number: int) -> list[Any]:
-    start = self._ends[number - 1] if number else 0
-    return json.loads(self._bytes[start : self._ends[number]])

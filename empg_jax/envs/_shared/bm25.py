@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from empg_jax.envs.webshop import analysis
+from empg_jax.envs._shared import analysis
 
 K1, B = 0.9, 0.4
 _BLOCK = 1 << 22  # postings held in memory while building
@@ -126,6 +126,10 @@ class Index:
 
   def search(self, query: str, limit: int) -> list[int]:
     """The numbers of the best documents for `query`, best first, at most `limit`."""
+    return [number for number, _ in self.ranked(query, limit)]
+
+  def ranked(self, query: str, limit: int) -> list[tuple[int, float]]:
+    """The same with their scores."""
     scores = np.zeros(len(self._tie_order))
     for word, weight in collections.Counter(analysis.words(query)).items():
       number = self._words.find(word)
@@ -138,7 +142,7 @@ class Index:
       worst = np.partition(scores, -limit)[-limit]
     found = np.flatnonzero(scores >= worst if worst > 0 else scores > 0)
     best = np.lexsort((self._tie_order[found], -scores[found]))[:limit]
-    return found[best].tolist()
+    return list(zip(found[best].tolist(), scores[found[best]].tolist(), strict=True))
 
 
 class _Words:

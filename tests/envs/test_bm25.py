@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from empg_jax.envs.webshop import analysis, index
+from empg_jax.envs._shared import analysis, bm25
 
 DOCUMENTS = [
     ("B3", "waterproof hiking boots, boots for hikers"),
@@ -20,7 +20,7 @@ DOCUMENTS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   path = tmp_path_factory.mktemp("index")
-  index.build(path, DOCUMENTS)
+  bm25.build(path, DOCUMENTS)
   return path
 
 
@@ -42,7 +42,7 @@ def test_words_are_lucenes(text, words):
 
 def test_lengths_are_rounded_as_lucene_rounds_them():
   pairs = [(0, 0), (39, 39), (40, 40), (41, 40), (42, 42), (56, 56), (59, 56), (100, 96), (1000, 984)]
-  assert [(length, index._rounded(length)) for length, _ in pairs] == pairs
+  assert [(length, bm25._rounded(length)) for length, _ in pairs] == pairs
 
 
 def told(query):
@@ -56,7 +56,7 @@ def told(query):
     for word in analysis.words(query):
       having = sum(word in other for other in filled)
       count = words.count(word)
-      norm = index.K1 * (1 - index.B + index.B * index._rounded(len(words)) / mean)
+      norm = bm25.K1 * (1 - bm25.B + bm25.B * bm25._rounded(len(words)) / mean)
       idf = math.log(1 + (len(filled) - having + 0.5) / (having + 0.5))
       score += idf * count / (count + norm)
     scores.append(score)
@@ -65,24 +65,27 @@ def told(query):
 
 @pytest.mark.parametrize("query", ["boots", "hiking boots", "socks socks boots", "word3", "hiker"])
 def test_it_finds_the_best_by_bm25(folder, query):
-  found = index.Index(folder).search(query, 50)
+  found = bm25.Index(folder).search(query, 50)
   scores = told(query)
   assert collections.Counter(found) == collections.Counter(np.flatnonzero(scores).tolist())
   np.testing.assert_array_less(np.diff([scores[i] for i in found]), 1e-6)
+  ranked = bm25.Index(folder).ranked(query, 50)
+  assert [number for number, _ in ranked] == found
+  np.testing.assert_allclose([score for _, score in ranked], [scores[i] for i in found], rtol=1e-5)
 
 
 def test_equal_scores_are_ordered_by_name(folder):
-  assert index.Index(folder).search("socks", 50) == [1, 2]
-  assert index.Index(folder).search("socks", 1) == [1]
+  assert bm25.Index(folder).search("socks", 50) == [1, 2]
+  assert bm25.Index(folder).search("socks", 1) == [1]
 
 
 def test_what_is_not_there_is_not_found(folder):
   for query in ("zzz", "the of", "", "hikin zz"):
-    assert index.Index(folder).search(query, 50) == []
+    assert bm25.Index(folder).search(query, 50) == []
 
 
 def test_blocks_make_the_same_index(folder, tmp_path, monkeypatch):
-  monkeypatch.setattr(index, "_BLOCK", 4)
-  index.build(tmp_path, DOCUMENTS)
+  monkeypatch.setattr(bm25, "_BLOCK", 4)
+  bm25.build(tmp_path, DOCUMENTS)
   for path in folder.iterdir():
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
