@@ -20,7 +20,8 @@ KV = tuple[Float[Array, "*heads _ D"], Float[Array, "*heads _ D"]]
 class Cache(NamedTuple):
   """Keys and values: a pair a layer, each [B*K, S, D] (see attention.flat_heads).
 
-  On TPU, where the layers are scanned, one pair for all, each [L, B, K, S, D].
+  On TPU, where the layers are scanned, one pair for all, each [L, B, K, S, D]. On CPU,
+  16-bit floats are kept as their bits (see _kept).
 
   `past` holds what the slots have read and written in earlier turns, each row from
   its own column 0. `recent` holds the reply being written: all slots write the same
@@ -46,6 +47,7 @@ def empty_cache(
 ) -> Cache:
   """A cache of zeros: `capacity` columns of past and `max_reply` of recent for each slot."""
   layers, heads = config.num_hidden_layers, config.num_key_value_heads
+  dtype = _kept(dtype)
 
   def pairs(length):
     if _scanned():
@@ -110,11 +112,26 @@ def _scanned() -> bool:
   return sharding.platform() == "tpu"
 
 
+def _kept(dtype: jnp.dtype) -> jnp.dtype:
+  """What a cache is kept in: for a 16-bit float on CPU, its bits.
+
+  There XLA writes a column of such floats by turning the whole cache into float32 and
+  back, which took longer than all else in a turn; bits are written in place.
+  """
+  return jnp.dtype(dtype if _scanned() or jnp.dtype(dtype).itemsize != 2 else jnp.uint16)
+
+
+def _as(dtype: jnp.dtype, kv):
+  """The caches or columns in `dtype`, where it is not theirs bit by bit."""
+  same = lambda x: x if x.dtype == dtype else jax.lax.bitcast_convert_type(x, dtype)
+  return jax.tree.map(same, kv)
+
+
 def _append(kv, new, start: Int[Array, "B"]):
   """Writes `new` into each slot's row of every cache in `kv` from its own column `start`."""
 
   def write(rows, x):
-    x = x.astype(rows.dtype)
+    x = _as(rows.dtype, x)
     if rows.ndim == 5:  # [L, B, K, S, D]
       put = lambda row, x, at: jax.lax.dynamic_update_slice_in_dim(row, x, at, axis=2)
       return jax.vmap(put, in_axes=(1, 1, 0), out_axes=1)(rows, x, start)
@@ -176,7 +193,7 @@ def _read_piece(model, past, piece, read, window):
   positions = read[:, None] + jnp.arange(length)[None, :]
   past_visible = _visible(read, window)
   causal = jnp.tril(jnp.ones((length, length), bool))
-  seen = _first(past, window)
+  seen = _first(past, window, model.unembedding.dtype)
 
   def attend(seen, q, k, v):
     new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
@@ -186,9 +203,9 @@ def _read_piece(model, past, piece, read, window):
   return hidden, _append(past, new, read)
 
 
-def _first(caches, window: int):
-  """The first columns of every cache."""
-  return jax.tree.map(lambda x: x[..., :window, :], caches)
+def _first(caches, window: int, dtype: jnp.dtype):
+  """The first columns of every cache, as numbers of `dtype`."""
+  return _as(dtype, jax.tree.map(lambda x: x[..., :window, :], caches))
 
 
 def _write_reply(
@@ -196,7 +213,7 @@ def _write_reply(
     *, window, max_reply, end_id,
 ):  # fmt: skip
   """Samples until every active slot has ended: (recent, Replies)."""
-  seen = _first(past, window)
+  seen = _first(past, window, model.unembedding.dtype)
   past_visible = _visible(start, window)
 
   def draw(hidden, index):
@@ -223,7 +240,8 @@ def _write_reply(
       seen, recent = cache
       new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
       written = _put(recent, new, index)
-      out = _attend(q, seen, written, past_visible, recent_visible)
+      written_values = _as(seen[0].dtype, written)
+      out = _attend(q, seen, written_values, past_visible, recent_visible)
       return out, new if _scanned() else written  # a scan would write all columns anew
 
     caches = (seen, recent) if _scanned() else tuple(zip(seen, recent))
@@ -251,8 +269,8 @@ def _write_reply(
 
 def _put(caches, column, index: Int[Array, ""]):
   """Writes one column into every cache."""
-  return jax.tree.map(
-      lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new, index, axis=x.ndim - 2),
-      caches,
-      column,
-  )
+
+  def put(x, new):
+    return jax.lax.dynamic_update_slice_in_dim(x, _as(x.dtype, new), index, axis=x.ndim - 2)
+
+  return jax.tree.map(put, caches, column)
