@@ -25,7 +25,7 @@ def tiny(warm_start: str) -> dict[str, Any]:
           targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
       ),
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
-      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.1),
+      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0),
       policy=dict(  # generation.policy.Policy
           slots=64,
           max_length=1024,
@@ -43,7 +43,9 @@ def tiny(warm_start: str) -> dict[str, Any]:
           zeta=0.05,
           base=dict(
               name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0,
-              aggregation="token_mean",
+              # A lost episode is twice as long as a won one: by token_mean it would weigh as much
+              # more: the entropy grows, and the policy learns more slowly.
+              aggregation="sequence_mean",
           ),
       ),
       mesh=dict(data=1, fsdp=1, tensor=1),  # sharding.make_mesh
@@ -120,7 +122,8 @@ def released(model: str) -> dict[str, Any]:
       ),
       pack=dict(lengths=(8192, 16384, 32768)),
       algorithm=shared["algorithm"] | dict(
-          base=shared["algorithm"]["base"] | dict(kl_coef=0.01, entropy_coef=0.001)
+          base=shared["algorithm"]["base"]
+          | dict(kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean")
       ),
       mesh=dict(data=1, fsdp=fsdp, tensor=tensor),
       optimizer=dict(
