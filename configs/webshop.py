@@ -1,12 +1,11 @@
 """EMPG on WebShop.
 
-  python launch/sft.py --config=configs/webshop.py --out=runs/warm/webshop
-  python launch/train.py --config=configs/webshop.py --workdir=runs/webshop
+  python launch/train.py --config=configs/webshop.py                  a tiny policy
   python launch/train.py --config=configs/webshop.py:qwen2.5-7b --config.model.path=FOLDER
 
-The first two are one tiny policy in the embedded catalogue: it is cloned from the expert,
-then trained. The last stands for every model of empg_jax/presets.py: the paper's settings,
-on WebShop's own files in the folder that WEBSHOP_DATA names.
+The first plays in the embedded catalogue. The last stands for every model of
+empg_jax/presets.py: the paper's settings, on WebShop's own files in the folder that
+WEBSHOP_DATA names.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
 share is in empg_jax/presets.py.
@@ -25,7 +24,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
 
 
 def _tiny() -> dict:
-  config = presets.tiny("runs/warm/webshop")
+  config = presets.tiny("webshop-tiny")
   return config | dict(
       tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
       env=dict(name="webshop", show_commands=False),  # envs.webshop.make
@@ -36,7 +35,7 @@ def _tiny() -> dict:
       pack=dict(lengths=(2048,)),
       train=config["train"] | dict(lengths=(512, 768, 1280)),
       evaluation=dict(every=25, splits=("test",), tasks=200, temperature=0.4),
-      sft=dict(  # how launch/sft.py makes the policy that training begins with
+      sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=1024, model=presets.tiny_shape()),
           demonstrations=dict(  # data.demonstrations.demonstrations
               embedded=dict(episodes=24_000, noise=0.1)

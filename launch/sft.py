@@ -44,7 +44,7 @@ def main(argv):
   ]
   start = fresh if config.sft.fresh else existing
   model, chat = start(config, sources, out)
-  folder.save(clone(config, chat, model, sources, out), out)
+  save(config, clone(config, chat, model, sources, out), out)
   print(f"wrote {out}")
 
 
@@ -99,8 +99,13 @@ def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) 
             f"  reply logprob {float(metrics['reply_logprob']):.4f}  tokens {seen / 1e6:.2f}M"
         )
       if step % SAVE == 0:
-        folder.save(current.model, out)
+        save(config, current.model, out)
   return current.model
+
+
+def save(config, model: Decoder, out: pathlib.Path) -> None:
+  """Writes the model in the type that it was computed in: half the bytes of its parameters'."""
+  folder.save(model, out, dtype=config.sft.compute_dtype)
 
 
 if __name__ == "__main__":

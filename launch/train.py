@@ -1,6 +1,6 @@
 """Trains a policy by reinforcement learning.
 
-  python launch/train.py --config=configs/alfworld.py --workdir=runs/alfworld
+  python launch/train.py --config=configs/alfworld.py [--workdir=runs/alfworld]
 
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json and checkpoints/. Started again with the same workdir,
@@ -28,13 +28,12 @@ from empg_jax.training import guard, microbatch, state as states
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/alfworld", "where the run is kept")
+_WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
 
 
-
-def main(argv):
-  del argv
-  config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+def main(_):
+  config = _CONFIG.value
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
   check(config, environment)
   home = folder.locate(config.model.path)
@@ -81,8 +80,8 @@ def main(argv):
       guard.check_finite(int(state.skipped), step)
       policy.update(lora.merge(frozen["base"], state.model))
       timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
-      writer.write(step, metrics.prefixed("train", metrics.summarize(episodes)), updated, timing)
-      writer.write(step, throughput(episodes, rows, timing))
+      summary = metrics.prefixed("train", metrics.summarize(episodes))
+      writer.write(step, summary, updated, timing, throughput(episodes, rows, timing))
       if step == config.num_steps or step % config.evaluation.every == 0:
         writer.write(step, evaluate_policy(policy, f"after step {step}"))
       report(config, writer.flush())
