@@ -204,8 +204,11 @@ def report(config, row) -> None:
   """Prints a finished row, and the evaluation in it if there is one."""
   if row["step"]:
     print(console.step_line(row, config.num_steps), flush=True)
-  shown = [(split, row.get(f"eval/{split}/success")) for split in config.evaluation.splits]
-  shown = [f"{split} {success:.1%}" for split, success in shown if success is not None]
+  shown = [
+      f"{split} {row[f'eval/{split}/success']:.1%} (return {row[f'eval/{split}/return']:.3f})"
+      for split in config.evaluation.splits
+      if f"eval/{split}/success" in row
+  ]
   if shown:
     print(f"  success after step {row['step']}: " + ", ".join(shown), flush=True)
 
