@@ -27,24 +27,26 @@ def _tiny() -> dict:
   config = presets.tiny("webshop-tiny")
   return config | dict(
       tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
-      env=dict(name="webshop", show_commands=False),  # envs.webshop.make
+      env=dict(  # envs.webshop.make
+          name="webshop", show_commands=False, repeat_instruction=False
+      ),
       rollout=config["rollout"] | dict(max_turns=15),
       policy=config["policy"] | dict(
-          max_length=2048, max_reply=48, piece_lengths=(128, 384), windows=(512, 1024, 2048)
+          max_length=1536, max_reply=32, piece_lengths=(64, 192), windows=(384, 768, 1536)
       ),
-      pack=dict(lengths=(2048,)),
-      train=config["train"] | dict(lengths=(512, 768, 1280)),
+      pack=dict(lengths=(1536,)),
+      train=config["train"] | dict(lengths=(384, 640, 1024)),
       evaluation=dict(every=25, splits=("test",), tasks=200, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
-          fresh=dict(vocabulary=1024, model=presets.tiny_shape()),
+          fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
           demonstrations=dict(  # data.demonstrations.demonstrations
-              embedded=dict(episodes=24_000, noise=0.1)
+              embedded=dict(episodes=24_000, noise=0.1, repeat_instruction=False)
           ),
           batches=dict(  # data.cloning.batches
-              lengths=(512, 640, 768, 1024, 1536), tokens=8192, microbatch=4,
+              lengths=(320, 448, 576, 768, 1024), tokens=8192, microbatch=4,
               observation_weight=0.2,
           ),
-          num_steps=1000,
+          num_steps=700,
           optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
           compute_dtype="bfloat16",
       ),
@@ -56,7 +58,9 @@ def _released(model: str) -> dict:
   return config | dict(
       tasks=dict(catalogue="small", goals="human"),
       # As verl-agent, on which the paper's runs were made: a purchase counts if it is perfect.
-      env=dict(name="webshop", reward="won", show_commands=True),
+      env=dict(
+          name="webshop", reward="won", show_commands=True, repeat_instruction=False
+      ),
       chat=dict(instructions=INSTRUCTIONS),
       rollout=config["rollout"] | dict(max_turns=15),
       evaluation=dict(every=5, splits=("test",), tasks=128, temperature=0.4),

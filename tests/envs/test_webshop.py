@@ -79,6 +79,17 @@ def test_the_reward_can_be_winning_alone():
     assert told[-1][1].reward == end.info["task_score"]
 
 
+def test_the_instruction_can_be_said_once():
+  task = tasks("test")[0]
+  actions = ["search[hiking boots]", "click[next >]", "click[back to search]"]
+  often, once = (play(WebShop(repeat_instruction=say), task, actions) for say in (True, False))
+  said = f"Instruction: [SEP] {often[0].split(' [SEP] ')[2]} [SEP] "
+  assert once[0] == often[0]
+  for page, shorter in zip(often[1:], once[1:], strict=True):
+    assert said in page.observation
+    assert shorter.observation == page.observation.replace(said, "")
+
+
 def test_several_processes_share_one_shop(tmp_path, monkeypatch):
   monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path))
   program = (

@@ -43,6 +43,16 @@ def test_demonstrations_mostly_win_and_noise_is_not_trained_on():
   assert all(len(demo.turns) <= MAX_TURNS for demo in played)
 
 
+def test_demonstrations_may_say_the_instruction_once():
+  often, once = (
+      itertools.islice(demos.demonstrations(0, repeat_instruction=say), 20) for say in (True, False)
+  )
+  for long, short in zip(often, once, strict=True):
+    assert [turn.action for turn in short.turns] == [turn.action for turn in long.turns]
+    assert short.turns[0] == long.turns[0]
+    assert not any("Instruction:" in turn.observation for turn in short.turns[1:])
+
+
 def test_pages_are_short_enough_for_a_small_model():
   played = itertools.islice(demos.demonstrations(0, noise=0.0), 50)
   assert max(len(turn.observation) for demo in played for turn in demo.turns) < 1500

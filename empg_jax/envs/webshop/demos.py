@@ -14,6 +14,7 @@ from empg_jax.envs.webshop import data, embedded, generate, goals
 from empg_jax.envs.webshop.environment import WebShop
 from empg_jax.envs.webshop.expert import MAX_TURNS, Expert
 from empg_jax.envs.webshop.goals import Goal
+from empg_jax.envs.webshop.pages import without_instruction
 from empg_jax.envs.webshop.shelves import OPTIONS
 from empg_jax.envs.webshop.shop import Shop
 
@@ -24,6 +25,7 @@ FUTILE = 0.2  # share of the noise that clicks what is not on the page
 PHRASES = (
     "WebShop [SEP] Instruction: [SEP] ", "Instruction: [SEP] ", " [SEP] ", " [SEP] Search",
     " [SEP] Back to Search [SEP] Page ", " (Total results: ", ") [SEP] Next > [SEP] ",
+    "Back to Search [SEP] Page ", "Back to Search [SEP] < Prev [SEP] ", "WebShop [SEP] Search",
     ") [SEP] < Prev [SEP] Next > [SEP] ", " [SEP] Back to Search [SEP] < Prev [SEP] ",
     " [SEP] Price: $", " [SEP] $", " to $", " [SEP] B", ", and price lower than ", ".00 dollars",
     " [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now",
@@ -31,12 +33,15 @@ PHRASES = (
 )  # fmt: skip
 
 
-def demonstrations(seed: int | str, noise: float = 0.1) -> Iterator[Demonstration]:
+def demonstrations(
+    seed: int | str, noise: float = 0.1, repeat_instruction: bool = True
+) -> Iterator[Demonstration]:
   """Endless demonstrations; the same for the same arguments.
 
   Args:
     seed: of goals and noise.
     noise: probability with which a turn is not the expert's, in [0, 1).
+    repeat_instruction: see WebShop.
 
   Raises:
     ValueError: noise is out of range.
@@ -45,7 +50,8 @@ def demonstrations(seed: int | str, noise: float = 0.1) -> Iterator[Demonstratio
     raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
   env, rng = WebShop(), random.Random(f"{seed}/{noise}")
   for number, goal in enumerate(_goals(rng)):
-    yield _play(f"demo/{seed}/{number}", env, goal, rng, noise)
+    demo = _play(f"demo/{seed}/{number}", env, goal, rng, noise)
+    yield demo if repeat_instruction else _said_once(demo, goal.instruction)
 
 
 def _goals(rng: random.Random) -> Iterator[Goal]:
@@ -79,6 +85,13 @@ def _play(
     observation, _, done, info = env.step(played)
     won = info["won"]
   return Demonstration(task, tuple(turns), won)
+
+
+def _said_once(demo: Demonstration, instruction: str) -> Demonstration:
+  """The demonstration as it reads where only the first page says what to buy."""
+  first, *rest = demo.turns
+  rest = (t._replace(observation=without_instruction(t.observation, instruction)) for t in rest)
+  return demo._replace(turns=(first, *rest))
 
 
 def _something_else(rng: random.Random, env: WebShop, action: str) -> str:

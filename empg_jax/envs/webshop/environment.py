@@ -4,6 +4,7 @@ from empg_jax.envs import Step
 from empg_jax.envs.webshop import data
 from empg_jax.envs.webshop.goals import KINDS, Goal
 from empg_jax.envs.webshop.nouns import METHODS, nouns
+from empg_jax.envs.webshop.pages import without_instruction
 from empg_jax.envs.webshop.reward import reward as score
 from empg_jax.envs.webshop.session import Session
 
@@ -23,7 +24,12 @@ class WebShop:
   """
 
   def __init__(
-      self, *, nouns: str = "listed", reward: str = "score", show_commands: bool = False
+      self,
+      *,
+      nouns: str = "listed",
+      reward: str = "score",
+      show_commands: bool = False,
+      repeat_instruction: bool = True,
   ):
     """Plays any task.
 
@@ -31,10 +37,13 @@ class WebShop:
       nouns: "listed", or "spacy", which needs the extra `webshop`: see nouns.py.
       reward: "score", the score itself, or "won", 1 for the score 1 and else 0.
       show_commands: whether each observation ends with a list of what can be done now.
+      repeat_instruction: whether every page says what to buy, as the original's do. Else
+        only the first does; an agent that sees the whole transcript needs no more.
     """
     _check("nouns", nouns, METHODS)
     _check("reward", reward, REWARDS)
     self._nouns, self._reward, self._show_commands = nouns, reward, show_commands
+    self._repeat_instruction = repeat_instruction
     self._session: Session | None = None
     self._done = False
 
@@ -52,7 +61,7 @@ class WebShop:
     """Starts an episode of a goal that need not be one of the shop's."""
     self._names = (catalogue, goals)
     self._goal, self._session, self._done = goal, Session(goal), False
-    return self._observation(self._session)
+    return self._observation(self._session, first=True)
 
   def step(self, action: str) -> Step:
     """Plays `action`, to the letter: blanks around it make it another one."""
@@ -97,8 +106,10 @@ class WebShop:
     session.finish(shop, total)
     return total, info
 
-  def _observation(self, session: Session) -> str:
+  def _observation(self, session: Session, first: bool = False) -> str:
     text, page = session.page.text, session.page
+    if not (first or self._repeat_instruction):
+      text = without_instruction(text, self._goal.instruction)
     if not self._show_commands or self._done:
       return text
     clicks = [f"click[{name}]" for name in page.clickables if name != "search"]

@@ -38,6 +38,11 @@ def search_page(instruction: str) -> Page:
   return Page("search", text, _buttons(SEARCH))
 
 
+def without_instruction(text: str, instruction: str) -> str:
+  """A page's text for a reader who has been told what to buy."""
+  return text.replace(_text(["Instruction:", instruction, "."])[:-1], "", 1)
+
+
 def results_page(
     instruction: str, page: int, total: int, products: Sequence[Product]
 ) -> Page:
