@@ -3,6 +3,7 @@
   python launch/benchmark.py --suite=step              the update: time, memory, its floor
   python launch/benchmark.py --suite=rollout           sampling: long replies, long episodes
   python launch/benchmark.py --suite=envs              ALFWorld: resets and steps
+  python launch/benchmark.py --suite=loss              log-probability and entropy: ways to them
   python launch/benchmark.py --suite=step --json=F     the same, and all of it as JSON
 
 The default model is of Qwen2's shape with 12.3 million random parameters. CPU seconds
@@ -18,10 +19,10 @@ import jax
 from absl import flags
 
 from empg_jax import command_line, sharding
-from empg_jax.benchmark import envs, rollout, step
+from empg_jax.benchmark import envs, loss, rollout, step
 from empg_jax.models.decoder import DecoderConfig
 
-SUITES = {"step": step, "rollout": rollout, "envs": envs}
+SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}
 
 _SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
@@ -36,7 +37,7 @@ _DTYPES = flags.DEFINE_multi_enum(
 
 _ROWS = flags.DEFINE_integer("rows", 8, "rows of the batch, or conversations", lower_bound=1)
 _PROMPT = flags.DEFINE_integer("prompt", 128, "tokens read first", lower_bound=1)
-_COMPLETION = flags.DEFINE_integer("completion", 384, "step: the agent's tokens", lower_bound=1)
+_COMPLETION = flags.DEFINE_integer("completion", 384, "step, loss: the agent's tokens", lower_bound=1)
 _SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8"], "step: rows in a microbatch")
 _MATMUL = flags.DEFINE_integer("matmul", 2048, "step: side of the matrices", lower_bound=1)
 
@@ -46,6 +47,9 @@ _OBSERVATION = flags.DEFINE_integer("observation", 48, "rollout: tokens a turn",
 _ACTION = flags.DEFINE_integer("action", 16, "rollout: tokens sampled a turn", lower_bound=1)
 
 _GAMES = flags.DEFINE_integer("games", 100, "envs: games in each repeat", lower_bound=1)
+
+_VOCABS = flags.DEFINE_list("vocabs", ["32768", "151936"], "loss: sizes of the vocabulary")
+_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "loss: of a TPU to compile for")
 
 
 def main(argv):
@@ -64,6 +68,16 @@ def arguments() -> dict:
   """What the chosen suite is called with."""
   if _SUITE.value == "envs":
     return dict(games=_GAMES.value, max_turns=_TURNS.value, repeats=_REPEATS.value)
+  if _SUITE.value == "loss":
+    return dict(
+        rows=_ROWS.value,
+        length=_COMPLETION.value,
+        width=_WIDTH.value,
+        vocabs=numbers(_VOCABS),
+        dtypes=_DTYPES.value,
+        repeats=_REPEATS.value,
+        topology=_TOPOLOGY.value,
+    )
   shared = dict(
       config=model_config(),
       rows=_ROWS.value,
@@ -72,7 +86,7 @@ def arguments() -> dict:
       repeats=_REPEATS.value,
   )
   if _SUITE.value == "step":
-    return shared | dict(completion=_COMPLETION.value, sizes=sizes(), matmul=_MATMUL.value)
+    return shared | dict(completion=_COMPLETION.value, sizes=numbers(_SIZES), matmul=_MATMUL.value)
   return shared | dict(
       reply=_REPLY.value,
       turns=_TURNS.value,
@@ -99,11 +113,12 @@ def model_config() -> DecoderConfig:
   )
 
 
-def sizes() -> list[int]:
-  bad = [size for size in _SIZES.value if not size.isdecimal() or int(size) < 1]
-  if bad or not _SIZES.value:
-    raise ValueError(f"--sizes={','.join(_SIZES.value)}: want whole numbers, like --sizes=1,2,4")
-  return [int(size) for size in _SIZES.value]
+def numbers(flag: flags.FlagHolder) -> list[int]:
+  """A flag's positive whole numbers."""
+  if not flag.value or not all(x.isdecimal() and int(x) > 0 for x in flag.value):
+    given = f"--{flag.name}={','.join(flag.value)}"
+    raise ValueError(f"{given}: want whole numbers, like --{flag.name}={','.join(flag.default)}")
+  return [int(x) for x in flag.value]
 
 
 def given() -> dict:

@@ -69,8 +69,21 @@ def test_the_environments_are_timed(tmp_path):
   assert "full" in text
 
 
+def test_token_statistics_are_timed_plain_and_in_chunks(tmp_path):
+  shape = ("--rows=2", "--completion=8", "--width=128", "--vocabs=96", "--dtype=float32")
+  text, results = benchmark(tmp_path, "loss", "--repeats=1", *shape)
+  ways = [(run["gradient"], run["way"]) for run in results["runs"]]
+  assert ways == [(g, way) for g in (False, True) for way in ("plain", "chunked")]
+  for measured in results["runs"]:
+    assert set(measured["cpu_s"]) == SPREAD and measured["vocab"] == 96
+  if results["tpu"]:
+    assert [x["way"] for x in results["tpu"]] == ["plain", "chunked", "Pallas"]
+  else:
+    assert "Not compiled for a TPU: There is no TPU compiler here" in text
+
+
 def test_a_mistake_is_answered_with_a_sentence():
-  for flag in ("--suite=speed", "--width=200", "--sizes=1,x"):
-    done = run(flag)
+  for flag in ("--suite=speed", "--width=200", "--sizes=1,x", "--suite=loss --vocabs=0"):
+    done = run(*flag.split())
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr

@@ -17,8 +17,8 @@ FLOORS = {
     0: {"core", "envs", "sharding", "config", "console", "presets", "chat"},
     1: {"algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line"},
     2: {"generation", "training"},
-    3: {"rollout"},
-    4: {"benchmark", "plan"},
+    3: {"rollout", "plan"},
+    4: {"benchmark"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -3,7 +3,7 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MIB = 2**20
@@ -33,6 +33,27 @@ def timed(run: Callable[[], Any], repeats: int, warm_up: int = 1) -> dict[str, A
     cpu.append(time.process_time() - cpu_start)
     wall.append(time.perf_counter() - wall_start)
   return {"wall_s": spread(wall), "cpu_s": spread(cpu), "peak_rss_mib": _peak_rss_mib()}
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, dict[str, dict[str, float]]]:
+  """`wall_s` and `cpu_s` of several calls that take turns, so that one does not get the quiet hour.
+
+  Each is called once before, untimed, and waits for its own results.
+  """
+  for run in calls.values():
+    run()
+  times = {name: ([], []) for name in calls}
+  for _ in range(repeats):
+    for name, run in calls.items():
+      wall_start, cpu_start = time.perf_counter(), time.process_time()
+      run()
+      times[name][1].append(time.process_time() - cpu_start)
+      times[name][0].append(time.perf_counter() - wall_start)
+  return {
+      name: {"wall_s": spread(wall), "cpu_s": spread(cpu)} for name, (wall, cpu) in times.items()
+  }
 
 
 def _reset_peak() -> None:

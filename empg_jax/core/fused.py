@@ -28,6 +28,7 @@ class _Plan(NamedTuple):
 
   blocks: int  # of the vocabulary on each device
   dtype: str  # of the operands of the matrix products
+  kernels: bool  # on TPU
   layout: placement.VocabLayout | None
 
 
@@ -51,8 +52,8 @@ def fused_token_stats(
     actions: token ids; `hidden[b, t]` predicts `actions[b, t]`. Where the
       result is not used they may be anything.
     temperature: the policy is softmax(hidden @ unembedding / temperature).
-    block_size: how many vocabulary entries a device handles at a time. None:
-      chosen from the number of tokens. The TPU kernels choose for themselves.
+    block_size: how many vocabulary entries XLA handles at a time on a device. None:
+      chosen from the number of tokens, and on TPU by the kernels.
     compute_dtype: of the operands of the matrix products, which accumulate in
       float32. None: the operands' own. bfloat16 is up to twice as fast.
 
@@ -79,7 +80,7 @@ def fused_token_stats(
   shards = (1, 1) if layout is None else layout.shards
   tokens = actions.size // shards[0]
   blocks = fused_blocks.count(tokens, unembedding.shape[1] // shards[1], block_size)
-  plan = _Plan(blocks, jnp.dtype(dtype).name, layout)
+  plan = _Plan(blocks, jnp.dtype(dtype).name, block_size is None, layout)
   return TokenStats(*_stats(hidden, unembedding, actions, plan))
 
 
@@ -116,11 +117,10 @@ _stats.defvjp(_stats_fwd, _stats_bwd)
 def _forward_on_shard(hidden, unembedding, actions, *, plan):
   """(logprobs, entropy, top logit, log of the sum of exp(z - top)), each [B, T]."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
-  top, total, weighted, chosen = _on_platform(
-      functools.partial(_sums_by_kernel, dtype=plan.dtype),
-      functools.partial(fused_blocks.sums, blocks=plan.blocks, dtype=plan.dtype),
-      hidden, unembedding, actions,
-  )  # fmt: skip
+  kernel = functools.partial(_sums_by_kernel, dtype=plan.dtype)
+  xla = functools.partial(fused_blocks.sums, blocks=plan.blocks, dtype=plan.dtype)
+  run = _on_platform if plan.kernels else _by_xla
+  top, total, weighted, chosen = run(kernel, xla, hidden, unembedding, actions)
   if plan.layout is not None:  # over the devices that share the vocabulary
     axes = plan.layout.vocab
     shift = top - jax.lax.pmax(top, axes)
@@ -134,11 +134,10 @@ def _forward_on_shard(hidden, unembedding, actions, *, plan):
 def _backward_on_shard(hidden, unembedding, actions, *of_token, plan):
   """The gradients of hidden and unembedding."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
-  d_hidden, d_unembedding = _on_platform(
-      functools.partial(_gradients_by_kernel, dtype=plan.dtype),
-      functools.partial(fused_blocks.gradients, blocks=plan.blocks, dtype=plan.dtype),
-      hidden, unembedding, actions, *of_token,
-  )  # fmt: skip
+  kernel = functools.partial(_gradients_by_kernel, dtype=plan.dtype)
+  xla = functools.partial(fused_blocks.gradients, blocks=plan.blocks, dtype=plan.dtype)
+  run = _on_platform if plan.kernels else _by_xla
+  d_hidden, d_unembedding = run(kernel, xla, hidden, unembedding, actions, *of_token)
   if plan.layout is not None:
     d_hidden = jax.lax.psum(d_hidden, plan.layout.vocab)
     d_unembedding = plan.layout.sum_over_tokens(d_unembedding)
@@ -148,6 +147,11 @@ def _backward_on_shard(hidden, unembedding, actions, *of_token, plan):
 def _on_platform(kernel, xla, *args):
   """The one place that chooses: Pallas on TPU, XLA elsewhere."""
   return jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
+
+
+def _by_xla(kernel, xla, *args):
+  """Everywhere in blocks of the size that was asked for."""
+  return xla(*args)
 
 
 def _sums_by_kernel(hidden, unembedding, actions, *, dtype, interpret=False):

@@ -6,15 +6,21 @@ from jaxtyping import Array, Float, Int
 
 _BLOCK_LOGITS = 2**19  # so many at a time fit a CPU's cache; but blocks of at
 _MIN_BLOCK = 512  # least this width, for fast matrix products
+_WIDER = 4  # and at most so much wider where that divides the vocabulary
 _LOW = -1e30  # below every logit, yet finite
 
 Tokens = Float[Array, "B T"]
 
 
 def count(tokens: int, vocab: int, block_size: int | None) -> int:
-  """How many blocks the vocabulary is walked in."""
+  """How many blocks the vocabulary is walked in; one that divides it, if one is near.
+
+  Otherwise the unembedding is copied to be padded.
+  """
   size = block_size or max(_BLOCK_LOGITS // tokens, _MIN_BLOCK)
-  return -(-vocab // min(size, vocab))
+  blocks = -(-vocab // min(size, vocab))
+  fewest = blocks if block_size else -(-blocks // _WIDER)
+  return next((n for n in range(blocks, fewest - 1, -1) if vocab % n == 0), blocks)
 
 
 def sums(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from empg_jax import fused_token_stats, token_stats
+from empg_jax.core import fused_blocks
 
 B, T, D, V = 3, 10, 8, 50
 
@@ -107,6 +108,14 @@ def test_unused_tokens_may_hold_any_id():
   actions[0, 0], actions[1, 1] = -100, V + 5
   got = fused_token_stats(hidden, unembedding, actions, block_size=16)
   np.testing.assert_allclose(got, unfused(hidden, unembedding, actions), atol=1e-5)
+
+
+@pytest.mark.parametrize("vocab", [32_000, 49_152, 128_256, 151_936, 152_064])
+def test_vocabularies_of_released_models_are_not_padded(vocab):
+  for tokens in (64, 512, 1024, 4096, 16_384):
+    blocks = fused_blocks.count(tokens, vocab, None)
+    assert vocab % blocks == 0
+    assert tokens * vocab // blocks <= 4 * max(2**19, 512 * tokens)
 
 
 def temporaries(stats, b, t, d, v):

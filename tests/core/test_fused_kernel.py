@@ -115,3 +115,5 @@ def test_no_platform_but_tpu_meets_a_kernel():
   lowered = jax.jit(fused.fused_token_stats).trace(*drawn())
   assert "tpu_custom_call" not in lowered.lower().as_text()
   assert "tpu_custom_call" in lowered.lower(lowering_platforms=("tpu",)).as_text()
+  blocks = jax.jit(functools.partial(fused.fused_token_stats, block_size=64)).trace(*drawn())
+  assert "tpu_custom_call" not in blocks.lower(lowering_platforms=("tpu",)).as_text()
