@@ -81,15 +81,20 @@ class MetricsWriter:
   `rows` holds all rows so far, those of earlier runs in the same folder included.
   """
 
-  def __init__(self, workdir: str | os.PathLike, first_step: int = 0):
-    """Rows of `first_step` and later, left by a run cut short, are dropped."""
+  def __init__(self, workdir: str | os.PathLike, first_step: int = 0, *, keep: bool = True):
+    """Rows of `first_step` and later, left by a run cut short, are dropped.
+
+    Without `keep` the file is left to another process of the run.
+    """
     self._path = pathlib.Path(workdir) / FILE
-    self._path.parent.mkdir(parents=True, exist_ok=True)
+    self._keep = keep
     self.rows = [row for row in read_rows(workdir) if row["step"] < first_step]
-    kept = self._path.with_suffix(".tmp")
-    kept.write_text("".join(map(_line, self.rows)))
-    os.replace(kept, self._path)
     self._pending: dict[str, Any] | None = None
+    if keep:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      kept = self._path.with_suffix(".tmp")
+      kept.write_text("".join(map(_line, self.rows)))
+      os.replace(kept, self._path)
 
   def write(self, step: int, *values: Mapping[str, Any]) -> dict[str, Any] | None:
     """Adds values to the row of `step`; returns the row that this finished, if any.
@@ -116,8 +121,9 @@ class MetricsWriter:
       return None
     pending, self._pending = self._pending, None
     row = {name: _number(name, value) for name, value in pending.items()}
-    with self._path.open("a") as file:
-      file.write(_line(row))
+    if self._keep:
+      with self._path.open("a") as file:
+        file.write(_line(row))
     self.rows.append(row)
     return row
 

@@ -61,8 +61,12 @@ def make_mesh(
   Raises:
     ValueError: there are fewer devices, or they do not divide.
   """
-  devices = jax.devices() if devices is None else list(devices)
-  sizes = _sizes(len(devices), data=data, fsdp=fsdp, tensor=tensor)
+  sizes = _sizes(
+      len(jax.devices()) if devices is None else len(devices), data=data, fsdp=fsdp, tensor=tensor
+  )
+  if devices is None:
+    devices = jax.devices()
+    _check_all_hosts(math.prod(sizes), len(devices))
   return Mesh(_arranged(devices[: math.prod(sizes)], sizes), AXES, (AxisType.Auto,) * 3)
 
 
@@ -79,6 +83,14 @@ def _sizes(count: int, **axes: int) -> tuple[int, ...]:
         " most that; one may be 0, for all that the others leave."
     )
   return tuple(size or count // taken for size in axes.values())
+
+
+def _check_all_hosts(taken: int, count: int) -> None:
+  if jax.process_count() > 1 and taken != count:
+    raise ValueError(
+        f"config.mesh takes {taken} of {count} devices, but on several hosts it has to take all:"
+        " make one of its axes 0."
+    )
 
 
 def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarray:
@@ -193,10 +205,15 @@ def hold(tree: Any) -> Any:
   return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
 
 
+def in_use() -> bool:
+  """Whether the program being traced is for a mesh of several devices."""
+  return _mesh() is not None
+
+
 def divide(x: jax.Array, *axes: Any) -> jax.Array:
   """In a jitted function: x divided over the axes that are named for its first dimensions.
 
-  Without a mesh x as it is; a dimension that its axis does not divide stays whole.
+  Named none, it is whole on every device. Without a mesh x as it is; a dimension that its axis does not divide stays whole.
   """
   mesh = _mesh()
   if mesh is None:

@@ -5,6 +5,10 @@
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json and checkpoints/. Started again with the same workdir,
 it goes on from the newest checkpoint.
+
+On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
+see. Each plays all episodes on its own environments, so that all know what was said; the
+devices of all of them share the sampling and the update.
 """
 
 import functools
@@ -16,7 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import lookup, metrics, sharding
+from empg_jax import hosts, lookup, metrics, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -32,6 +36,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if
 
 
 def main(_):
+  hosts.join()
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
@@ -63,7 +68,7 @@ def main(_):
   play_tasks = functools.partial(play, config, chat, make_env(config, environment))
   evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
 
-  with metrics.MetricsWriter(workdir, first + bool(first)) as writer:
+  with metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer:
     if not writer.rows:
       writer.write(0, evaluate_policy(policy, "before training"))
       report(config, writer.flush())
@@ -90,7 +95,7 @@ def main(_):
   checkpointer.close()
   splits = config.evaluation.splits
   evaluated = [row for row in writer.rows if f"eval/{splits[0]}/success" in row]
-  print(console.success_table(evaluated[0], evaluated[-1], splits))
+  hosts.say(console.success_table(evaluated[0], evaluated[-1], splits))
 
 
 def check(config, environment) -> None:
@@ -142,7 +147,7 @@ def restore(checkpointer, state):
   restored = checkpointer.restore(state)
   if restored is None:
     return state, 0
-  print(f"going on from the checkpoint of step {restored.step}", flush=True)
+  hosts.say(f"going on from the checkpoint of step {restored.step}")
   return restored.state, restored.step
 
 
@@ -157,8 +162,8 @@ def make_env(config, environment):
 
 
 def make_policy(config, model, chat, mesh):
-  """Decodes on the whole mesh on TPU, and on each device apart elsewhere."""
-  mesh = mesh if jax.default_backend() == "tpu" else None
+  """Decodes on the whole mesh on TPU or several hosts, and on each device apart elsewhere."""
+  mesh = mesh if jax.default_backend() == "tpu" or jax.process_count() > 1 else None
   return Policy(model, end_id=chat.end_id, mesh=mesh, **config.policy)
 
 
@@ -174,7 +179,7 @@ def play(config, chat, make_env, policy, tasks, group_size, key, title):
         max_turns=config.rollout.max_turns,
         invalid_penalty=config.rollout.invalid_penalty,
         key=key,
-        progress=progress.update,
+        progress=progress.update if hosts.is_first() else None,
     )
 
 
@@ -203,14 +208,14 @@ def throughput(episodes, rows, timing):
 def report(config, row) -> None:
   """Prints a finished row, and the evaluation in it if there is one."""
   if row["step"]:
-    print(console.step_line(row, config.num_steps), flush=True)
+    hosts.say(console.step_line(row, config.num_steps))
   shown = [
       f"{split} {row[f'eval/{split}/success']:.1%} (return {row[f'eval/{split}/return']:.3f})"
       for split in config.evaluation.splits
       if f"eval/{split}/success" in row
   ]
   if shown:
-    print(f"  success after step {row['step']}: " + ", ".join(shown), flush=True)
+    hosts.say(f"  success after step {row['step']}: " + ", ".join(shown))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "empg_jax"
 GROUND = -1
 FLOORS = {
     GROUND: {"types", "lookup", "kernels"},
-    0: {"core", "envs", "sharding", "config", "console", "presets", "chat"},
+    0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
     1: {"algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line"},
     2: {"generation", "training"},
     3: {"rollout", "plan"},

@@ -20,8 +20,8 @@ KV = tuple[Float[Array, "*heads _ D"], Float[Array, "*heads _ D"]]
 class Cache(NamedTuple):
   """Keys and values: a pair a layer, each [B*K, S, D] (see attention.flat_heads).
 
-  On TPU, where the layers are scanned, one pair for all, each [L, B, K, S, D]. On CPU,
-  16-bit floats are kept as their bits (see _kept).
+  Where the layers are scanned, on TPU and on a mesh, one pair for all, each
+  [L, B, K, S, D]. On CPU, 16-bit floats are kept as their bits (see _kept).
 
   `past` holds what the slots have read and written in earlier turns, each row from
   its own column 0. `recent` holds the reply being written: all slots write the same
@@ -104,12 +104,13 @@ def turn(
       model, past, cache.recent, hidden, start, piece_lengths > 0, keys, temperature,
       window=window, max_reply=max_reply, end_id=end_id,
   )  # fmt: skip
-  return Cache(past, recent), replies
+  # Whole everywhere, for every host plays on with them.
+  return Cache(past, recent), jax.tree.map(sharding.divide, replies)
 
 
 def _scanned() -> bool:
-  """Whether layers are scanned: on CPU, an unrolled loop over them decodes 2.4 times faster."""
-  return sharding.platform() == "tpu"
+  """Whether layers are scanned: on a CPU, an unrolled loop over them decodes 2.4 times faster."""
+  return sharding.platform() == "tpu" or sharding.in_use()
 
 
 def _kept(dtype: jnp.dtype) -> jnp.dtype:

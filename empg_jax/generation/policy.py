@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 
 from empg_jax import sharding
 from empg_jax.generation import decode, layout
-from empg_jax.models.decoder import Decoder
+from empg_jax.models.decoder import Decoder, DecoderConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Policy:
     if mesh is not None:
       self._check_mesh(mesh)
       self._reshard = layout.for_decoding(mesh, model, self._dtype)
+    self._empty = self._cache_maker(model.config)
     self._started = 0
     self.update(model)
 
@@ -112,14 +114,10 @@ class Policy:
     """Empty slots, on the next device in turn."""
     index = self._started % len(self._models)
     self._started += 1
-    capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
-    config = self._models[0].config
     with self._on_mesh():
-      cache = decode.empty_cache(config, self.slots, capacity, self.max_reply, self._dtype)
-    where = self._devices[index]
-    if self._mesh is not None:
-      where = layout.cache_shardings(cache, self._mesh)
-    cache = jax.device_put(cache, where)
+      cache = self._empty()
+    if self._mesh is None:
+      cache = jax.device_put(cache, self._devices[index])
     return Slots(cache, index, np.zeros(self.slots, np.int32))
 
   def act(
@@ -161,6 +159,18 @@ class Policy:
       )  # fmt: skip
     reply = Reply(replies)
     return Slots(cache, slots.model, read + written + lengths, reply), reply
+
+  def _cache_maker(self, config: DecoderConfig) -> Callable[[], decode.Cache]:
+    """Makes empty caches; on a mesh each device makes its part, for no one could hold the whole."""
+    capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
+    make = functools.partial(
+        decode.empty_cache, config, self.slots, capacity, self.max_reply, self._dtype
+    )
+    if self._mesh is None:
+      return make
+    with self._on_mesh():
+      places = layout.cache_shardings(jax.eval_shape(make), self._mesh)
+    return jax.jit(make, out_shardings=places)
 
   def _carried_over(self, slots: Slots, fresh: np.ndarray):
     """Columns read and written, and the last sampled ids, of the conversations that go on."""

@@ -1,0 +1,113 @@
+"""A run on several hosts: two processes train as one, and mistakes in their names are told."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from empg_jax import hosts, sharding
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+SMALL = {
+    "num_steps": 1,
+    "mesh.data": 2,
+    "mesh.fsdp": 2,
+    "rollout.tasks": 1,
+    "rollout.group_size": 4,
+    "rollout.max_turns": 2,
+    "policy.slots": 4,
+    "policy.max_length": 256,
+    "policy.windows": "(256,)",
+    "policy.piece_lengths": "(48,)",
+    "pack.lengths": "(256,)",
+    "train.lengths": "()",
+    "evaluation.tasks": 1,
+    "evaluation.every": 1,
+    "checkpoint.every": 1,
+}
+
+
+def train(workdir):
+  """The outputs of two processes with two devices each."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+  processes = []
+  for number in range(2):
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", str(number)))),
+    }  # fmt: skip
+    environment.pop("JAX_NUM_CPU_DEVICES", None)
+    processes.append(
+        subprocess.Popen(
+            [
+                sys.executable, "launch/train.py", "--config=configs/alfworld.py",
+                f"--workdir={workdir}", *(f"--config.{key}={x}" for key, x in SMALL.items()),
+            ],
+            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+    )  # fmt: skip
+  try:
+    outputs = [process.communicate(timeout=900) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  for process, (_, err) in zip(processes, outputs):
+    assert process.returncode == 0, err
+  said = [[line for line in out.splitlines() if "[Gloo]" not in line] for out, _ in outputs]
+  return said
+
+
+def test_two_processes_play_train_and_go_on_as_one(tmp_path):
+  first, second = train(tmp_path)
+  assert any(line.startswith("step 1/1") for line in first)
+  assert second == []
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [row["step"] for row in rows] == [0, 1]
+  # What was sampled on all four devices is what the update finds probable there.
+  assert abs(rows[1]["loss/behavior_kl"]) < 1e-4
+  again, _ = train(tmp_path)
+  assert again[0] == "going on from the checkpoint of step 1"
+
+
+def test_a_process_that_is_alone_joins_nobody(monkeypatch):
+  for name in NAMES:
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(jax.distributed, "initialize", lambda *_: pytest.fail("joined"))
+  hosts.join()
+
+
+@pytest.mark.parametrize(
+    "values", [("host:1", "", ""), ("", "2", "0"), ("host:1", "two", "0"), ("host:1", "2", "-1")]
+)
+def test_half_named_hosts_are_told(monkeypatch, values):
+  for name, value in zip(NAMES, values):
+    monkeypatch.setenv(name, value)
+  with pytest.raises(ValueError, match="The hosts of the run are not clear from JAX_COORD.*set"):
+    hosts.join()
+
+
+def test_hosts_are_named_by_the_environment_or_found_on_a_tpu(monkeypatch):
+  joined = []
+  monkeypatch.setattr(jax.distributed, "initialize", lambda *given: joined.append(given))
+  for name, value in zip(NAMES, ("host:1", "4", "3")):
+    monkeypatch.setenv(name, value)
+  hosts.join()
+  for name in NAMES:
+    monkeypatch.delenv(name)
+  monkeypatch.setattr(type(jax.config), "jax_platforms", "tpu,cpu", raising=False)
+  hosts.join()
+  assert joined == [("host:1", 4, 3), ()]
+
+
+def test_on_several_hosts_the_mesh_takes_all_devices(monkeypatch):
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+  assert sharding.make_mesh(fsdp=0, tensor=2).size == 8
+  with pytest.raises(ValueError, match="config.mesh takes 4 of 8 devices, but on several hosts"):
+    sharding.make_mesh(fsdp=4)
