@@ -93,9 +93,7 @@ def main(_):
       if step == config.num_steps or step % config.checkpoint.every == 0:
         checkpointer.save(step, state)
   checkpointer.close()
-  splits = config.evaluation.splits
-  evaluated = [row for row in writer.rows if f"eval/{splits[0]}/success" in row]
-  hosts.say(console.success_table(evaluated[0], evaluated[-1], splits))
+  compare(config, writer.rows)
 
 
 def check(config, environment) -> None:
@@ -216,6 +214,13 @@ def report(config, row) -> None:
   ]
   if shown:
     hosts.say(f"  success after step {row['step']}: " + ", ".join(shown))
+
+
+def compare(config, rows) -> None:
+  """Prints success before and after training."""
+  splits = config.evaluation.splits
+  evaluated = [row for row in rows if f"eval/{splits[0]}/success" in row]
+  hosts.say(console.success_table(evaluated[0], evaluated[-1], splits))
 
 
 if __name__ == "__main__":

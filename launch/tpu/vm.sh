@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Trains on Cloud TPU VMs: every host of the slice runs launch/train.py, and they find each other
+# (empg_jax/hosts.py calls jax.distributed.initialize).
+#
+#   export ZONE=us-west4-a SHARE=10.0.0.2:/share
+#   launch/tpu/vm.sh create     queues a request for the slice
+#   launch/tpu/vm.sh install    copies the commit of this folder to every host, with Python and JAX
+#   launch/tpu/vm.sh train      starts the run; once more after an interruption, it goes on
+#   launch/tpu/vm.sh log        follows it
+#   launch/tpu/vm.sh delete     gives the slice back
+#
+# SHARE is a Filestore share in the slice's network. All hosts mount it as /shared, and find there
+#   models/qwen2.5-7b      from: hf download Qwen/Qwen2.5-7B-Instruct --local-dir /shared/models/qwen2.5-7b
+#   alfworld/json_2.1.1    the official games
+#   webshop                WebShop's own files, for configs/webshop.py
+# and the first host keeps the run there. What a run takes of a slice, launch/plan.py tells before.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+NAME=${NAME:-empg}
+TYPE=${TYPE:-v5litepod-64}               # v5e:8x8; v5p:4x4x4 is v5p-128, counted in cores
+RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}  # v5p: v2-alpha-tpuv5; v6e: v2-alpha-tpuv6e
+: "${ZONE:?is not set: a zone that has the chips, as us-west4-a}"
+
+on_hosts() {  # WHICH COMMAND
+  gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"
+}
+
+case "${1:-}" in
+  create)
+    gcloud compute tpus queued-resources create "$NAME" --node-id="$NAME" --zone="$ZONE" \
+      --accelerator-type="$TYPE" --runtime-version="$RUNTIME"
+    ;;
+  install)
+    : "${SHARE:?is not set: a Filestore share, as 10.0.0.2:/share}"
+    archive=$(mktemp --suffix=.tar.gz)
+    git archive --output="$archive" HEAD
+    gcloud compute tpus tpu-vm scp "$archive" "$NAME:empg_jax.tar.gz" --zone="$ZONE" --worker=all
+    rm "$archive"
+    on_hosts all "set -e
+      sudo apt-get install --yes nfs-common
+      sudo mkdir -p /shared
+      mountpoint -q /shared || sudo mount -o hard,nolock $SHARE /shared
+      mkdir -p empg_jax
+      tar xzf empg_jax.tar.gz -C empg_jax
+      cd empg_jax
+      python3 -m pip install --user uv
+      python3 -m uv venv --allow-existing --python 3.11 .venv
+      python3 -m uv pip install --requirement requirements.txt --editable '.[tpu]'"
+    ;;
+  train)
+    on_hosts all "cd empg_jax
+      export ALFWORLD_DATA=/shared/alfworld WEBSHOP_DATA=/shared/webshop
+      nohup .venv/bin/python launch/train.py \
+        --config=configs/alfworld.py:qwen2.5-7b \
+        --config.model.path=/shared/models/qwen2.5-7b \
+        --workdir=/shared/runs/$NAME >../train.log 2>&1 </dev/null &"
+    ;;
+  log)
+    on_hosts 0 "tail -n 100 -f train.log"
+    ;;
+  delete)
+    gcloud compute tpus queued-resources delete "$NAME" --zone="$ZONE" --force
+    ;;
+  *)
+    echo "usage: launch/tpu/vm.sh create|install|train|log|delete" >&2
+    exit 2
+    ;;
+esac
