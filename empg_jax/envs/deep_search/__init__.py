@@ -1,0 +1,38 @@
+"""Deep Search: questions that take several searches, answered from an embedded corpus or yours.
+
+Task names are `embedded/SPLIT/NUMBER`, or `files/SPLIT/COLLECTION/NUMBER`. For example:
+
+    env = make()
+    print(env.reset(tasks("train")[0]))
+    observation, reward, done, info = env.step("<search>Marie Curie was born</search>")
+
+Actions are those of Search-R1, one a turn, and like every environment's they stand where the
+chat's actions stand, `<think>..</think><action><search>words</search></action>`:
+
+  <search>words</search>   shows the best passages, between <information> tags
+  <visit>title</visit>     reads a document page by page; again for its next page
+  <answer>text</answer>    ends the episode
+
+Whatever else comes is answered with what was wanted, and counts as an action.
+"""
+
+from empg_jax.envs.deep_search.data import SPLITS as SPLITS
+from empg_jax.envs.deep_search.demos import PHRASES as PHRASES
+from empg_jax.envs.deep_search.demos import demonstrations as demonstrations
+from empg_jax.envs.deep_search.environment import DeepSearch as DeepSearch
+from empg_jax.envs.deep_search.environment import task_type as task_type
+from empg_jax.envs.deep_search.environment import tasks as tasks
+
+# What a model that was not cloned from the expert is told before its first observation.
+INSTRUCTIONS = """\
+You answer a question with the help of a search engine. Each turn you take one action: \
+<search>words</search> shows the passages that fit the words best, <visit>title</visit> reads the \
+document with a title that a search has shown, and again its next page, <answer>text</answer> \
+answers the question and ends the episode. Search for one fact after the other, and answer as \
+shortly as can be: a name, a number, yes or no.
+
+Reply to every message with one thought and one action, in exactly this form:
+<think>what you know, what is still missing, what to do next</think><action><search>words\
+</search></action>"""
+
+make = DeepSearch

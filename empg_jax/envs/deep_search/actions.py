@@ -1,0 +1,40 @@
+"""What an agent can do: <search>words</search>, <visit>title</visit>, <answer>text</answer>."""
+
+import re
+from typing import NamedTuple
+
+KINDS = ("search", "visit", "answer")
+MAX_LENGTH = 1000  # characters of an argument; nothing worth looking for is longer
+
+_FORM = "<search>words</search>, <visit>title</visit> or <answer>text</answer>"
+_ACTION = re.compile(r"<(search|visit|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+
+
+class Action(NamedTuple):
+  """A well-formed action; its argument has no blanks around it."""
+
+  kind: str  # one of KINDS
+  argument: str
+
+
+class Malformed(NamedTuple):
+  """What is told to an agent whose action could not be read."""
+
+  advice: str
+
+
+def parse(text: str) -> Action | Malformed:
+  """Reads the one action that `text` holds, wherever in it."""
+  found = _ACTION.findall(text)
+  if not found:
+    return Malformed(f"No action was understood: write {_FORM}.")
+  if len(found) > 1:
+    return Malformed(f"There were {len(found)} actions: write one at a time, {_FORM}.")
+  kind, argument = found[0][0].lower(), " ".join(found[0][1].split())
+  if not argument:
+    return Malformed(f"There was nothing between the tags of <{kind}>: write {_FORM}.")
+  if len(argument) > MAX_LENGTH:
+    return Malformed(
+        f"{len(argument)} characters are too many for <{kind}>: write at most {MAX_LENGTH}."
+    )
+  return Action(kind, argument)

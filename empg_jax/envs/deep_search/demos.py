@@ -1,0 +1,89 @@
+"""Demonstrations without end: the expert answers the questions of the training split.
+
+Now and then something else is searched for or visited than the expert's choice, so that a
+policy sees how to go on from there; such a turn is not to be trained on. Nothing is answered
+that way.
+"""
+
+import random
+from collections.abc import Iterator
+
+from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs.deep_search import reading
+from empg_jax.envs.deep_search.environment import DeepSearch, tasks
+from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, search, visit
+
+# Always a piece of their own, so that transcripts are short: what is fixed in a transcript.
+PHRASES = (
+    "Question: What is ", "the capital of ", "the highest point of ", "the currency code of ",
+    "the internet country code of ", "the country where ", "the country in which ",
+    "the country whose ", " was born?", " was discovered?", " was born", " Nobel ", "laureate",
+    "the winner of the ", "the element ", "atomic number ", "highest point", "internet country code",
+    "<information>", "</information>", "Doc 1(Title: ", "Doc 2(Title: ", "(Title: ",
+    " (Government)", " (Geography)", " (Communications)", " (Economy)", " (element)",
+    " Government ", " Geography ", " Communications ", " Economy ", "capital name",
+    "Capital - name: ", "Elevation - highest point: ", "Internet country code: .",
+    "Country name - conventional ", "Exchange rates - Currency: ", "The Nobel Prize in ",
+    " is the element with ", "It was discovered in ", "Visit it again for the next one.",
+    "i need the ", "i look into ", "it is ", "birth of ", "country of ", "discovery of ",
+    "<search>", "</search>", "<visit>", "</visit>", "<answer>", "</answer>",
+)  # fmt: skip
+
+
+def demonstrations(
+    seed: int | str,
+    noise: float = 0.1,
+    *,
+    questions: str = "embedded",
+    topk: int = 3,
+    passage_words: int = 0,
+    page_words: int = 300,
+) -> Iterator[Demonstration]:
+  """Endless demonstrations; the same for the same arguments.
+
+  Args:
+    seed: of the questions' order and the noise.
+    noise: probability with which a turn is not the expert's, in [0, 1).
+    questions: "embedded" or "short", of which training questions.
+    topk, passage_words, page_words: how much is shown, as for `DeepSearch`.
+
+  Raises:
+    ValueError: noise is out of range.
+  """
+  if not 0 <= noise < 1:
+    raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
+  env = DeepSearch(
+      topk=topk, passage_words=passage_words, page_words=page_words, max_actions=MAX_TURNS
+  )
+  names, rng, number = tasks("train", questions=questions), random.Random(f"{seed}/{noise}"), 0
+  while True:
+    for name in rng.sample(names, len(names)):
+      yield _play(f"demo/{seed}/{number}", name, env, rng, noise)
+      number += 1
+
+
+def _play(
+    task: str, question: str, env: DeepSearch, rng: random.Random, noise: float
+) -> Demonstration:
+  expert, turns, played, won = Expert(), [], None, False
+  observation, done = env.reset(question), False
+  while not done:
+    thought, action = expert.act(observation, played)
+    noisy = turns and rng.random() < noise
+    played = _something_else(rng, observation, action) if noisy else action
+    turns.append(DemoTurn(observation, thought, played, played == action))
+    observation, _, done, info = env.step(played)
+    won = info["won"]
+  return Demonstration(task, tuple(turns), won)
+
+
+def _something_else(rng: random.Random, observation: str, action: str) -> str:
+  """A look at something that was shown, or a search for a part of it."""
+  shown = reading.documents(observation)
+  if not shown:
+    return search("the country")
+  title, text = rng.choice(shown)
+  words = text.split()
+  start = rng.randrange(max(len(words) - 2, 1))
+  futile = rng.choice([visit(title), search(title), search(" ".join(words[start : start + 3]))])
+  return futile if futile != action else search("the country")

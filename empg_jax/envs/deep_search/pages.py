@@ -1,0 +1,68 @@
+"""What the agent reads: search results and the pages of a document."""
+
+import re
+from collections.abc import Sequence
+
+from empg_jax.envs._shared import analysis
+from empg_jax.envs.deep_search.retrieval import Hit, Passage
+
+# A passage could hold the tags that structure an episode: the agent never reads them there.
+_TAGS = re.compile(r"</?(?:information|think|action|search|visit|answer)\s*>", re.IGNORECASE)
+_TITLE_LENGTH = 120  # characters of a title that are shown
+_WORD_LENGTH = 60  # characters of a word that are shown
+_BEFORE = 1  # words shown before the first one that fits the query
+
+
+def results(hits: Sequence[Hit], query: str, words: int) -> str:
+  """Search results as Search-R1 shows them, of each passage at most `words` words, 0 for all."""
+  if not hits:
+    return information("Nothing was found: search for other words.")
+  shown = (
+      f"Doc {i}(Title: {shortened(hit.passage.title)}) {excerpt(hit.passage, query, words)}"
+      for i, hit in enumerate(hits, 1)
+  )
+  return information("\n".join(shown))
+
+
+def page(passages: Sequence[Passage], number: int, words: int) -> tuple[str, int]:
+  """Page `number`, from 0, of a document in pages of `words` words, and how many there are."""
+  text = " ".join(passage.text for passage in passages).split()
+  count = max(-(-len(text) // words), 1)
+  number %= count
+  shown = " ".join(_cut(text[number * words : (number + 1) * words]))
+  more = "" if count == 1 else f" Page {number + 1} of {count}."
+  if number + 1 < count:
+    more += " Visit it again for the next one."
+  return information(f"(Title: {shortened(passages[0].title)}) {shown}{more}"), count
+
+
+def information(text: str) -> str:
+  """Between Search-R1's tags."""
+  return f"<information>{_TAGS.sub('', text)}</information>"
+
+
+def shortened(title: str) -> str:
+  """A title as it is shown."""
+  return title[:_TITLE_LENGTH]
+
+
+def excerpt(passage: Passage, query: str, words: int) -> str:
+  """The part of a passage that has most of the query's words which the title has not."""
+  text = passage.text.split()
+  if not words or len(text) <= words:
+    return " ".join(_cut(text))
+  wanted = set(analysis.words(query)) - set(analysis.words(passage.title))
+  fits = [(i, stem) for i, word in enumerate(text) for stem in analysis.words(word)
+          if stem in wanted]  # fmt: skip
+  def value(start: int) -> int:
+    return len({stem for i, stem in fits if start <= i < start + words})
+
+  starts = [0, *(max(min(i - _BEFORE, len(text) - words), 0) for i, _ in fits)]
+  start = max(starts, key=value)  # the first of the best
+  before, after = "..." * (start > 0), "..." * (start + words < len(text))
+  return before + " ".join(_cut(text[start : start + words])) + after
+
+
+def _cut(words: Sequence[str]) -> list[str]:
+  """Nothing the agent reads is without end, not even a word."""
+  return [word[:_WORD_LENGTH] for word in words]

@@ -1,0 +1,117 @@
+"""Questions of the usual collections, read from their files as these are published.
+
+A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognised by its keys:
+
+    Search-R1, FlashRAG   question, golden_answers [..]; titles from metadata if there are any
+    HotpotQA, 2Wiki       question, answer, supporting_facts [[title, n], ..] or {"title": [..]}
+    MuSiQue               question, answer, answer_aliases [..], paragraphs [{title, is_supporting}]
+    Bamboogle             Question, Answer
+    NQ-open               question, answer [..]
+    TriviaQA              Question | question, Answer | answer {Value | value, Aliases | aliases [..]}
+    WebWalkerQA           question, answer, root_url, info {..}
+"""
+
+import json
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from empg_jax.envs._shared import json_files
+from empg_jax.envs.deep_search.questions import Question
+
+SUFFIXES = (".jsonl", ".json")
+
+
+def read(path: pathlib.Path) -> Iterator[Question]:
+  """The questions of a file, of the kind that its name says.
+
+  Raises:
+    ValueError: an entry is broken, or of none of these forms; the sentence says which.
+  """
+  for place, entry in _entries(path):
+    question = _question(entry, path.stem)
+    if question is None:
+      raise ValueError(
+          f"{path}, {place} is {str(entry)[:100]}: want an object with a question and its answer"
+          ' in one of the known forms, such as {"question": "..", "golden_answers": [".."]}'
+      )
+    yield question
+
+
+def _entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
+  """The entries, each with what it is called in a message."""
+  if path.suffix == ".jsonl":
+    yield from _lines(path)
+  else:
+    yield from ((f"entry {number}", entry) for number, entry in enumerate(_members(path), 1))
+
+
+def _lines(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
+  with path.open("rb") as f:
+    for number, line in enumerate(f, 1):
+      if line.strip():
+        try:
+          yield f"line {number}", json.loads(line)
+        except ValueError as e:  # also a broken encoding
+          raise ValueError(f"{path}, line {number} is no JSON ({e}): restore this file") from e
+
+
+def _members(path: pathlib.Path) -> Iterable[Any]:
+  """Of one list, or of the list that an object has under "data", as TriviaQA's "Data"."""
+  with path.open(encoding="utf-8", errors="replace") as f:
+    start = f.read(1000).lstrip("\ufeff \t\r\n")[:1]
+  if start != "{":
+    yield from json_files.items(path)
+    return
+  for key, value in json_files.entries(path):
+    if key.lower() == "data" and isinstance(value, list):
+      yield from value
+      return
+  raise ValueError(f"{path} is an object without a list as 'data': want a list of questions")
+
+
+def _question(entry: Any, kind: str) -> Question | None:
+  if not isinstance(entry, dict):
+    return None
+  text = entry.get("question", entry.get("Question"))
+  answers = _texts(_answers(entry))
+  if not isinstance(text, str) or not text.strip() or not answers:
+    return None
+  return Question(" ".join(text.split()), answers, _texts(_titles(entry)), kind)
+
+
+def _answers(entry: dict[str, Any]) -> list[Any]:
+  if isinstance(entry.get("golden_answers"), list):
+    return entry["golden_answers"]
+  answer = entry.get("answer", entry.get("Answer"))
+  if isinstance(answer, dict):  # TriviaQA
+    low = {key.lower(): value for key, value in answer.items()}
+    return [low.get("value"), *_list(low.get("aliases"))]
+  return [*(answer if isinstance(answer, list) else [answer]), *_list(entry.get("answer_aliases"))]
+
+
+def _titles(entry: dict[str, Any]) -> list[Any]:
+  """Of the supporting documents, each once; none if the collection does not name them."""
+  metadata = entry.get("metadata")
+  facts = entry.get("supporting_facts") or (
+      metadata.get("supporting_facts") if isinstance(metadata, dict) else None
+  )
+  if isinstance(facts, dict):
+    return _list(facts.get("title"))
+  if facts:
+    return [fact[0] for fact in _list(facts) if isinstance(fact, list) and fact]
+  return [
+      paragraph.get("title")
+      for paragraph in _list(entry.get("paragraphs"))
+      if isinstance(paragraph, dict) and paragraph.get("is_supporting")
+  ]
+
+
+def _list(value: Any) -> list[Any]:
+  return value if isinstance(value, list) else []
+
+
+def _texts(values: list[Any]) -> tuple[str, ...]:
+  """The texts among the values, each once; 2Wiki and others also have numbers as answers."""
+  texts = (str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
+  return tuple(dict.fromkeys(v.strip() for v in texts if isinstance(v, str) and v.strip()))
