@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from empg_jax import sharding
 
 NEGATIVE = -1e30
-BLOCK = 64
+BLOCK = 128
 
 
 def causal_attention(
@@ -99,13 +99,34 @@ def cached_attention(
   return out.reshape(batch, length, heads, dim)
 
 
-def _scores(q, keys):
-  return jnp.einsum(
-      "nqd,nsd->nqs", q.astype(keys.dtype), keys, preferred_element_type=jnp.float32
-  )
+@jax.custom_vjp
+def _scores(q: Float[Array, "N Q D"], keys: Float[Array, "N S D"]) -> Float[Array, "N Q S"]:
+  return _product("nqd,nsd->nqs", q, keys)
 
 
-def _mix(weights, values):
-  return jnp.einsum(
-      "nqs,nsd->nqd", weights.astype(values.dtype), values, preferred_element_type=jnp.float32
-  )
+@jax.custom_vjp
+def _mix(weights: Float[Array, "N Q S"], values: Float[Array, "N S D"]) -> Float[Array, "N Q D"]:
+  return _product("nqs,nsd->nqd", weights, values)
+
+
+def _product(equation: str, a: Array, b: Array) -> Array:
+  """Operands in the type of `b`, sums in float32; backward too: see linear.py."""
+  return jnp.einsum(equation, a.astype(b.dtype), b, preferred_element_type=jnp.float32)
+
+
+def _scores_backward(residuals, g):
+  q, keys = residuals
+  dq = _product("nqs,nsd->nqd", g, keys)
+  dk = _product("nqs,nqd->nsd", g, q.astype(keys.dtype))
+  return dq.astype(q.dtype), dk.astype(keys.dtype)
+
+
+def _mix_backward(residuals, g):
+  weights, values = residuals
+  dw = _product("nqd,nsd->nqs", g, values)
+  dv = _product("nqs,nqd->nsd", weights, g.astype(values.dtype))
+  return dw.astype(weights.dtype), dv.astype(values.dtype)
+
+
+_scores.defvjp(lambda q, keys: (_scores(q, keys), (q, keys)), _scores_backward)
+_mix.defvjp(lambda weights, values: (_mix(weights, values), (weights, values)), _mix_backward)
