@@ -104,5 +104,6 @@ _PRESETS = {
     "tiny": _tiny,
     "tiny-full": _tiny_full,
     "smollm2-135m": _smollm2,
+    **presets.of_methods(_tiny, _released),
     **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

@@ -69,5 +69,6 @@ def _released(model: str) -> dict:
 
 _PRESETS = {
     "tiny": _tiny,
+    **presets.of_methods(_tiny, _released),
     **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

@@ -33,6 +33,18 @@ def step_line(row: Mapping[str, Any], num_steps: int) -> str:
   return "  ".join(cells)
 
 
+def warnings(row: Mapping[str, Any]) -> list[str]:
+  """What in a training step's row calls for a look, a sentence each."""
+  compressed = row.get("empg/compressed")
+  if compressed is None or compressed <= 0.9:
+    return []
+  return [
+      f"{compressed:.0%} of the steps lie in the lowest twentieth of the range of step entropies"
+      f" ({row['empg/entropy_min']:.3f} to {row['empg/entropy_max']:.3f}): a few outliers set it,"
+      " and EMPG's scale hardly tells the others apart."
+  ]
+
+
 def success_table(
     before: Mapping[str, Any],
     after: Mapping[str, Any],

@@ -66,6 +66,19 @@ def summarize(
   return summary
 
 
+def entropy_by_turn(episodes: Sequence[Episode]) -> dict[str, float]:
+  """Mean token entropy of the episodes' first turns, second turns, ..., in nats.
+
+  Returns entropy_turn/1 and so on, up to the longest episode's last; aborted ones are left out.
+  """
+  turns: dict[int, list[float]] = {}
+  for episode in episodes:
+    if episode.ended != "aborted":
+      for number, turn in enumerate(episode.turns, 1):
+        turns.setdefault(number, []).append(float(np.mean(turn.entropy)))
+  return {f"entropy_turn/{number}": _mean(turns[number]) for number in sorted(turns)}
+
+
 def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
   """The same values under `prefix/name`."""
   return {f"{prefix}/{name}": value for name, value in values.items()}

@@ -4,6 +4,7 @@ A preset of a released model is named after it and needs only `--config.model.pa
 the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir FOLDER`).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from empg_jax import lookup
@@ -25,7 +26,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
           targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
       ),
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
-      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0),
+      # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic
+      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0, max_rounds=0),
       policy=dict(  # generation.policy.Policy
           slots=64,
           max_length=1024,
@@ -55,8 +57,10 @@ def tiny(warm_start: str) -> dict[str, Any]:
       train=dict(  # training.step.train_step
           size=4,
           minibatches=1,
+          epochs=1,
           lengths=(320, 512, 768),
           entropies="rollout",
+          truncation=0.0,
           compute_dtype="bfloat16",
           remat=False,
       ),
@@ -109,6 +113,7 @@ def released(model: str) -> dict[str, Any]:
           tasks=16,
           group_size=8,
           max_turns=50,
+          max_rounds=0,
           invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
       ),
       policy=dict(
@@ -132,9 +137,82 @@ def released(model: str) -> dict[str, Any]:
       train=dict(
           size=fsdp,  # a row for each group of chips that share a layer's products
           minibatches=8,
+          epochs=1,
           lengths=(),
           entropies="rollout",
+          truncation=0.0,
           compute_dtype="bfloat16",
           remat=True,
       ),
   )
+
+
+# Algorithm sections by method, and what else a method needs.
+_METHODS: dict[str, dict[str, Any]] = {
+    "grpo": dict(
+        algorithm=dict(name="grpo", clip_low=0.2, clip_high=0.2, gamma=1.0, aggregation="")
+    ),
+    "dapo": dict(
+        algorithm=dict(
+            name="dapo", clip_low=0.2, clip_high=0.28, gamma=1.0, soft_length=0, max_length=0
+        ),
+        rollout=dict(max_rounds=10),
+    ),
+    "dr-grpo": dict(
+        algorithm=dict(name="dr_grpo", length=600.0, clip_low=0.2, clip_high=0.2, gamma=1.0)
+    ),
+    "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="")),
+    "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", gamma=1.0, aggregation="")),
+    # Ratios of sequences are held so close to 1 that the sampler's rounding would be clipped.
+    "gspo": dict(
+        algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0),
+        train=dict(truncation=2.0),
+    ),
+    "cispo": dict(algorithm=dict(name="cispo", clip_high=4.0, gamma=1.0, aggregation="")),
+    "gigpo": dict(algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, aggregation="")),
+    "sampo": dict(
+        algorithm=dict(name="sampo", omega=1.0, gamma=0.95, clip_low=3e-4, clip_high=4e-4),
+        rollout=dict(max_rounds=10),
+        train=dict(truncation=2.0),
+    ),
+}
+METHODS = (*_METHODS, *(f"{name}-empg" for name in _METHODS))
+
+# The rows of the paper's tables for ALFWorld and WebShop: model, its name there, methods.
+_PAPER = (
+    ("qwen2.5-1.5b", "1.5b", ("grpo", "grpo-empg", "dapo", "dapo-empg")),
+    ("qwen2.5-7b", "7b", ("grpo", "grpo-empg", "dapo", "dapo-empg")),
+    ("llama3.1-8b", "llama-8b", ("grpo", "grpo-empg")),
+)
+
+
+def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
+  """A config of GRPO with EMPG (`tiny` or `released`) with another method in its place.
+
+  Args:
+    config: whose coefficients of KL and entropy and whose aggregation stay.
+    name: one of METHODS; "...-empg" has EMPG around it.
+  """
+  plain = name.removesuffix("-empg")
+  method = lookup.choose(_METHODS, plain, "method")
+  kept = {"kl_coef", "entropy_coef", *({"aggregation"} & method["algorithm"].keys())}
+  base = config["algorithm"]["base"]
+  section = method["algorithm"] | {key: base[key] for key in sorted(kept)}
+  if name != plain:
+    section = config["algorithm"] | dict(base=section)
+  changed = {key: config[key] | method.get(key, {}) for key in ("rollout", "train")}
+  return config | changed | dict(algorithm=section)
+
+
+def of_methods(
+    tiny: Callable[[], dict[str, Any]], released: Callable[[str], dict[str, Any]]
+) -> dict[str, Callable[[], dict[str, Any]]]:
+  """A config's presets by method: tiny-dapo-empg, ..., and the paper's rows, paper-grpo-1.5b, ..."""
+  return {
+      **{f"tiny-{name}": lambda name=name: with_method(tiny(), name) for name in METHODS},
+      **{
+          f"paper-{name}-{size}": lambda m=model, name=name: with_method(released(m), name)
+          for model, size, names in _PAPER
+          for name in names
+      },
+  }

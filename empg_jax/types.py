@@ -67,6 +67,12 @@ class Batch:
   """Of the action, recorded while sampling; 0 where steps is 0."""
   behavior_entropy: Float[_HostOrDevice, "B T"]
   """Of the policy that sampled, in nats; 0 where steps is 0."""
+  rewards: Float[_HostOrDevice, "B T"]
+  """The reward, penalties included, of the step that a token belongs to, on each of its
+  tokens; 0 where steps is 0."""
+  anchors: Int[_HostOrDevice, "B T"]
+  """What the step answers, on each of its tokens: equal where steps of one group were
+  shown the same observation, different between groups; 0 where steps is 0."""
   returns: Float[_HostOrDevice, "B"]
   """The episode's reward, penalties included, before group normalisation."""
   group_ids: Int[_HostOrDevice, "B"]

@@ -26,6 +26,7 @@ from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
+from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.rollout.tasks import TaskSampler
 from empg_jax.training import guard, microbatch, state as states
@@ -74,19 +75,17 @@ def main(_):
       report(config, writer.flush())
     for step in range(first + 1, config.num_steps + 1):
       begun = time.monotonic()
-      episodes = play_tasks(
-          policy, tasks.at(step, config.rollout.tasks), config.rollout.group_size,
-          jax.random.fold_in(key, step), f"rollout {step}",
-      )  # fmt: skip
+      groups = play_groups(config, tasks, policy, play_tasks, step, jax.random.fold_in(key, step))
       played = time.monotonic()
-      rows = pack(deal(episodes, config.train.size), multiple=len(episodes), **config.pack)
+      count = config.rollout.tasks * config.rollout.group_size
+      rows = pack(deal(groups.kept, config.train.size, count), multiple=count, **config.pack)
       with jax.set_mesh(mesh):
         state, updated = update(state, sharding.to_mesh(rows, mesh))
       guard.check_finite(int(state.skipped), step)
       policy.update(lora.merge(frozen["base"], state.model))
       timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
-      summary = metrics.prefixed("train", metrics.summarize(episodes))
-      writer.write(step, summary, updated, timing, throughput(episodes, rows, timing))
+      writer.write(step, summarize(groups), updated, timing)
+      writer.write(step, throughput(groups.played, rows, timing))
       if step == config.num_steps or step % config.evaluation.every == 0:
         writer.write(step, evaluate_policy(policy, f"after step {step}"))
       report(config, writer.flush())
@@ -102,7 +101,7 @@ def check(config, environment) -> None:
   check_arguments(environment.make, arguments(config.env), "config.env")
   check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  played = {key: value for key, value in config.rollout.items() if key != "tasks"}
+  played = {k: v for k, v in config.rollout.items() if k not in ("tasks", "max_rounds")}
   given = ["policy", "chat", "make_env", "tasks", "key", "progress"]
   check_arguments(collect, played, "config.rollout", given)
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
@@ -181,6 +180,25 @@ def play(config, chat, make_env, policy, tasks, group_size, key, title):
     )
 
 
+def play_groups(config, tasks, policy, play_tasks, step, key):
+  """The step's episodes; see rollout.dynamic. Later rounds have tasks and draws of their own."""
+  rounds = max(config.rollout.max_rounds, 1)
+
+  def play_round(number, count):
+    drawn = tasks.at(step * rounds + number, config.rollout.tasks)[:count]
+    at = jax.random.fold_in(key, number) if number else key
+    title = f"rollout {step}" + f", round {number + 1}" * (number > 0)
+    return play_tasks(policy, drawn, config.rollout.group_size, at, title)
+
+  return differing_groups(play_round, config.rollout.tasks, config.rollout.max_rounds)
+
+
+def summarize(groups):
+  """What a step's episodes sum up to, those of dropped groups included."""
+  summary = metrics.summarize(groups.played) | metrics.entropy_by_turn(groups.played)
+  return metrics.prefixed("train", summary | {"groups_dropped": groups.dropped})
+
+
 def evaluate(config, environment, play_tasks, key, policy, when):
   """Plays the validation tasks once each: metrics under eval/SPLIT/."""
   results = {}
@@ -207,6 +225,8 @@ def report(config, row) -> None:
   """Prints a finished row, and the evaluation in it if there is one."""
   if row["step"]:
     hosts.say(console.step_line(row, config.num_steps))
+    for warning in console.warnings(row):
+      hosts.say(f"  {warning}")
   shown = [
       f"{split} {row[f'eval/{split}/success']:.1%} (return {row[f'eval/{split}/return']:.3f})"
       for split in config.evaluation.splits

@@ -56,6 +56,12 @@ def test_a_summary_by_hand_leaves_aborted_episodes_out():
   )
 
 
+def test_entropy_by_turn_by_hand():
+  assert metrics.entropy_by_turn(EPISODES) == pytest.approx(
+      {"entropy_turn/1": (1.5 + 3.0 + 0.0) / 3, "entropy_turn/2": (0.5 + 4.0) / 2}
+  )
+
+
 def test_a_summary_by_task_type():
   summary = summarize(EPISODES, lambda task: task.split("/")[0])
   assert {name: summary[name] for name in summary if "/" in name} == {

@@ -28,6 +28,7 @@ SMALL = {  # a released model's preset, cut down to one step of a tiny model on 
     "rollout.tasks": 2,
     "rollout.group_size": 2,
     "rollout.max_turns": 2,
+    "rollout.max_rounds": 2,
     "policy.slots": 2,
     "policy.max_length": 2048,
     "policy.max_reply": 8,
@@ -63,6 +64,20 @@ def test_a_released_models_preset_divides_over_its_slice():
     assert rows % (config.train.size * config.train.minibatches) == 0
 
 
+def test_the_papers_rows_have_its_settings():
+  config = configs.load(str(ROOT / "configs/webshop.py:paper-dapo-empg-7b"))
+  base = config.algorithm.base
+  assert (config.algorithm.name, base.name, base.clip_low, base.clip_high) == (
+      "empg", "dapo", 0.2, 0.28
+  )  # fmt: skip
+  assert (base.kl_coef, base.entropy_coef) == (0.01, 0.001)
+  assert (config.algorithm.k, config.algorithm.k_future, config.algorithm.zeta) == (1, 1, 0.05)
+  assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_rounds) == (16, 8, 10)
+  assert (config.num_steps, config.optimizer.learning_rate) == (150, 1e-6)
+  grpo = configs.load(str(ROOT / "configs/alfworld.py:paper-grpo-llama-8b")).algorithm
+  assert (grpo.name, grpo.aggregation, grpo.kl_coef) == ("grpo", "token_mean", 0.01)
+
+
 def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")
@@ -82,7 +97,7 @@ def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   done = subprocess.run(
       [
           sys.executable, str(ROOT / "launch" / "train.py"),
-          "--config=configs/alfworld.py:qwen2.5-1.5b", f"--workdir={workdir}",
+          "--config=configs/alfworld.py:paper-dapo-empg-1.5b", f"--workdir={workdir}",
           *(f"--config.{key}={value}" for key, value in settings.items()),
       ],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
@@ -91,4 +106,5 @@ def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   assert done.returncode == 0, done.stderr
   _, row = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   assert row["update/grad_norm"] > 0 and row["update/skipped"] == 0
-  assert row["loss/kl"] >= 0
+  assert row["loss/kl"] >= 0 and 0 <= row["train/groups_dropped"] <= 4
+  assert row["train/entropy_turn/1"] > 0

@@ -19,7 +19,9 @@ class Signal(NamedTuple):
 
   advantages: Float[Array, "B T"]
   weights: Float[Array, "B T"]
-  """How much the token counts in the loss; they sum to 1 over the batch."""
+  """How much the token counts in the loss (core.losses.token_weights)."""
+  votes: Float[Array, "B"]
+  """What the loss is a mean over, by rows (core.losses.row_votes)."""
 
 
 class Algorithm(NamedTuple):

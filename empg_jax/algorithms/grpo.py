@@ -4,9 +4,9 @@
   loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 """
 
-import jax.numpy as jnp
+import functools
 
-from empg_jax.algorithms import Algorithm, Signal
+from empg_jax.algorithms import Algorithm, _parts
 from empg_jax.core import losses
 from empg_jax.core.advantages import group_advantages
 
@@ -15,46 +15,39 @@ def make(
     *,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
+    dual_clip: float = 0.0,
     kl_coef: float = 0.0,
+    kl_estimator: losses.Estimator = "k3",
     entropy_coef: float = 0.0,
     scale_by_std: bool = True,
+    gamma: float = 1.0,
     aggregation: losses.Aggregation = "token_mean",
 ) -> Algorithm:
   """GRPO.
 
   Args:
     clip_low, clip_high: how far the policy ratio may leave 1.
-    kl_coef: of the k3 estimate of the KL divergence from the reference policy.
+    dual_clip: 0, or what bounds the ratio where the advantage is negative
+      (losses.clipped_surrogate).
+    kl_coef: of the estimated KL divergence from the reference policy.
+    kl_estimator: "k1", "k2" or "k3", see losses.kl_estimate.
     entropy_coef: of the entropy bonus.
     scale_by_std: whether advantages are divided by the group's standard deviation.
+    gamma: 1: each step has its episode's return. Below 1: its own discounted one, which is
+      compared with those of all of the group's steps.
     aggregation: "token_mean" or "sequence_mean", see losses.token_weights.
   """
+  baseline = functools.partial(group_advantages, scale_by_std=scale_by_std)
 
   def advantages(batch, entropy):
     del entropy
-    mask = batch.steps > 0
-    a = group_advantages(
-        batch.returns,
-        batch.group_ids,
-        episode_ids=batch.episode_ids,
-        exists=mask.any(axis=1),
-        scale_by_std=scale_by_std,
-    )
-    a = jnp.where(mask, jnp.broadcast_to(a[:, None], mask.shape), 0.0)
-    metrics = {"batch/no_signal": jnp.mean(jnp.all(a == 0, axis=1), dtype=jnp.float32)}
-    return Signal(a, losses.token_weights(mask, aggregation)), metrics
+    a = _parts.of_returns(batch, gamma=gamma, baseline=baseline)
+    return _parts.signal(batch, a, aggregation)
 
-  def loss(stats, signal, rows, reference_logprobs):
-    return losses.policy_loss(
-        stats,
-        signal.advantages,
-        signal.weights,
-        behavior_logprobs=rows.behavior_logprobs,
-        reference_logprobs=reference_logprobs,
-        kl_coef=kl_coef,
-        entropy_coef=entropy_coef,
-        clip_low=clip_low,
-        clip_high=clip_high,
-    )
-
+  surrogate = functools.partial(
+      losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip
+  )
+  loss = _parts.policy_loss(
+      surrogate, kl_coef=kl_coef, kl_estimator=kl_estimator, entropy_coef=entropy_coef
+  )
   return Algorithm(advantages, loss, uses_reference=kl_coef > 0)

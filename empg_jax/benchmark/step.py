@@ -100,6 +100,8 @@ def make_batch(rows: int, prompt: int, completion: int, vocab: int) -> Batch:
       steps=steps,
       behavior_logprobs=-behavior,
       behavior_entropy=behavior,
+      rewards=np.zeros_like(behavior),
+      anchors=steps,
       returns=rng.normal(size=rows).astype(np.float32),
       group_ids=np.arange(rows, dtype=np.int32) // 4,
       episode_ids=np.arange(rows, dtype=np.int32),

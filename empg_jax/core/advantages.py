@@ -1,5 +1,6 @@
-"""Advantages before modulation: an episode's return against its group's."""
+"""Advantages before modulation: an episode's return, or a step's, against its group's."""
 
+from collections.abc import Callable
 import functools
 
 import jax
@@ -8,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
 from empg_jax.core import placement
+from empg_jax.core import steps as grids
 from empg_jax.types import Scalar
 
 
@@ -35,6 +37,66 @@ def group_advantages(
   Returns:
     Float32 [B]; 0 on filler rows, exactly 0 in groups of equal returns.
   """
+  centred, std, _ = _within_groups(returns, group_ids, episode_ids, exists, eps)
+  return centred / (std + eps) if scale_by_std else centred
+
+
+@jax.jit
+def leave_one_out_advantages(
+    returns: Float[Array, "B"],
+    group_ids: Int[Array, "B"],
+    *,
+    episode_ids: Int[Array, "B"] | None = None,
+    exists: Bool[Array, "B"] | None = None,
+) -> Float[Array, "B"]:
+  """A = r - mean of the group's others, as in RLOO; 0 for one that has no others.
+
+  Arguments and result as those of `group_advantages`.
+  """
+  centred, _, votes = _within_groups(returns, group_ids, episode_ids, exists, 1e-6)
+  return centred * votes / jnp.maximum(votes - 1, 1)
+
+
+@functools.partial(jax.jit, static_argnames="baseline")
+def step_advantages(
+    rewards: Float[Array, "B T"],
+    steps: Int[Array, "B T"],
+    group_ids: Int[Array, "B T"],
+    episode_ids: Int[Array, "B"],
+    *,
+    gamma: Scalar,
+    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+) -> Float[Array, "B T"]:
+  """The discounted return of each step against those of the steps of its group.
+
+    G_t = r_t + gamma G_{t+1},  A_t = baseline of G_t, one vote a step
+
+  Args:
+    rewards: of the step that a token belongs to.
+    steps: 0: not the agent's token; s >= 1: a token of its episode's step s.
+    group_ids: of the step that a token belongs to; any positive integers.
+    episode_ids: the episode of each row.
+    gamma: what a reward is worth one step before.
+    baseline: as `group_advantages`.
+
+  Returns:
+    Float32; 0 on tokens that are not the agent's.
+  """
+
+  def on_steps(rewards, steps, group_ids, episode_ids, gamma):
+    grid = grids.step_grid(steps, episode_ids)
+    rewards, group_ids = (grids.step_value(x, grid) for x in (rewards, group_ids))
+    returns = grids.returns_to_go(rewards, grid, gamma)
+    a = baseline(returns[0], group_ids[0], exists=grid.exists[0])
+    return (grids.to_tokens(a[None], grid, steps.shape),)
+
+  return placement.automatic(
+      on_steps, rewards, steps, group_ids, episode_ids, gamma, like=(rewards,)
+  )[0]
+
+
+def _within_groups(returns, group_ids, episode_ids, exists, eps):
+  """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
   border.shape("group_ids", group_ids, ("[B]", returns.shape))
   if episode_ids is not None:
     border.shape("episode_ids", episode_ids, ("[B]", returns.shape))
@@ -44,32 +106,31 @@ def group_advantages(
   def within_groups(returns, group_ids, episode_ids, exists):
     rows = returns.shape[0]
     returns = returns.astype(jnp.float32)
-    group = _rank(group_ids)
+    group = rank(group_ids)
     if exists is None:
       exists = jnp.ones_like(group, bool)
     vote = exists.astype(jnp.float32)
     if episode_ids is not None:
-      episode = _rank(episode_ids)
+      episode = rank(episode_ids)
       vote /= jnp.maximum(jax.ops.segment_sum(vote, episode, rows)[episode], 1)
-    votes = jnp.maximum(jax.ops.segment_sum(vote, group, rows), eps)
+    votes = jax.ops.segment_sum(vote, group, rows)[group]
 
     def mean(x):
-      return (jax.ops.segment_sum(vote * x, group, rows) / votes)[group]
+      return jax.ops.segment_sum(vote * x, group, rows)[group] / jnp.maximum(votes, eps)
 
     # Counted from the group's lowest: equal returns give exactly 0.
     lowest = jax.ops.segment_min(jnp.where(exists, returns, jnp.inf), group, rows)
     r = jnp.where(exists, returns - lowest[group], 0)
     centred = r - mean(r)
-    if scale_by_std:
-      centred /= jnp.sqrt(mean(centred**2)) + eps
-    return (jnp.where(exists, centred, 0),)
+    std = jnp.sqrt(mean(centred**2))
+    return jnp.where(exists, centred, 0), std, votes
 
   return placement.automatic(
-      within_groups, returns, group_ids, episode_ids, exists, like=(returns,)
-  )[0]
+      within_groups, returns, group_ids, episode_ids, exists, like=(returns,) * 3
+  )
 
 
-def _rank(ids: Int[Array, "B"]) -> Int[Array, "B"]:
+def rank(ids: Int[Array, "B"]) -> Int[Array, "B"]:
   """Numbers the different ids 0, 1, ... in their order."""
   order = jnp.argsort(ids)
   starts = jnp.pad(ids[order][1:] != ids[order][:-1], (1, 0))

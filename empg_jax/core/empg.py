@@ -87,7 +87,8 @@ def empg_loss(
       reference_logprobs=reference_logprobs,
       kl_coef=kl_coef,
       entropy_coef=entropy_coef,
-      clip_low=clip_low,
-      clip_high=clip_high,
+      surrogate=functools.partial(
+          losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high
+      ),
   )
   return loss, {**sums, **metrics}

@@ -1,47 +1,159 @@
-"""The clipped policy loss over tokens, as sums that microbatches may split.
+"""The policy loss over tokens, as sums that microbatches may split, and its parts.
 
 Every quantity is a sum over tokens weighted by `token_weights`, which are made
 once from the whole batch. The sum over microbatches, each with its rows of the
 weights, is then exactly the whole batch's loss, gradient and metrics.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
+from empg_jax.core import steps as grids
 from empg_jax.types import Metrics, Scalar, TokenStats
 
-Aggregation = Literal["token_mean", "sequence_mean"]
+Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
+Estimator = Literal["k1", "k2", "k3"]
 
 _MAX_LOG_RATIO = 20.0  # exp(20) = 5e8: beyond every clip, and finite
 
 
+class Surrogate(NamedTuple):
+  """What a token adds to the loss, and where the ratio was held."""
+
+  loss: Float[Array, "B T"]
+  low: Bool[Array, "B T"]
+  """The ratio had fallen too far."""
+  high: Bool[Array, "B T"]
+  """The ratio had risen too far."""
+
+
 def token_weights(
-    mask: Bool[Array, "B T"], aggregation: Aggregation = "token_mean"
+    mask: Bool[Array, "B T"],
+    aggregation: Aggregation = "token_mean",
+    *,
+    length: Scalar = 1.0,
 ) -> Float[Array, "B T"]:
-  """How much each token counts in the loss; the weights sum to 1.
+  """How much each token counts in the loss.
 
   Args:
     mask: the agent's tokens.
     aggregation: "token_mean": every token of the batch counts alike (DAPO);
-      "sequence_mean": every row counts alike, and the tokens within it (GRPO).
+      "sequence_mean": every row counts alike, and the tokens within it (GRPO);
+      "sequence_sum": a row counts by its tokens over `length` (Dr. GRPO).
+    length: a constant, such as the most tokens that a row can have; of
+      "sequence_sum" alone.
 
   Returns:
-    Float32 weights, 0 where `mask` is False; all 0 for an empty mask.
+    Float32 weights, 0 where `mask` is False. They sum to 1, or for
+    "sequence_sum" to the mean number of a row's tokens over `length`; all are 0
+    for an empty mask.
   """
+  votes = row_votes(mask, aggregation)
   mask = mask.astype(jnp.float32)
-  if aggregation == "token_mean":
-    return mask / jnp.maximum(jnp.sum(mask), 1)
   if aggregation == "sequence_mean":
-    tokens = jnp.sum(mask, axis=1, keepdims=True)
-    rows = jnp.sum(tokens > 0, dtype=jnp.float32)
-    return mask / jnp.maximum(tokens, 1) / jnp.maximum(rows, 1)
+    mask /= jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
+  if aggregation == "sequence_sum":
+    mask /= length
+  return mask / jnp.maximum(jnp.sum(votes), 1)
+
+
+def row_votes(mask: Bool[Array, "B T"], aggregation: Aggregation) -> Float[Array, "B"]:
+  """What the loss is a mean over, by rows: their tokens, or 1 for each row that has any."""
+  tokens = jnp.sum(mask, axis=1, dtype=jnp.float32)
+  if aggregation == "token_mean":
+    return tokens
+  if aggregation in ("sequence_mean", "sequence_sum"):
+    return jnp.minimum(tokens, 1)
   raise ValueError(
-      f"aggregation is {aggregation!r}; it must be 'token_mean' or 'sequence_mean'."
+      f"aggregation is {aggregation!r}; it must be 'token_mean', 'sequence_mean' or"
+      " 'sequence_sum'."
   )
+
+
+def clipped_surrogate(
+    logprobs: Float[Array, "B T"],
+    log_ratio: Float[Array, "B T"],
+    advantages: Float[Array, "B T"],
+    *,
+    clip_low: Scalar = 0.2,
+    clip_high: Scalar = 0.2,
+    dual_clip: float = 0.0,
+) -> Surrogate:
+  """-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), as in PPO (arXiv 1707.06347).
+
+  With `dual_clip` c > 1 it is at most -c A where A < 0, so that no single token
+  of a huge ratio rules the update (arXiv 1912.09729); 0: no such bound.
+  """
+  del logprobs
+  ratio = jnp.exp(log_ratio)
+  free = -ratio * advantages
+  held = -jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantages
+  loss = jnp.maximum(free, held)
+  low, high = (held > free) & (advantages < 0), (held > free) & (advantages > 0)
+  if dual_clip:
+    bound = -dual_clip * advantages
+    far = (advantages < 0) & (loss > bound)
+    loss, high = jnp.where(far, bound, loss), high | far
+  return Surrogate(loss, low, high)
+
+
+def step_surrogate(
+    logprobs: Float[Array, "B T"],
+    log_ratio: Float[Array, "B T"],
+    advantages: Float[Array, "B T"],
+    *,
+    steps: Int[Array, "B T"],
+    clip_low: Scalar,
+    clip_high: Scalar,
+) -> Surrogate:
+  """As `clipped_surrogate`, with one ratio a step: exp(mean over its tokens of log r).
+
+  The sequence ratio of GSPO (arXiv 2507.18071); a sequence is what the agent wrote
+  in one turn, its step in `steps`.
+  """
+  grid = grids.step_grid(steps)
+  of_steps = grids.to_tokens(grids.step_mean(log_ratio, grid), grid, steps.shape)
+  return clipped_surrogate(
+      logprobs, of_steps, advantages, clip_low=clip_low, clip_high=clip_high
+  )
+
+
+def truncated_surrogate(
+    logprobs: Float[Array, "B T"],
+    log_ratio: Float[Array, "B T"],
+    advantages: Float[Array, "B T"],
+    *,
+    clip_low: Scalar,
+    clip_high: Scalar,
+) -> Surrogate:
+  """-clip(r) A log pi with no gradient through clip(r), as in CISPO (arXiv 2506.13585)."""
+  ratio = jnp.exp(log_ratio)
+  held = jax.lax.stop_gradient(jnp.clip(ratio, 1 - clip_low, 1 + clip_high))
+  return Surrogate(
+      -held * advantages * logprobs, ratio < 1 - clip_low, ratio > 1 + clip_high
+  )
+
+
+def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array, "B T"]:
+  """KL(pi | reference) at each token, from log q = log(pi_reference / pi).
+
+    k1 = -log q,  k2 = (log q)^2 / 2,  k3 = q - 1 - log q
+
+  All but k2 have the divergence as their mean; k2 has its gradient, and k3 the least
+  variance (J. Schulman, Approximating KL divergence, 2020).
+  """
+  if estimator == "k1":
+    return -log_q
+  if estimator == "k2":
+    return log_q**2 / 2
+  if estimator == "k3":
+    return jnp.expm1(log_q) - log_q
+  raise ValueError(f"kl_estimator is {estimator!r}; it must be 'k1', 'k2' or 'k3'.")
 
 
 def policy_loss(
@@ -52,18 +164,13 @@ def policy_loss(
     behavior_logprobs: Float[Array, "B T"] | None = None,
     reference_logprobs: Float[Array, "B T"] | None = None,
     kl_coef: Scalar = 0.0,
+    kl_estimator: Estimator = "k3",
     entropy_coef: Scalar = 0.0,
-    clip_low: Scalar = 0.2,
-    clip_high: Scalar = 0.2,
+    surrogate: Callable[..., Surrogate] = clipped_surrogate,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """The clipped surrogate, with an optional KL penalty and entropy bonus.
+  """A surrogate of the policy gradient, with an optional KL penalty and entropy bonus.
 
-  With r = pi / pi_behavior and c(r) = clip(r, 1 - clip_low, 1 + clip_high),
-
-    loss = sum_t w_t [ -min(r_t A_t, c(r_t) A_t) + kl_coef K_t - entropy_coef H_t ]
-
-  where K = q - 1 - log q, q = pi_reference / pi, estimates the divergence from
-  the reference policy ("k3").
+    loss = sum_t w_t [ surrogate_t + kl_coef K_t - entropy_coef H_t ]
 
   Args:
     stats: of the policy in training; gradients flow to both parts.
@@ -74,9 +181,10 @@ def policy_loss(
       the ratio is 1 (and its gradient that of log pi).
     reference_logprobs: None: no KL penalty, and a KL of 0.
     kl_coef: weight of the KL penalty.
+    kl_estimator: see `kl_estimate`.
     entropy_coef: weight of the entropy bonus.
-    clip_low: how far the ratio may fall below 1.
-    clip_high: how far it may rise above 1.
+    surrogate: takes log pi, log r of the ratio r = pi / pi_behavior, and the
+      advantages.
 
   Returns:
     The loss, and metrics. All are sums over tokens: add them up over
@@ -96,19 +204,20 @@ def policy_loss(
   if behavior_logprobs is None:
     behavior_logprobs = logprobs
   log_ratio = _log_ratio(logprobs, jax.lax.stop_gradient(behavior_logprobs), mask)
-  ratio = jnp.exp(log_ratio)
-  surrogate = ratio * advantages
-  clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantages
-  terms = {
-      "loss/policy": -jnp.minimum(surrogate, clipped),
-      "loss/entropy": jnp.where(mask, stats.entropy, 0),
-      "loss/clip_fraction": (clipped < surrogate).astype(jnp.float32),
-      "loss/behavior_kl": jnp.expm1(log_ratio) - log_ratio,
-  }
+  policy, low, high = surrogate(logprobs, log_ratio, advantages)
   if reference_logprobs is None:
     reference_logprobs = logprobs
   log_q = _log_ratio(jax.lax.stop_gradient(reference_logprobs), logprobs, mask)
-  terms["loss/kl"] = jnp.expm1(log_q) - log_q
+  terms = {
+      "loss/policy": policy,
+      "loss/entropy": jnp.where(mask, stats.entropy, 0),
+      "loss/clip_low": low.astype(jnp.float32),
+      "loss/clip_high": high.astype(jnp.float32),
+      "loss/clip_fraction": (low | high).astype(jnp.float32),
+      "loss/ratio": jnp.exp(log_ratio),
+      "loss/behavior_kl": kl_estimate(log_ratio, "k3"),
+      "loss/kl": kl_estimate(log_q, kl_estimator),
+  }
   sums = {name: jnp.sum(weights * term) for name, term in terms.items()}
   loss = sums["loss/policy"]
   loss += kl_coef * sums["loss/kl"] - entropy_coef * sums["loss/entropy"]

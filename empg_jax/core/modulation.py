@@ -142,6 +142,8 @@ def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
       **_spread("empg/g", g, exists),
       **_spread("empg/advantage", base * g + shift, exists),
       "empg/bonus_mean": masked.mean(bonus, exists),
+      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
+      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
   }
   return final, metrics
 

@@ -10,9 +10,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
-from empg_jax.types import StepGrid
+from empg_jax.types import Scalar, StepGrid
 
 _NO_STEP = jnp.iinfo(jnp.int32).max  # sorts after every step
 
@@ -71,6 +71,29 @@ def step_mean(x: Float[Array, "B T"], grid: StepGrid) -> Float[Array, "E S"]:
   return step_sum(x, grid) / jnp.maximum(grid.lengths, 1)
 
 
+def step_value(x: Num[Array, "B T"], grid: StepGrid) -> Num[Array, "E S"]:
+  """What all tokens of a step share, exactly as it is; 0 in empty slots."""
+  largest = _by_slot(jax.ops.segment_max, x.reshape(grid.slot.shape), grid.slot)
+  return jnp.where(grid.exists, largest, 0)
+
+
+def returns_to_go(
+    rewards: Float[Array, "E S"], grid: StepGrid, gamma: Scalar
+) -> Float[Array, "E S"]:
+  """G_t = r_t + gamma G_{t+1} over the steps of each episode.
+
+  Summed by doubling, so that steps which the same rewards follow have exactly the
+  same return, wherever in the batch they lie.
+  """
+  returns, follows, reach, discount = rewards, grid.has_next, 1, gamma
+  while reach < rewards.shape[1]:
+    ahead = lambda x: jnp.pad(x[:, reach:], ((0, 0), (0, reach)))
+    returns = returns + jnp.where(follows, discount * ahead(returns), 0)
+    follows &= ahead(follows)
+    reach, discount = 2 * reach, discount * discount
+  return returns
+
+
 def next_step(x: Float[Array, "E S"], grid: StepGrid) -> Float[Array, "E S"]:
   """The following step's value; 0 where no step follows."""
   return jnp.where(grid.has_next, _shift_left(x), 0)
@@ -85,10 +108,13 @@ def to_tokens(
 
 
 def _sum_by_slot(x, slot):
-  """Sums x [E, S] over the entries of equal slot, row by row; -1 is dropped."""
+  return _by_slot(jax.ops.segment_sum, x, slot)
+
+
+def _by_slot(reduction, x, slot):
+  """Reduces x [E, S] over the entries of equal slot, row by row; -1 is dropped."""
   size = slot.shape[1]
-  sums = jax.vmap(functools.partial(jax.ops.segment_sum, num_segments=size))
-  return sums(x, slot)
+  return jax.vmap(functools.partial(reduction, num_segments=size))(x, slot)
 
 
 def _shift_right(x):

@@ -113,6 +113,8 @@ def _batch(rows: int, length: int, mesh: Mesh) -> Batch:
       steps=token(jnp.int32),
       behavior_logprobs=token(jnp.float32),
       behavior_entropy=token(jnp.float32),
+      rewards=token(jnp.float32),
+      anchors=token(jnp.int32),
       returns=row(jnp.float32),
       group_ids=row(jnp.int32),
       episode_ids=row(jnp.int32),

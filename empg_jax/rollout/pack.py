@@ -6,6 +6,17 @@ import numpy as np
 
 from empg_jax.types import Batch, Episode
 
+_OF_TOKENS = {  # what a row holds for each of its ids
+    "ids": np.int32,
+    "steps": np.int32,
+    "behavior_logprobs": np.float32,
+    "behavior_entropy": np.float32,
+    "rewards": np.float32,
+    "anchors": np.int32,
+}
+
+_FILLER = Episode("", 0, 0, (), 0.0, False, "aborted", {})
+
 
 def pack(
     episodes: Sequence[Episode],
@@ -44,35 +55,34 @@ def pack(
     )
   T = _bucket(played, lengths)
   B = -(-len(episodes) // multiple) * multiple
-  ids = np.full((B, T + 1), pad_id, np.int32)
-  steps = np.zeros((B, T + 1), np.int32)
-  logprobs = np.zeros((B, T + 1), np.float32)
-  entropy = np.zeros((B, T + 1), np.float32)
+  rows = {name: np.zeros((B, T + 1), dtype) for name, dtype in _OF_TOKENS.items()}
+  rows["ids"] += pad_id
   returns = np.zeros(B, np.float32)
   group_ids = np.full(B, 1 + max(episode.group for episode in episodes), np.int32)
+  anchors: dict[tuple[int, str], int] = {}
   for row, episode in enumerate(episodes):
     if episode.ended == "aborted":
       continue
     returns[row], group_ids[row] = episode.reward, episode.group
-    _lay_out(episode, ids[row], steps[row], logprobs[row], entropy[row])
+    _lay_out(episode, {name: x[row] for name, x in rows.items()}, anchors)
+  ids = rows.pop("ids")
   return Batch(
       tokens=ids[:, :-1],
       actions=ids[:, 1:],
-      steps=steps[:, 1:],
-      behavior_logprobs=logprobs[:, 1:],
-      behavior_entropy=entropy[:, 1:],
       returns=returns,
       group_ids=group_ids,
       episode_ids=np.arange(B, dtype=np.int32),
+      **{name: x[:, 1:] for name, x in rows.items()},
   )
 
 
-def deal(episodes: Sequence[Episode], size: int) -> list[Episode]:
+def deal(episodes: Sequence[Episode], size: int, rows: int = 0) -> list[Episode]:
   """The episodes in an order in which microbatches of `size` hold rows of like length.
 
-  training.microbatch takes rows m, m + n, m + 2n, ... for microbatch m of n.
+  training.microbatch takes rows m, m + n, m + 2n, ... for microbatch m of n. Where there
+  are fewer episodes than `rows`, filler that is as short as can be makes up for them.
   """
-  ordered = sorted(episodes, key=_length)
+  ordered = [_FILLER] * (rows - len(episodes)) + sorted(episodes, key=_length)
   return [episode for first in range(size) for episode in ordered[first::size]]
 
 
@@ -81,21 +91,20 @@ def _length(episode: Episode) -> int:
 
 
 def _lay_out(
-    episode: Episode,
-    ids: np.ndarray,
-    steps: np.ndarray,
-    logprobs: np.ndarray,
-    entropy: np.ndarray,
+    episode: Episode, row: dict[str, np.ndarray], anchors: dict[tuple[int, str], int]
 ) -> None:
-  """Writes one episode into its row of each array, in place."""
+  """Writes one episode into its row of each array, and numbers what it was shown, in place."""
   start = 0
   for step, turn in enumerate(episode.turns, 1):
     reply = start + len(turn.context)
     end = reply + len(turn.reply)
-    ids[start:reply], ids[reply:end] = turn.context, turn.reply
-    steps[reply:end] = step
-    logprobs[reply:end] = turn.logprobs
-    entropy[reply:end] = turn.entropy
+    row["ids"][start:reply], row["ids"][reply:end] = turn.context, turn.reply
+    row["steps"][reply:end] = step
+    row["behavior_logprobs"][reply:end] = turn.logprobs
+    row["behavior_entropy"][reply:end] = turn.entropy
+    row["rewards"][reply:end] = turn.reward
+    shown = episode.group, turn.observation
+    row["anchors"][reply:end] = anchors.setdefault(shown, len(anchors) + 1)
     start = end
 
 

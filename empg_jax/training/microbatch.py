@@ -41,12 +41,21 @@ def join(pieces: Array) -> Array:
   return jnp.moveaxis(pieces, 0, 1).reshape(-1, *pieces.shape[2:])
 
 
-def share(weights: Float[Array, "B T"], size: int, minibatches: int) -> Float[Array, "B T"]:
-  """Token weights that sum to 1 over the rows of each minibatch."""
+def share(
+    weights: Float[Array, "B T"], votes: Float[Array, "B"], size: int, minibatches: int
+) -> Float[Array, "B T"]:
+  """Token weights of a mean over the whole batch, made those of a mean over each minibatch.
+
+  Args:
+    weights: as algorithms.Signal has them.
+    votes: what the mean is over, by rows.
+    size: rows in a microbatch.
+    minibatches: how many the batch has.
+  """
   rows = weights.shape[0]
   minibatch = jnp.arange(rows) % (rows // size) % minibatches
-  total = jax.ops.segment_sum(jnp.sum(weights, axis=1), minibatch, minibatches)
-  return weights / jnp.maximum(total, 1e-9)[minibatch][:, None]
+  total = jax.ops.segment_sum(votes, minibatch, minibatches)
+  return weights * (jnp.sum(votes) / jnp.maximum(total, 1))[minibatch][:, None]
 
 
 def check(rows: int, size: int, minibatches: int = 1) -> None:

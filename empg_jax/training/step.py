@@ -1,6 +1,8 @@
 """The update as one XLA program: token statistics, modulation, backward, optimizer."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -9,12 +11,13 @@ import optax
 from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm
+from empg_jax.core.mismatch import truncated_ratio
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
 from empg_jax.training.score import token_stats
 from empg_jax.training.state import TrainState, apply_gradient
-from empg_jax.types import Batch
+from empg_jax.types import Batch, Metrics, TokenStats
 
 Entropies = Literal["rollout", "recomputed"]
 
@@ -22,8 +25,8 @@ Entropies = Literal["rollout", "recomputed"]
 @functools.partial(
     jax.jit,
     static_argnames=(
-        "algorithm", "optimizer", "entropies", "size", "minibatches", "lengths", "temperature",
-        "compute_dtype", "remat",
+        "algorithm", "optimizer", "entropies", "truncation", "size", "minibatches", "epochs",
+        "lengths", "temperature", "compute_dtype", "remat",
     ),
     donate_argnames=("state",),
 )  # fmt: skip
@@ -37,9 +40,11 @@ def train_step(
     optimizer: optax.GradientTransformation,
     size: int,
     minibatches: int = 1,
+    epochs: int = 1,
     lengths: tuple[int, ...] = (),
     temperature: float = 1.0,
     entropies: Entropies = "rollout",
+    truncation: float = 0.0,
     compute_dtype: str = "float32",
     remat: bool = False,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
@@ -55,23 +60,27 @@ def train_step(
     optimizer: as the state was created with.
     size: rows in a microbatch.
     minibatches: optimizer steps, each on its share of the rows; size x minibatches divides B.
+    epochs: how often the minibatches are gone through.
     lengths: what a microbatch of short rows may be cut to.
     temperature: the sampling's, so that probabilities are those that were sampled from.
     entropies: "rollout": those recorded while sampling; "recomputed": by a first,
       forward-only pass of the current policy over the batch.
+    truncation: 0, or the most that a token counts by the ratio of that pass's probability
+      to the recorded one; the policy's ratio is then relative to the pass. See
+      core.mismatch, whose metrics come with any such pass.
     compute_dtype: operand type of the matrix products.
     remat: recompute layers in the backward pass rather than keep their activations.
 
   Returns:
-    The new state, and float32 scalars, means over the minibatches.
+    The new state, and float32 scalars, means over the minibatches of all epochs.
   """
   microbatch.check(batch.tokens.shape[0], size, minibatches)
   stats = functools.partial(
       token_stats, temperature=temperature, compute_dtype=compute_dtype, remat=remat
   )
-  entropy = batch.behavior_entropy
-  if entropies == "recomputed":
-    entropy = recompute_entropy(stats, lora.attach(base, state.model), batch, size)
+  batch, entropy, ratio, mismatch = behavior(
+      stats, lora.attach(base, state.model), batch, size, entropies, truncation
+  )
   signal, metrics = algorithm.advantages(batch, entropy)
 
   def loss(trained, rows):
@@ -89,17 +98,48 @@ def train_step(
     state, applied = apply_gradient(state, optimizer, gradient, sums["loss/total"])
     return state, {**sums, **applied}
 
-  shares = signal._replace(weights=microbatch.share(signal.weights, size, minibatches))
+  weights = microbatch.share(signal.weights, signal.votes, size, minibatches)
+  shares = signal._replace(weights=weights * ratio)
   structure = jax.tree.structure((batch, shares))
   pieces = microbatch.split((batch, shares), batch.steps > 0, size)
-  state, updates = jax.lax.scan(update, state, pieces.minibatches(minibatches))
+  pieces = pieces.minibatches(minibatches)
+  epoch = lambda state, _: jax.lax.scan(update, state, pieces)
+  state, updates = jax.lax.scan(epoch, state, length=epochs)
   updates = {name: jnp.mean(x) for name, x in updates.items()}
-  return state, {**metrics, **updates, "update/skipped": state.skipped.astype(jnp.float32)}
+  skipped = {"update/skipped": state.skipped.astype(jnp.float32)}
+  return state, {**metrics, **mismatch, **updates, **skipped}
 
 
-def recompute_entropy(stats, model: Decoder, batch: Batch, size: int) -> Float[Array, "B T"]:
-  """The current policy's entropies over the batch, `size` rows at a time."""
+def behavior(
+    stats: Callable[[Decoder, Batch], TokenStats],
+    model: Decoder,
+    batch: Batch,
+    size: int,
+    entropies: Entropies,
+    truncation: float,
+) -> tuple[Batch, Float[Array, "B T"], Float[Array, "B T"] | float, Metrics]:
+  """What the policy that sampled is taken to be: recorded, or computed before the update.
+
+  Returns the batch with that policy's log-probabilities, its entropies, what weights are
+  multiplied by, and metrics.
+  """
+  recorded = TokenStats(batch.behavior_logprobs, batch.behavior_entropy)
+  if entropies == "rollout" and not truncation:
+    return batch, recorded.entropy, 1.0, {}
+  computed = recompute(stats, model, batch, size)
+  ratio, metrics = truncated_ratio(
+      computed, recorded, batch.steps > 0, truncation or float("inf")
+  )
+  entropy = computed.entropy if entropies == "recomputed" else recorded.entropy
+  if not truncation:
+    return batch, entropy, 1.0, metrics
+  batch = dataclasses.replace(batch, behavior_logprobs=computed.logprobs)
+  return batch, entropy, ratio, metrics
+
+
+def recompute(stats, model: Decoder, batch: Batch, size: int) -> TokenStats:
+  """What the current policy says of the batch, `size` rows at a time."""
   structure = jax.tree.structure(batch)
   pieces = microbatch.split(batch, batch.steps > 0, size)
-  entropy = jax.lax.map(lambda x: stats(model, structure.unflatten(x)).entropy, pieces.leaves)
-  return microbatch.join(entropy)
+  computed = jax.lax.map(lambda x: stats(model, structure.unflatten(x)), pieces.leaves)
+  return jax.tree.map(microbatch.join, computed)

@@ -1,102 +1,224 @@
 """Every algorithm of the folder keeps the same promises."""
 
 import dataclasses
+import functools
 import pkgutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import told
 
-from empg_jax import algorithms
-from empg_jax.types import Batch, TokenStats
+from empg_jax import algorithms, sharding
+from empg_jax.algorithms import dapo
+from empg_jax.types import TokenStats
 
-ROWS, LENGTH = 8, 12
 NAMES = [m.name for m in pkgutil.iter_modules(algorithms.__path__) if not m.name.startswith("_")]
+ROWS = told.ROWS
+GRPO = {"base": {"name": "grpo"}}
+DUE = {"empg": GRPO, "aem": GRPO, "dr_grpo": {"length": 7.0}}  # what has no default
+PLAIN = [name for name in NAMES if name not in ("empg", "aem")]
+DISCOUNTED = ["grpo", "dapo", "rloo", "reinforce_pp", "gspo", "cispo"]
+OVERLONG = dict(soft_length=4, max_length=6)
+MADE = {name: algorithms.make(name, **DUE.get(name, {})) for name in NAMES}
+VARIANTS = {
+    **{f"empg {n}": algorithms.make("empg", base={"name": n, **DUE.get(n, {})}) for n in PLAIN},
+    **{f"{name} 0.9": algorithms.make(name, gamma=0.9) for name in DISCOUNTED},
+    "empg off": algorithms.make("empg", k=0.0, zeta=0.0, **GRPO),
+    "scaling only": algorithms.make("empg", zeta=0.0, **GRPO),
+    "overlong": algorithms.make("dapo", **OVERLONG),
+    "overlong 0.9": algorithms.make("dapo", gamma=0.9, **OVERLONG),
+}
 
 
-def make(name):
-  return algorithms.make(name, **({"base": {"name": "grpo"}} if name == "empg" else {}))
+@functools.partial(jax.jit, static_argnames="names")
+def every(batch, names):
+  """{name: (loss, signal, metrics)}: one program, for most algorithms have most in common."""
+  stats = TokenStats(logprobs(batch), batch.behavior_entropy)
+
+  def one(algorithm):
+    signal, metrics = algorithm.advantages(batch, batch.behavior_entropy)
+    loss, sums = algorithm.loss(stats, signal, batch, None)
+    return loss, signal, {**metrics, **sums}
+
+  return {name: one((MADE | VARIANTS)[name]) for name in names}
+
+
+def value(batch, name):
+  return every(batch, tuple(MADE) if name in MADE else tuple(VARIANTS))[name]
 
 
 @pytest.fixture(scope="module")
 def batch():
-  rng = np.random.default_rng(0)
-  steps = np.tile([0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 0, 0], (ROWS, 1)).astype(np.int32)
-  steps[3, 9] = 0
-  ids = rng.integers(0, 9, (ROWS, LENGTH + 1)).astype(np.int32)
-  on_steps = lambda x: jnp.asarray(np.where(steps > 0, x, 0).astype(np.float32))
-  return Batch(
-      tokens=jnp.asarray(ids[:, :-1]),
-      actions=jnp.asarray(ids[:, 1:]),
-      steps=jnp.asarray(steps),
-      behavior_logprobs=on_steps(-rng.random((ROWS, LENGTH))),
-      behavior_entropy=on_steps(rng.random((ROWS, LENGTH))),
-      returns=jnp.asarray(rng.integers(0, 2, ROWS).astype(np.float32)),
-      group_ids=jnp.asarray(np.repeat([4, 2], 4).astype(np.int32)),
-      episode_ids=jnp.arange(ROWS, dtype=jnp.int32),
+  return told.drawn()
+
+
+def logprobs(batch):
+  """Of a policy that has moved away from the one that sampled."""
+  return batch.behavior_logprobs + 0.4 * jnp.sin(50 * batch.behavior_entropy)
+
+
+def filled(batch, order):
+  """The rows in another order, more of them that are filler, and padding at their ends."""
+  grow = lambda x: jnp.pad(x[order], ((0, 24 - len(order)), (0, 3))[: x.ndim])
+  batch = jax.tree.map(grow, batch)
+  fillers = jnp.arange(24) >= len(order)
+  return dataclasses.replace(
+      batch,
+      episode_ids=jnp.where(fillers, 90 + jnp.arange(24), batch.episode_ids),
+      group_ids=jnp.where(fillers, 99, batch.group_ids),
   )
 
 
-def value(algorithm, batch):
-  signal, metrics = algorithm.advantages(batch, batch.behavior_entropy)
-  stats = TokenStats(batch.behavior_logprobs - 0.1, batch.behavior_entropy)
-  loss, sums = algorithm.loss(stats, signal, batch, None)
-  return loss, signal, {**metrics, **sums}
+def by_step(batch, advantages):
+  """{(episode, step): advantage}, of which all tokens of a step have the same."""
+  result = {}
+  for key, places in told.steps_of(batch).items():
+    values = {float(advantages[place]) for place in places}
+    assert len(values) == 1
+    result[key] = values.pop()
+  return result
+
+
+def assert_same_steps(got, want, atol=2e-5):
+  assert got.keys() == want.keys()
+  for key in want:
+    np.testing.assert_allclose(got[key], want[key], atol=atol, err_msg=str(key))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_under_jit_as_it_does_eagerly(name, batch):
-  algorithm = make(name)
-  eager, jitted = value(algorithm, batch), jax.jit(lambda b: value(algorithm, b))(batch)
-  np.testing.assert_allclose(eager[0], jitted[0], rtol=1e-5)
-  assert all(x.dtype == jnp.float32 and x.shape == () for x in jitted[2].values())
+def test_it_is_what_obvious_loops_make_of_its_equation(name, batch):
+  loss, signal, metrics = value(batch, name)
+  assert_same_steps(by_step(batch, signal.advantages), told.ADVANTAGES[name](batch))
+  want = told.loss(name, logprobs(batch), batch, signal.advantages, length=7.0)
+  np.testing.assert_allclose(loss, want, rtol=1e-4)
+  assert all(x.dtype == jnp.float32 and x.shape == () for x in metrics.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_rows_and_filler_rows_change_nothing(name, batch):
-  algorithm = make(name)
+def test_eight_devices_compute_what_one_does(name, batch):
+  mesh = sharding.make_mesh(data=4, fsdp=2)
+  with jax.set_mesh(mesh):
+    loss, signal, _ = value(sharding.to_mesh(batch, mesh), name)
+  want = value(batch, name)
+  np.testing.assert_allclose(loss, want[0], rtol=1e-4)
+  np.testing.assert_allclose(signal.advantages, want[1].advantages, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
   order = np.random.default_rng(1).permutation(ROWS)
-  filler = jax.tree.map(lambda x: jnp.concatenate([x[order], x[:2]]), batch)
-  blank = lambda x: x.at[ROWS:].set(0)
-  filler = dataclasses.replace(
-      filler,
-      steps=blank(filler.steps),
-      behavior_logprobs=blank(filler.behavior_logprobs),
-      behavior_entropy=blank(filler.behavior_entropy),
-      episode_ids=jnp.concatenate([batch.episode_ids[order], jnp.array([90, 91])]),
+  want, got = value(batch, name), value(filled(batch, order), name)
+  np.testing.assert_allclose(got[0], want[0], rtol=1e-4)
+  np.testing.assert_allclose(
+      got[1].advantages[:ROWS, :-3], want[1].advantages[order], atol=1e-6
   )
-  want, got = value(algorithm, batch), value(algorithm, filler)
-  np.testing.assert_allclose(got[0], want[0], rtol=1e-5)
-  np.testing.assert_allclose(got[1].advantages[:ROWS], want[1].advantages[order], atol=1e-6)
   np.testing.assert_array_equal(got[1].advantages[ROWS:], 0)
+  np.testing.assert_array_equal(got[1].votes[ROWS:], 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_row_layouts_give_a_step_the_same_advantage(name, batch):
+  turns = told.one_row_a_turn(batch)
+  turns = filled(turns, np.random.default_rng(2).permutation(len(turns.steps)))
+  got, want = (value(x, name)[1].advantages for x in (turns, batch))
+  assert_same_steps(by_step(turns, got), by_step(batch, want), atol=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_peoples_tokens_carry_no_signal(name, batch):
-  _, signal, _ = value(make(name), batch)
+  _, signal, _ = value(batch, name)
   np.testing.assert_array_equal(signal.advantages[batch.steps == 0], 0)
   np.testing.assert_array_equal(signal.weights[batch.steps == 0], 0)
-  np.testing.assert_allclose(signal.weights.sum(), 1, rtol=1e-6)
 
 
-def test_grpo_gives_equal_returns_no_signal(batch):
-  equal = dataclasses.replace(batch, returns=jnp.ones(ROWS))
-  _, signal, metrics = value(make("grpo"), equal)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"empg"}))
+def test_equal_returns_give_no_signal(name, batch):
+  """EMPG alone adds something, the bonus; see below."""
+  zero = dataclasses.replace(
+      batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=jnp.zeros_like(batch.rewards)
+  )
+  _, signal, metrics = value(zero, name)
   np.testing.assert_array_equal(signal.advantages, 0)
   assert metrics["batch/no_signal"] == 1
 
 
+def test_without_bonus_empg_too_gives_equal_returns_no_signal(batch):
+  zero = dataclasses.replace(batch, returns=jnp.full(ROWS, 0.7, jnp.float32))
+  _, signal, _ = value(zero, "scaling only")
+  np.testing.assert_array_equal(signal.advantages, 0)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_empg_goes_around_it(name, batch):
+  base = by_step(batch, value(batch, name)[1].advantages)
+  _, signal, metrics = value(batch, f"empg {name}")
+  h = told.normalised(told.entropies(batch))
+  mean = np.mean([np.exp(-x) for x in h.values()])
+  bonus = {(e, s): 0.05 * np.exp(-h[e, s + 1]) if (e, s + 1) in h else 0.0 for e, s in h}
+  want = {key: base[key] * np.exp(-h[key]) / mean + bonus[key] for key in h}
+  centre = np.mean(list(want.values()))
+  assert_same_steps(
+      by_step(batch, signal.advantages), {key: x - centre for key, x in want.items()}
+  )
+  np.testing.assert_allclose(metrics["empg/g_mean"], 1, rtol=1e-5)
+
+
 def test_empg_switched_off_is_its_base_centred_over_steps(batch):
-  off = algorithms.make("empg", k=0.0, zeta=0.0, base={"name": "grpo"})
-  _, base, _ = value(make("grpo"), batch)
-  _, signal, _ = value(off, batch)
-  steps = [
-      base.advantages[b, batch.steps[b] == s][0]
-      for b in range(ROWS) for s in (1, 2, 3) if (batch.steps[b] == s).any()
-  ]  # fmt: skip
-  want = np.where(batch.steps > 0, base.advantages - np.mean(steps), 0)
+  base = by_step(batch, value(batch, "grpo")[1].advantages)
+  _, signal, _ = value(batch, "empg off")
+  centre = np.mean(list(base.values()))
+  assert_same_steps(
+      by_step(batch, signal.advantages), {key: x - centre for key, x in base.items()}
+  )
+
+
+@pytest.mark.parametrize("name", DISCOUNTED)
+def test_discounted_returns_are_compared_step_by_step(name, batch):
+  _, signal, _ = value(batch, f"{name} 0.9")
+  kind = "leave one out" if name == "rloo" else "std"
+  groups = batch.group_ids if name != "reinforce_pp" else jnp.zeros_like(batch.group_ids)
+  groups = jnp.broadcast_to(groups[:, None], batch.steps.shape)
+  assert_same_steps(by_step(batch, signal.advantages), told.of_steps(batch, 0.9, groups, kind))
+
+
+def test_steps_that_equal_rewards_follow_have_exactly_equal_returns(batch):
+  """Or rounding, divided by its own spread, would look like an advantage."""
+  last = batch.steps == jnp.max(batch.steps, axis=1, keepdims=True)
+  rewards = jnp.where((batch.steps > 0) & last, jnp.float32(0.1), 0)
+  same = dataclasses.replace(
+      batch, rewards=rewards, returns=jnp.full(ROWS, 0.1, jnp.float32),
+      anchors=jnp.where(batch.steps > 0, 1 + jnp.max(batch.steps, axis=1, keepdims=True)
+                        - batch.steps, 0),
+  )  # fmt: skip
+  np.testing.assert_array_equal(value(same, "gigpo")[1].advantages, 0)
+
+
+@pytest.mark.parametrize("gamma", ["", " 0.9"])
+def test_dapo_holds_long_episodes_back(batch, gamma):
+  """An episode has 4 to 6 tokens: 0 is taken from those of 4, all from those of 6."""
+  _, signal, metrics = value(batch, f"overlong{gamma}")
+  tokens = (batch.steps > 0).sum(axis=1)
+  penalty = np.clip((4 - np.asarray(tokens)) / 2, -1, 0).astype(np.float32)
+  assert metrics["batch/overlong"] == np.mean(penalty < 0)
+  last = (batch.steps == batch.steps.max(axis=1, keepdims=True)) & (batch.steps > 0)
+  shaped = dataclasses.replace(
+      batch,
+      returns=batch.returns + penalty,
+      rewards=batch.rewards + jnp.where(last, penalty[:, None], 0),
+  )
+  want = value(shaped, f"grpo{gamma}")[1].advantages
   np.testing.assert_allclose(signal.advantages, want, atol=1e-6)
+  turns = told.one_row_a_turn(batch)
+  own = (turns.steps > 0).any(axis=1)
+  by_rows = dapo.overlong_penalty(turns, 4, 6)
+  np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
+
+
+def test_dapo_refuses_lengths_the_wrong_way_round():
+  with pytest.raises(ValueError, match="soft_length is 9 and max_length 9: .* soft_length <"):
+    algorithms.make("dapo", soft_length=9, max_length=9)
 
 
 def test_an_unknown_algorithm_is_answered_with_those_there_are():

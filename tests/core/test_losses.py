@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax.core.losses import policy_loss, token_weights
+from empg_jax.core.losses import clipped_surrogate, kl_estimate, policy_loss, token_weights
+from empg_jax.core.mismatch import truncated_ratio
 from empg_jax.types import TokenStats
 
 B, T = 6, 9
-AGGREGATIONS = ("token_mean", "sequence_mean")
+AGGREGATIONS = ("token_mean", "sequence_mean", "sequence_sum")
 
 
 def drawn(seed=0):
@@ -52,10 +53,11 @@ def test_microbatches_add_up_to_the_batch(aggregation):
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_weights_sum_to_one(aggregation):
+def test_weights_sum_to_one_or_to_the_tokens_of_a_row(aggregation):
   mask = drawn()[2]
   weights = token_weights(mask, aggregation)
-  np.testing.assert_allclose(jnp.sum(weights), 1, rtol=1e-6)
+  total = 1 if aggregation != "sequence_sum" else mask.sum() / mask.any(axis=1).sum()
+  np.testing.assert_allclose(jnp.sum(weights), total, rtol=1e-6)
   np.testing.assert_array_equal(weights > 0, mask)
   np.testing.assert_array_equal(token_weights(jnp.zeros((2, 3), bool), aggregation), 0)
 
@@ -66,6 +68,53 @@ def test_every_token_or_every_row_counts_alike():
   np.testing.assert_allclose(
       token_weights(mask, "sequence_mean"), mask / np.array([[6], [2]])
   )
+
+
+def test_a_row_counts_by_its_tokens_over_a_constant():
+  mask = jnp.array([[True, True, True, False], [True, False, False, False], [False] * 4])
+  weights = token_weights(mask, "sequence_sum", length=10.0)
+  np.testing.assert_allclose(weights, mask / 20)
+
+
+@pytest.mark.parametrize(
+    "ratio, advantage, loss, slope",
+    [(5, -1, 3, 0), (2, -1, 2, 2), (0.5, -1, 0.8, 0), (5, 1, -1.2, 0), (1.1, 1, -1.1, -1.1)],
+)
+def test_dual_clip_bounds_what_one_token_can_do(ratio, advantage, loss, slope):
+  one = jnp.ones((1, 1))
+
+  def value(log_ratio):
+    out = clipped_surrogate(one, log_ratio, advantage * one, dual_clip=3.0)
+    return out.loss[0, 0], out
+
+  (got, out), gradient = jax.value_and_grad(value, has_aux=True)(jnp.log(ratio) * one)
+  np.testing.assert_allclose(got, loss, rtol=1e-5)
+  np.testing.assert_allclose(gradient, slope, rtol=1e-5)
+  assert (bool(out.low[0, 0]), bool(out.high[0, 0])) == (ratio < 0.8, slope == 0 and ratio > 1)
+
+
+def test_estimates_of_the_kl_divergence_have_its_mean_or_its_gradient():
+  """Over every outcome of a small policy: k1 and k3 have its value, k2 its gradient."""
+  z, reference = jnp.array([0.3, -1.0, 0.9]), jax.nn.log_softmax(jnp.array([1.0, 0.2, -0.5]))
+  kl = lambda z: jnp.sum(jax.nn.softmax(z) * (jax.nn.log_softmax(z) - reference))
+  p = jax.nn.softmax(z)
+  mean = lambda z, kind: p @ kl_estimate((reference - jax.nn.log_softmax(z))[None], kind)[0]
+  for kind in ("k1", "k3"):
+    np.testing.assert_allclose(mean(z, kind), kl(z), rtol=1e-5)
+  np.testing.assert_allclose(jax.grad(mean)(z, "k2"), jax.grad(kl)(z), atol=1e-6)
+
+
+def test_the_ratio_of_trainer_and_sampler_is_cut_and_told():
+  mask = jnp.array([[True, True, True, False]])
+  sampler = TokenStats(jnp.array([[-1.0, -1.0, -9.0, -1.0]]), jnp.ones((1, 4)))
+  trainer = TokenStats(jnp.array([[-1.0, -2.0, -1.0, 0.0]]), jnp.full((1, 4), 1.5))
+  ratio, metrics = truncated_ratio(trainer, sampler, mask, 2.0)
+  np.testing.assert_allclose(ratio, [[1, np.exp(-1), 2, 1]], rtol=1e-6)
+  np.testing.assert_allclose(metrics["mismatch/ratio_max"], np.exp(8), rtol=1e-5)
+  np.testing.assert_allclose(metrics["mismatch/truncated"], 1 / 3, rtol=1e-6)
+  np.testing.assert_allclose(metrics["mismatch/entropy"], 0.5)
+  want = sum(np.exp(x) - 1 - x for x in (0, -1, 8)) / 3
+  np.testing.assert_allclose(metrics["mismatch/kl"], want, rtol=1e-5)
 
 
 def test_an_unknown_aggregation_is_named():

@@ -9,7 +9,7 @@ import pytest
 from scripted import Digging, ScriptedPolicy, ToyChat
 
 from empg_jax.rollout.actor import collect
-from empg_jax.rollout.pack import pack
+from empg_jax.rollout.pack import deal, pack
 from empg_jax.types import Episode, Turn
 
 PAD = 7
@@ -65,6 +65,33 @@ def test_a_row_by_hand():
   np.testing.assert_array_equal(batch.behavior_logprobs, [[0, -1, -2, 0, -1, 0]])
   np.testing.assert_allclose(batch.behavior_entropy, [[0, 2.1, 2.2, 0, 1.1, 0]], rtol=1e-6)
   np.testing.assert_array_equal(batch.returns, [2.0])
+
+
+def test_steps_carry_their_reward_and_what_they_answer():
+  """Equal ids for one observation within a group, whoever saw it and when; none between groups."""
+  shown = lambda text, reward: dataclasses.replace(
+      turn([1], [2, 3]), observation=text, reward=reward
+  )
+  played = [
+      episode(shown("a", -0.5), shown("b", 1.0), group=3),
+      episode(shown("b", 0.0), shown("c", 0.0), group=3),
+      episode(shown("a", 0.0), group=4),
+  ]
+  batch = pack(played, lengths=[6])
+  np.testing.assert_array_equal(batch.rewards[0], [-0.5, -0.5, 0, 1, 1, 0])
+  first, second = batch.anchors[0, 0], batch.anchors[0, 3]
+  np.testing.assert_array_equal(batch.anchors[0], np.array([1, 1, 0, 2, 2, 0]))
+  assert batch.anchors[1, 0] == second and batch.anchors[1, 3] not in (0, first, second)
+  assert batch.anchors[2, 0] not in batch.anchors[:2]
+
+
+def test_filler_that_makes_up_for_missing_episodes_is_dealt_together():
+  played = [episode(turn([1], [2] * n), group=1) for n in (3, 1, 2)]
+  batch = pack(deal(played, 2, rows=6), lengths=[4], multiple=6)
+  used = (batch.steps > 0).any(axis=1).astype(int)
+  assert used.sum() == 3 and batch.tokens.shape[0] == 6
+  # Microbatch m holds rows m and m + 3.
+  assert [used[m] + used[m + 3] for m in range(3)] == [0, 1, 2]
 
 
 @settings(deadline=None, derandomize=True)
@@ -138,10 +165,10 @@ def test_nothing_to_train_on_is_one_clear_sentence():
 def test_a_batch_is_numpy_with_one_dtype_a_field_and_a_pytree():
   batch = pack([episode(turn([1], [2]))], lengths=[4])
   dtypes = {f.name: getattr(batch, f.name).dtype.name for f in dataclasses.fields(batch)}
-  floats = {"behavior_logprobs", "behavior_entropy", "returns"}
+  floats = {"behavior_logprobs", "behavior_entropy", "rewards", "returns"}
   assert dtypes == {name: "float32" if name in floats else "int32" for name in dtypes}
   assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch))
-  assert len(jax.tree.leaves(batch)) == 8
+  assert len(jax.tree.leaves(batch)) == 10
 
 
 def test_what_the_actor_played_is_what_is_trained_on():

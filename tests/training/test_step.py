@@ -48,6 +48,8 @@ def batch():
   groups = np.repeat([0, 1], 4).astype(np.int32)
   groups[-1] = 9
   batch = Batch(
+      rewards=blank,
+      anchors=steps,
       tokens=ids[:, :-1],
       actions=ids[:, 1:],
       steps=steps,
@@ -73,8 +75,8 @@ def assert_same(one, other, atol=1e-5):
   (one_state, one_metrics), (other_state, other_metrics) = one, other
   for a, b in zip(jax.tree.leaves(one_state.model), jax.tree.leaves(other_state.model)):
     np.testing.assert_allclose(a, b, atol=atol)
-  assert one_metrics.keys() == other_metrics.keys()
-  for name in one_metrics:
+  assert all(name.startswith("mismatch/") for name in one_metrics.keys() ^ other_metrics.keys())
+  for name in one_metrics.keys() & other_metrics.keys():
     np.testing.assert_allclose(
         one_metrics[name], other_metrics[name], atol=1e-4, rtol=1e-4, err_msg=name
     )
@@ -158,22 +160,46 @@ def test_tokens_that_were_not_sampled_have_no_say(state, batch):
   assert_same(update(state, batch), update(state, other))
 
 
-def test_minibatches_are_optimizer_steps_one_after_the_other(state, batch):
-  got = update(state, batch, size=2, minibatches=2)
-  signal, _ = EMPG.advantages(batch, batch.behavior_entropy)
-  current = state.model
-  # split() puts rows m, m + 4 into microbatch m; minibatch n takes microbatches n, n + 2.
-  for rows in ([0, 4, 2, 6], [1, 5, 3, 7]):
-    part, share = jax.tree.map(lambda x: jnp.asarray(x)[jnp.array(rows)], (batch, signal))
-    share = share._replace(weights=share.weights / share.weights.sum())
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo"])
+def test_minibatches_and_epochs_are_optimizer_steps_one_after_the_other(state, batch, name):
+  """Each a mean over its own rows."""
+  algorithm = algorithms.make(name, **({"length": 9.0} if name == "dr_grpo" else {}))
+  got = update(state, batch, algorithm=algorithm, size=2, minibatches=2, epochs=2)
+  signal, _ = algorithm.advantages(batch, batch.behavior_entropy)
+
+  @jax.jit
+  def gradient(model, rows):
+    part, share = jax.tree.map(lambda x: jnp.asarray(x)[rows], (batch, signal))
+    votes = jnp.sum(signal.votes) / jnp.sum(share.votes)
+    share = share._replace(weights=share.weights * votes)
 
     def loss(model):
       stats = token_stats(model, part, temperature=1.0, compute_dtype="float32", remat=False)
-      return EMPG.loss(stats, share, part, None)[0]
+      return algorithm.loss(stats, share, part, None)[0]
 
-    current = jax.tree.map(lambda x, g: x - 0.1 * g, current, jax.grad(loss)(current))
+    return jax.grad(loss)(model)
+
+  current = state.model
+  # split() puts rows m, m + 4 into microbatch m; minibatch n takes microbatches n, n + 2.
+  for rows in ([0, 4, 2, 6], [1, 5, 3, 7]) * 2:
+    step = gradient(current, jnp.array(rows))
+    current = jax.tree.map(lambda x, g: x - 0.1 * g, current, step)
   for a, b in zip(jax.tree.leaves(got[0].model), jax.tree.leaves(current)):
     np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_sampler_of_other_probabilities_is_corrected_for(state, batch):
+  """Recorded with half the probability: a token counts twice, or at most `truncation` times."""
+  off = dataclasses.replace(batch, behavior_logprobs=batch.behavior_logprobs - jnp.log(2.0))
+  before = lambda x, y: jax.tree.map(jnp.subtract, x.model, y.model)
+  true = before(update(state, batch)[0], state)
+  for truncation, weight in ((1.5, 1.5), (4.0, 2.0)):
+    got, metrics = update(state, off, truncation=truncation)
+    for a, b in zip(*map(jax.tree.leaves, (before(got, state), true))):
+      np.testing.assert_allclose(a, weight * b, atol=2e-5)
+    np.testing.assert_allclose(metrics["mismatch/ratio_max"], 2, rtol=1e-4)
+    np.testing.assert_allclose(metrics["mismatch/truncated"], truncation < 2, rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss/clip_fraction"], 0)
 
 
 def test_one_compilation_for_a_shape(state, batch):

@@ -1,0 +1,89 @@
+"""What the algorithms of this folder are put together from."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Metrics, Signal
+from empg_jax.core import losses, masked
+from empg_jax.core.advantages import group_advantages, step_advantages
+from empg_jax.types import Batch
+
+
+def signal(
+    batch: Batch,
+    advantages: Float[Array, "B T"],
+    aggregation: losses.Aggregation,
+    length: float = 1.0,
+) -> tuple[Signal, Metrics]:
+  """The Signal of these advantages, and what they look like over the agent's tokens."""
+  mask = batch.steps > 0
+  weights = losses.token_weights(mask, aggregation, length=length)
+  metrics = {
+      "batch/no_signal": jnp.mean(jnp.all(advantages == 0, axis=1), dtype=jnp.float32),
+      "batch/advantage_min": masked.minimum(advantages, mask),
+      "batch/advantage_max": masked.maximum(advantages, mask),
+      "batch/advantage_mean": masked.mean(advantages, mask),
+      "batch/advantage_std": masked.std(advantages, mask),
+  }
+  return Signal(advantages, weights, losses.row_votes(mask, aggregation)), metrics
+
+
+def of_returns(
+    batch: Batch,
+    *,
+    gamma: float,
+    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+    group_ids: Any = None,
+) -> Float[Array, "B T"]:
+  """Returns against their group's, for each token.
+
+  Args:
+    batch: all of its rows.
+    gamma: 1: the episode's whole return, on all of its steps, one vote an episode. Below
+      1: the discounted return from each step on, one vote a step.
+    baseline: as core.advantages.group_advantages.
+    group_ids: [B], what is compared with what. None: the batch's groups.
+  """
+  mask = batch.steps > 0
+  groups = batch.group_ids if group_ids is None else group_ids
+  if gamma == 1:
+    exists = mask.any(axis=1)
+    a = baseline(batch.returns, groups, episode_ids=batch.episode_ids, exists=exists)
+    return jnp.where(mask, jnp.broadcast_to(a[:, None], mask.shape), 0.0)
+  groups = jnp.broadcast_to(groups[:, None], mask.shape)
+  return step_advantages(
+      batch.rewards, batch.steps, groups, batch.episode_ids, gamma=gamma, baseline=baseline
+  )
+
+
+def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> Callable:
+  """The `loss` of an Algorithm: core.losses.policy_loss with this surrogate and these options."""
+
+  def loss(stats, signal, rows, reference_logprobs):
+    return losses.policy_loss(
+        stats,
+        signal.advantages,
+        signal.weights,
+        behavior_logprobs=rows.behavior_logprobs,
+        reference_logprobs=reference_logprobs,
+        surrogate=surrogate,
+        **options,
+    )
+
+  return loss
+
+
+def step_policy_loss(*, clip_low: float, clip_high: float, **options: Any) -> Callable:
+  """As `policy_loss`, with one ratio a step (core.losses.step_surrogate)."""
+
+  def loss(stats, signal, rows, reference_logprobs):
+    surrogate = functools.partial(
+        losses.step_surrogate, steps=rows.steps, clip_low=clip_low, clip_high=clip_high
+    )
+    return policy_loss(surrogate, **options)(stats, signal, rows, reference_logprobs)
+
+  return loss

@@ -1,0 +1,29 @@
+"""Adaptive Entropy Modulation (arXiv 2605.00425) around another algorithm.
+
+  Hn = (H - min H) / (max H - min H + eps)     H: mean token entropy of a step
+  g  = exp(-k Hn) / mean exp(-k Hn)            min, max and mean over the steps of a group
+  A' = A g
+
+As EMPG's scale, with statistics over the group that plays one task, and nothing added.
+"""
+
+from empg_jax.algorithms import Algorithm
+from empg_jax.core.group_modulation import group_scale
+
+
+def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
+  """`base` with its advantages scaled by step entropy; its loss stays.
+
+  Args:
+    base: gives the advantages.
+    k: how strongly entropy scales a step's advantage; 0: not at all.
+  """
+
+  def advantages(batch, entropy):
+    signal, metrics = base.advantages(batch, entropy)
+    g, statistics = group_scale(
+        entropy, batch.steps, batch.group_ids, batch.episode_ids, k=k
+    )
+    return signal._replace(advantages=signal.advantages * g), {**metrics, **statistics}
+
+  return base._replace(advantages=advantages)

@@ -1,0 +1,35 @@
+"""CISPO (MiniMax-M1, arXiv 2506.13585): the ratio is truncated, no token's gradient is lost.
+
+  A_i = (r_i - mean of the group) / (std of the group + eps)
+  loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
+"""
+
+import functools
+
+from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.core import losses
+
+
+def make(
+    *,
+    clip_low: float = 1.0,
+    clip_high: float = 4.0,
+    kl_coef: float = 0.0,
+    entropy_coef: float = 0.0,
+    gamma: float = 1.0,
+    aggregation: losses.Aggregation = "token_mean",
+) -> Algorithm:
+  """CISPO.
+
+  Args:
+    clip_low: how far the ratio may fall below 1; 1 is no bound, as in the paper.
+    clip_high: how far it may rise above 1; the paper does not tell its value, 4 is that
+      of ScaleRL (arXiv 2510.13786).
+    kl_coef, entropy_coef, gamma, aggregation: see grpo.make.
+  """
+  surrogate = functools.partial(
+      losses.truncated_surrogate, clip_low=clip_low, clip_high=clip_high
+  )
+  loss = _parts.policy_loss(surrogate, kl_coef=kl_coef, entropy_coef=entropy_coef)
+  base = grpo.make(kl_coef=kl_coef, gamma=gamma, aggregation=aggregation)
+  return base._replace(loss=loss)

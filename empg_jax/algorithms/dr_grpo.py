@@ -1,0 +1,42 @@
+"""Dr. GRPO (arXiv 2503.20783): GRPO without its two divisions.
+
+  A_i = r_i - mean of the group
+  loss = mean over rows of (sum over the row's tokens of the clipped loss) / length
+
+Not divided by the group's spread, so that tasks which nearly all or nearly none solve count
+no more than others; nor by a row's own length, so that long failures are not spared.
+"""
+
+import functools
+
+from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.core.advantages import group_advantages
+
+
+def make(
+    *,
+    length: float,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    kl_coef: float = 0.0,
+    entropy_coef: float = 0.0,
+    gamma: float = 1.0,
+) -> Algorithm:
+  """Dr. GRPO.
+
+  Args:
+    length: the constant that sums over a row's tokens are divided by: the most that an
+      agent can write in one.
+    clip_low, clip_high, kl_coef, entropy_coef, gamma: see grpo.make.
+  """
+  baseline = functools.partial(group_advantages, scale_by_std=False)
+
+  def advantages(batch, entropy):
+    del entropy
+    a = _parts.of_returns(batch, gamma=gamma, baseline=baseline)
+    return _parts.signal(batch, a, "sequence_sum", length)
+
+  base = grpo.make(
+      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+  )
+  return base._replace(advantages=advantages)

@@ -1,0 +1,34 @@
+"""Group Sequence Policy Optimization (arXiv 2507.18071): one policy ratio a sequence.
+
+  A_i = (r_i - mean of the group) / (std of the group + eps)
+  s   = exp(mean over the sequence's tokens of log ratio)
+  loss = mean over rows and their tokens of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
+
+A sequence is what the agent writes in one turn: a step, which both row layouts have.
+"""
+
+from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.core import losses
+
+
+def make(
+    *,
+    clip_low: float = 3e-4,
+    clip_high: float = 4e-4,
+    kl_coef: float = 0.0,
+    entropy_coef: float = 0.0,
+    gamma: float = 1.0,
+    aggregation: losses.Aggregation = "sequence_mean",
+) -> Algorithm:
+  """GSPO.
+
+  Args:
+    clip_low, clip_high: how far a sequence's ratio may leave 1; being a mean, it leaves
+      less far than a token's. The paper's values.
+    kl_coef, entropy_coef, gamma, aggregation: see grpo.make.
+  """
+  loss = _parts.step_policy_loss(
+      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+  )
+  base = grpo.make(kl_coef=kl_coef, gamma=gamma, aggregation=aggregation)
+  return base._replace(loss=loss)

@@ -1,0 +1,36 @@
+"""How far the trainer's probabilities are from those that tokens were sampled with.
+
+Sampler and trainer compute the same policy in other orders and precisions; a correction
+multiplies a token's weight by their ratio, truncated (arXiv 2508.02260 and others).
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from empg_jax.core import masked
+from empg_jax.types import Metrics, Scalar, TokenStats
+
+
+def truncated_ratio(
+    trainer: TokenStats, sampler: TokenStats, mask: Bool[Array, "B T"], truncation: Scalar
+) -> tuple[Float[Array, "B T"], Metrics]:
+  """min(pi_trainer / pi_sampler, truncation) of each action, and the mismatch as metrics.
+
+  Args:
+    trainer: of the policy that is about to be trained.
+    sampler: recorded while sampling.
+    mask: the agent's tokens.
+    truncation: the most that a token may count.
+
+  Returns:
+    Float32, 1 outside the mask; and means over the mask.
+  """
+  log_ratio = jnp.where(mask, trainer.logprobs - sampler.logprobs, 0)
+  ratio = jnp.exp(jnp.minimum(log_ratio, 20.0))
+  metrics = {
+      "mismatch/kl": masked.mean(jnp.expm1(log_ratio) - log_ratio, mask),
+      "mismatch/ratio_max": masked.maximum(ratio, mask),
+      "mismatch/truncated": masked.mean((ratio > truncation).astype(jnp.float32), mask),
+      "mismatch/entropy": masked.mean(jnp.abs(trainer.entropy - sampler.entropy), mask),
+  }
+  return jnp.minimum(ratio, truncation), metrics

@@ -1,0 +1,53 @@
+"""Dynamic sampling (DAPO, arXiv 2503.14476): a group of equal returns teaches nothing."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import itertools
+from typing import NamedTuple
+
+from empg_jax.types import Episode
+
+
+class Groups(NamedTuple):
+  """What was played, and what of it is trained on."""
+
+  kept: list[Episode]
+  played: list[Episode]
+  dropped: int
+  """Groups that were played and are not kept."""
+
+
+def differing_groups(
+    play: Callable[[int, int], Sequence[Episode]], wanted: int, max_rounds: int
+) -> Groups:
+  """Plays until `wanted` groups are there whose members' returns differ.
+
+  Args:
+    play: (number of the round, number of groups) -> their episodes, groups counted from 0.
+    wanted: groups to train on.
+    max_rounds: after so many rounds those that are there have to do; 0: one round is
+      played, and all of its groups are kept.
+
+  Returns:
+    Episodes whose groups are numbered as they were played. If no group has differing
+    returns, the last round's are kept, so that there is a batch.
+  """
+  kept, played, groups = [], [], 0
+  for number in range(max(max_rounds, 1)):
+    missing = wanted - len(kept)
+    episodes = [
+        dataclasses.replace(episode, group=groups + episode.group)
+        for episode in play(number, missing)
+    ]
+    groups += missing
+    played += episodes
+    of_round = [list(g) for _, g in itertools.groupby(episodes, lambda e: e.group)]
+    kept += [group for group in of_round if not max_rounds or _differs(group)]
+    if len(kept) == wanted:
+      break
+  kept = kept or of_round
+  return Groups(sum(kept, []), played, groups - len(kept))
+
+
+def _differs(group: Sequence[Episode]) -> bool:
+  return len({episode.reward for episode in group if episode.ended != "aborted"}) > 1

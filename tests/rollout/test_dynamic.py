@@ -1,0 +1,62 @@
+"""Groups of equal returns make way for others, for so many rounds."""
+
+from empg_jax.rollout.dynamic import differing_groups
+from empg_jax.types import Episode
+
+ABORTED = None
+
+
+def playing(*rounds):
+  """A play function that deals out returns: a list of groups a round; and its calls."""
+  calls = []
+
+  def play(number, count):
+    calls.append((number, count))
+    groups = rounds[number][:count]
+    return [
+        Episode("task", g, i, (), float(r or 0), False, "aborted" if r is ABORTED else "done", {})
+        for g, returns in enumerate(groups)
+        for i, r in enumerate(returns)
+    ]
+
+  return play, calls
+
+
+def returns(episodes):
+  groups = {}
+  for episode in episodes:
+    groups.setdefault(episode.group, []).append(episode.reward)
+  return groups
+
+
+def test_groups_of_equal_returns_are_dropped_and_as_many_others_played():
+  play, calls = playing([[1, 1], [1, 0], [0, 0]], [[0, 0], [0, 1]], [[1, 0]])
+  got = differing_groups(play, 3, max_rounds=10)
+  assert calls == [(0, 3), (1, 2), (2, 1)]
+  assert returns(got.kept) == {1: [1, 0], 4: [0, 1], 5: [1, 0]}
+  assert (len(got.played), got.dropped) == (12, 3)
+
+
+def test_after_the_last_round_what_is_there_has_to_do():
+  play, calls = playing([[1, 1], [1, 0]], [[0, 0]])
+  got = differing_groups(play, 2, max_rounds=2)
+  assert calls == [(0, 2), (1, 1)]
+  assert returns(got.kept) == {1: [1, 0]} and got.dropped == 2
+
+
+def test_if_no_group_differs_there_is_a_batch_all_the_same():
+  play, _ = playing([[1, 1], [0, 0]], [[1, 1], [0, 0]])
+  got = differing_groups(play, 2, max_rounds=2)
+  assert returns(got.kept) == {2: [1, 1], 3: [0, 0]} and got.dropped == 2
+
+
+def test_an_aborted_member_makes_no_difference():
+  play, _ = playing([[1, ABORTED], [1, 0, ABORTED]])
+  assert returns(differing_groups(play, 2, max_rounds=1).kept) == {1: [1, 0, 0]}
+
+
+def test_without_rounds_every_group_is_kept():
+  play, calls = playing([[1, 1], [0, 0]])
+  got = differing_groups(play, 2, max_rounds=0)
+  assert returns(got.kept) == {0: [1, 1], 1: [0, 0]} and got.dropped == 0
+  assert calls == [(0, 2)]
