@@ -26,8 +26,11 @@ def tiny(warm_start: str) -> dict[str, Any]:
           targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
       ),
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
-      # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic
-      rollout=dict(tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0, max_rounds=0),
+      # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic;
+      # window -1: a row is an episode; n: a row is a turn, told the n turns before it.
+      rollout=dict(
+          tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0, max_rounds=0, window=-1
+      ),
       policy=dict(  # generation.policy.Policy
           slots=64,
           max_length=1024,
@@ -114,6 +117,7 @@ def released(model: str) -> dict[str, Any]:
           group_size=8,
           max_turns=50,
           max_rounds=0,
+          window=-1,
           invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
       ),
       policy=dict(
@@ -204,14 +208,24 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
   return config | changed | dict(algorithm=section)
 
 
+def _of_turns(config: dict[str, Any]) -> dict[str, Any]:
+  """A row is a turn that is told the two before it, as in the paper's runs (verl-agent's sizes)."""
+  sizes = dict(max_length=4608, piece_lengths=(1024, 2048, 4096), windows=(1536, 2560, 4608))
+  return config | dict(
+      rollout=config["rollout"] | dict(window=2),
+      policy=config["policy"] | sizes,
+      pack=dict(lengths=(1536, 2560, 4608)),
+  )
+
+
 def of_methods(
     tiny: Callable[[], dict[str, Any]], released: Callable[[str], dict[str, Any]]
 ) -> dict[str, Callable[[], dict[str, Any]]]:
-  """A config's presets by method: tiny-dapo-empg, ..., and the paper's rows, paper-grpo-1.5b, ..."""
+  """A config's presets by method, tiny-dapo-empg and so on, and the paper's, paper-grpo-1.5b ..."""
   return {
       **{f"tiny-{name}": lambda name=name: with_method(tiny(), name) for name in METHODS},
       **{
-          f"paper-{name}-{size}": lambda m=model, name=name: with_method(released(m), name)
+          f"paper-{name}-{size}": lambda m=model, n=name: with_method(_of_turns(released(m)), n)
           for model, size, names in _PAPER
           for name in names
       },

@@ -114,3 +114,5 @@ class Episode:
   success: bool
   ended: Literal["done", "turns", "length", "aborted"]
   info: dict[str, Any]
+  first_step: int = 1
+  """The number of the first of `turns`; more than 1 where a row holds a later turn alone."""

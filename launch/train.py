@@ -27,13 +27,15 @@ from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.dynamic import differing_groups
-from empg_jax.rollout.pack import deal, pack
+from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
 from empg_jax.rollout.tasks import TaskSampler
 from empg_jax.training import guard, microbatch, state as states
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
+
+_OF_LAUNCHER = ("tasks", "max_rounds", "window")  # of config.rollout; the rest is collect's
 
 
 def main(_):
@@ -66,7 +68,9 @@ def main(_):
   )
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
-  play_tasks = functools.partial(play, config, chat, make_env(config, environment))
+  play_tasks = functools.partial(
+      play, config, chat, make_env(config, environment), make_prompt(config, environment)
+  )
   evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
 
   with metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer:
@@ -77,8 +81,7 @@ def main(_):
       begun = time.monotonic()
       groups = play_groups(config, tasks, policy, play_tasks, step, jax.random.fold_in(key, step))
       played = time.monotonic()
-      count = config.rollout.tasks * config.rollout.group_size
-      rows = pack(deal(groups.kept, config.train.size, count), multiple=count, **config.pack)
+      rows = make_rows(config, groups.kept)
       with jax.set_mesh(mesh):
         state, updated = update(state, sharding.to_mesh(rows, mesh))
       guard.check_finite(int(state.skipped), step)
@@ -101,8 +104,8 @@ def check(config, environment) -> None:
   check_arguments(environment.make, arguments(config.env), "config.env")
   check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  played = {k: v for k, v in config.rollout.items() if k not in ("tasks", "max_rounds")}
-  given = ["policy", "chat", "make_env", "tasks", "key", "progress"]
+  played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
+  given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress"]
   check_arguments(collect, played, "config.rollout", given)
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
@@ -158,13 +161,20 @@ def make_env(config, environment):
   return functools.partial(environment.make, **arguments(config.env))
 
 
+def make_prompt(config, environment):
+  """What makes a turn a prompt of its own; None where an episode is one conversation."""
+  if config.rollout.window < 0:
+    return None
+  return functools.partial(environment.prompt, window=config.rollout.window)
+
+
 def make_policy(config, model, chat, mesh):
   """Decodes on the whole mesh on TPU or several hosts, and on each device apart elsewhere."""
   mesh = mesh if jax.default_backend() == "tpu" or jax.process_count() > 1 else None
   return Policy(model, end_id=chat.end_id, mesh=mesh, **config.policy)
 
 
-def play(config, chat, make_env, policy, tasks, group_size, key, title):
+def play(config, chat, make_env, prompt, policy, tasks, group_size, key, title):
   """Plays every task `group_size` times behind a progress bar."""
   with console.Progress(title, len(tasks) * group_size, "episodes") as progress:
     return collect(
@@ -175,6 +185,7 @@ def play(config, chat, make_env, policy, tasks, group_size, key, title):
         group_size=group_size,
         max_turns=config.rollout.max_turns,
         invalid_penalty=config.rollout.invalid_penalty,
+        prompt=prompt,
         key=key,
         progress=progress.update if hosts.is_first() else None,
     )
@@ -191,6 +202,15 @@ def play_groups(config, tasks, policy, play_tasks, step, key):
     return play_tasks(policy, drawn, config.rollout.group_size, at, title)
 
   return differing_groups(play_round, config.rollout.tasks, config.rollout.max_rounds)
+
+
+def make_rows(config, episodes):
+  """The batch: a row an episode, or a row a turn where turns are prompts of their own."""
+  count = config.rollout.tasks * config.rollout.group_size
+  if config.rollout.window >= 0:
+    episodes = by_turn(episodes)
+    count = count_rows(len(episodes), count)
+  return pack(deal(episodes, config.train.size, count), multiple=count, **config.pack)
 
 
 def summarize(groups):

@@ -33,6 +33,7 @@ SMALL = {  # a released model's preset, cut down to one step of a tiny model on 
     "policy.max_length": 2048,
     "policy.max_reply": 8,
     "policy.windows": "(2048,)",
+    "policy.piece_lengths": "(512, 1024, 2048)",
     "pack.lengths": "(2048,)",
     "train.size": 2,
     "train.minibatches": 2,
@@ -73,6 +74,7 @@ def test_the_papers_rows_have_its_settings():
   assert (base.kl_coef, base.entropy_coef) == (0.01, 0.001)
   assert (config.algorithm.k, config.algorithm.k_future, config.algorithm.zeta) == (1, 1, 0.05)
   assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_rounds) == (16, 8, 10)
+  assert config.rollout.window == 2
   assert (config.num_steps, config.optimizer.learning_rate) == (150, 1e-6)
   grpo = configs.load(str(ROOT / "configs/alfworld.py:paper-grpo-llama-8b")).algorithm
   assert (grpo.name, grpo.aggregation, grpo.kl_coef) == ("grpo", "token_mean", 0.01)

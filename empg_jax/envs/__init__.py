@@ -6,6 +6,8 @@ One module or folder each, found by its name, with
   tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
   task_type(task) -> str                what a table of successes is broken down by
   demonstrations(seed, **options)       an expert's episodes without end
+  prompt(first, turns, observation, window=n)
+                                        a turn as a prompt of its own, for rows of one turn
   INSTRUCTIONS                          what a model that was not cloned is told first, and
   PHRASES                               words that stay whole, for the vocabulary of a tiny
                                         policy that is cloned from them

@@ -127,6 +127,8 @@ class Policy:
       episodes: Sequence[int],
       turns: Sequence[int],
       key: jax.Array,
+      *,
+      anew: bool = False,
   ) -> tuple[Slots, Reply]:
     """Reads one piece a slot and samples its reply; returns without waiting for it.
 
@@ -136,11 +138,12 @@ class Policy:
       episodes: a number for each slot's episode, distinct within `key`.
       turns: each slot's turn; 0 begins a new conversation.
       key: with episodes and turns, decides what is sampled.
+      anew: whether every turn begins a new conversation.
 
     Raises:
       ValueError: a piece longer than the largest bucket, or no room for it and a reply.
     """
-    fresh = np.asarray([turn == 0 for turn in turns])
+    fresh = np.asarray([anew or turn == 0 for turn in turns])
     read, written, last = self._carried_over(slots, fresh)
     full = [self._with_last(*x) for x in zip(pieces, last.tolist(), fresh.tolist())]
     lengths = np.asarray([len(piece) for piece in full], np.int32)

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import PRNGKeyArray
 
 from empg_jax.envs import Env
-from empg_jax.rollout.seat import Chat, Seat
+from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode
 
 
@@ -38,8 +38,13 @@ class Policy(Protocol):
       episodes: list[int],
       turns: list[int],
       key: PRNGKeyArray,
+      *,
+      anew: bool = False,
   ) -> tuple[Any, Any]:
-    """Appends each slot's piece and samples its reply, without waiting for either."""
+    """Appends each slot's piece and samples its reply, without waiting for either.
+
+    Conversations begin at turn 0, or at every turn if `anew`.
+    """
 
 
 def collect(
@@ -52,6 +57,7 @@ def collect(
     max_turns: int,
     key: PRNGKeyArray,
     invalid_penalty: float = 0.0,
+    prompt: Prompt | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> list[Episode]:
   """Plays every task `group_size` times and returns the episodes, group by group.
@@ -64,7 +70,8 @@ def collect(
   An episode ends when the environment is done, after `max_turns` turns ("turns"), or
   when its next turn would not fit into the context ("length"). One whose environment
   raised is "aborted", with info["error"], and pack() leaves it out of training. A
-  reply that holds no action costs `invalid_penalty`. `progress` is called with the
+  reply that holds no action costs `invalid_penalty`. With `prompt` a turn is read as a
+  conversation of its own, whose only message it makes. `progress` is called with the
   number of episodes that have just ended.
 
   Raises RuntimeError when every episode was aborted.
@@ -80,6 +87,7 @@ def collect(
       max_reply=policy.max_reply,
       max_turns=max_turns,
       invalid_penalty=invalid_penalty,
+      prompt=prompt,
   )
   with contextlib.ExitStack() as stack:
     seats = [
@@ -88,7 +96,9 @@ def collect(
     ]
     # As few halves as hold the episodes: a half costs the same full or near empty.
     halves = [
-        _Half(policy, seats[first : first + policy.slots], group_size, key)
+        _Half(
+            policy, seats[first : first + policy.slots], group_size, key, anew=prompt is not None
+        )  # fmt: skip
         for first in range(0, len(seats), policy.slots)
     ]
     while any(half.running for half in halves):
@@ -105,11 +115,20 @@ def collect(
 class _Half:
   """Half of the slots: their seats, and the reply that the device is working on."""
 
-  def __init__(self, policy: Policy, seats: list[Seat], group_size: int, key: PRNGKeyArray):
+  def __init__(
+      self,
+      policy: Policy,
+      seats: list[Seat],
+      group_size: int,
+      key: PRNGKeyArray,
+      *,
+      anew: bool,
+  ):
     self._policy = policy
     self._seats = seats
     self._group_size = group_size
     self._key = key
+    self._anew = anew
     self._slots = policy.start()
     self._reply: Any = None
     self.running = True
@@ -147,7 +166,7 @@ class _Half:
         episodes[slot] = seat.group * self._group_size + seat.index
         turns[slot] = len(seat.turns)
     self._slots, self._reply = self._policy.act(
-        self._slots, pieces, episodes, turns, self._key
+        self._slots, pieces, episodes, turns, self._key, anew=self._anew
     )
 
 

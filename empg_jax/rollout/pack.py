@@ -1,6 +1,7 @@
 """Ragged episodes to one padded batch: the only place where anything is padded."""
 
 from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def pack(
     multiple: int = 1,
     pad_id: int = 0,
 ) -> Batch:
-  """Lays each episode's transcript into one row, in the order given.
+  """Lays each episode's transcript, or each of its turns (`by_turn`), into one row.
 
   With x the episode's ids (context and reply of turn 1, of turn 2, ...), a row holds
   tokens = x[:-1] and actions = x[1:]: actions[b, t] was drawn after tokens[b, t], and
@@ -42,7 +43,7 @@ def pack(
     pad_id: the id that fills the rest of tokens and actions.
 
   Returns:
-    A numpy Batch, [B, T] int32 and float32; episode_ids is the row's number.
+    A numpy Batch, [B, T] int32 and float32.
 
   Raises:
     ValueError: there is no episode to train on, or one is longer than every length.
@@ -71,9 +72,29 @@ def pack(
       actions=ids[:, 1:],
       returns=returns,
       group_ids=group_ids,
-      episode_ids=np.arange(B, dtype=np.int32),
+      episode_ids=_episode_ids(episodes, B),
       **{name: x[:, 1:] for name, x in rows.items()},
   )
+
+
+def by_turn(episodes: Sequence[Episode]) -> list[Episode]:
+  """Each turn as an episode of its own, for rows of one turn; what it is part of stays known.
+
+  For episodes whose turns were read as conversations of their own (collect's `prompt`).
+  """
+  return [
+      dataclasses.replace(episode, turns=(turn,), first_step=step)
+      for episode in episodes
+      if episode.ended != "aborted"
+      for step, turn in enumerate(episode.turns, 1)
+  ]
+
+
+def count_rows(parts: int, multiple: int) -> int:
+  """Rows for so many parts: `multiple`, or twice, four times, ... as many: few shapes compile."""
+  while multiple < parts:
+    multiple *= 2
+  return multiple
 
 
 def deal(episodes: Sequence[Episode], size: int, rows: int = 0) -> list[Episode]:
@@ -95,7 +116,7 @@ def _lay_out(
 ) -> None:
   """Writes one episode into its row of each array, and numbers what it was shown, in place."""
   start = 0
-  for step, turn in enumerate(episode.turns, 1):
+  for step, turn in enumerate(episode.turns, episode.first_step):
     reply = start + len(turn.context)
     end = reply + len(turn.reply)
     row["ids"][start:reply], row["ids"][reply:end] = turn.context, turn.reply
@@ -106,6 +127,16 @@ def _lay_out(
     shown = episode.group, turn.observation
     row["anchors"][reply:end] = anchors.setdefault(shown, len(anchors) + 1)
     start = end
+
+
+def _episode_ids(episodes: Sequence[Episode], rows: int) -> np.ndarray:
+  """The row's number, or that of the first row of the same episode where turns have rows."""
+  first: dict[tuple[int, int], int] = {}
+  ids = np.arange(rows, dtype=np.int32)
+  for row, episode in enumerate(episodes):
+    if episode.ended != "aborted":
+      ids[row] = first.setdefault((episode.group, episode.index), row)
+  return ids
 
 
 def _bucket(episodes: Sequence[Episode], lengths: Sequence[int]) -> int:

@@ -14,6 +14,10 @@ from empg_jax.types import Episode, Turn
 NO_ACTION = "Nothing happens. Reply with <think>thought</think><action>command</action>."
 
 
+# (first observation, turns so far as (observation, action), observation) -> what is read.
+Prompt = Callable[[str, Sequence[tuple[str, str | None]], str], str]
+
+
 @runtime_checkable
 class Chat(Protocol):
   """What a seat needs of a chat template; chat.Chat is one."""
@@ -38,8 +42,8 @@ class Seat:
 
   `piece` holds the ids that the policy reads before the next reply, or None while
   no episode is running. `begin` and `answer` return the episode once it has ended.
-  An error of the environment ends the episode as `aborted`, and the next episode
-  gets a new environment.
+  With `prompt` each turn is a conversation of its own. An error of the environment ends
+  the episode as `aborted`, and the next episode gets a new environment.
   """
 
   def __init__(
@@ -51,6 +55,7 @@ class Seat:
       max_reply: int,
       max_turns: int,
       invalid_penalty: float,
+      prompt: Prompt | None = None,
   ):
     self.piece: list[int] | None = None
     self.group = self.index = 0
@@ -60,6 +65,7 @@ class Seat:
     self._room = max_length - max_reply
     self._max_turns = max_turns
     self._penalty = invalid_penalty
+    self._prompt = prompt
     self._env: Env | None = make_env()
 
   def begin(self, task: str, group: int, index: int) -> Episode | None:
@@ -68,7 +74,7 @@ class Seat:
     self._task, self._length, self._info = task, 0, {}
     try:
       self._env = self._env or self._make_env()
-      self._observation = self._env.reset(task)
+      self._first = self._observation = self._env.reset(task)
     except Exception as error:  # Whatever it is, the run goes on.
       return self._abort(error)
     self.piece = self._chat.opening(self._observation)
@@ -99,10 +105,18 @@ class Seat:
     if len(self.turns) == self._max_turns:
       return self._end("turns")
     self._observation = observation
-    self.piece = self._chat.following(observation, ended=bool(ids[-1] == self._chat.end_id))
+    self.piece = self._next_piece(ended=bool(ids[-1] == self._chat.end_id))
     if self._length + len(self.piece) > self._room:
       return self._end("length")
     return None
+
+  def _next_piece(self, ended: bool) -> list[int]:
+    """What the conversation goes on with, or the prompt of another one."""
+    if self._prompt is None:
+      return self._chat.following(self._observation, ended=ended)
+    self._length = 0
+    past = [(turn.observation, turn.action) for turn in self.turns]
+    return self._chat.opening(self._prompt(self._first, past, self._observation))
 
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""

@@ -65,7 +65,7 @@ class ScriptedPolicy:
     self._halves += 1
     return {"half": self._halves - 1, "at": [None] * self.slots, "fresh": True}
 
-  def act(self, slots, pieces, episodes, turns, key):
+  def act(self, slots, pieces, episodes, turns, key, *, anew=False):
     assert slots.pop("fresh"), "a state is used once: its buffers are donated"
     assert len(pieces) == len(episodes) == len(turns) == self.slots
     ids = np.zeros((self.slots, self.max_reply), np.int32)
@@ -75,7 +75,7 @@ class ScriptedPolicy:
     for slot, (piece, episode, turn) in enumerate(zip(pieces, episodes, turns)):
       if piece is None:
         continue
-      if turn == 0:
+      if turn == 0 or anew:
         self.read[episode] = []
       else:
         assert slots["at"][slot] == (episode, turn - 1), "an episode stays in its slot"

@@ -183,7 +183,7 @@ def test_all_aborted_is_an_error_with_the_first_cause():
 def test_a_policy_that_fails_ends_the_run_and_closes_the_environments():
   made = []
   policy = ScriptedPolicy(slots=2)
-  policy.act = lambda *_: 1 / 0
+  policy.act = lambda *_, **__: 1 / 0
   with pytest.raises(ZeroDivisionError):
     play(policy, made=made)
   assert made and all(env.closed == 1 for env in made)

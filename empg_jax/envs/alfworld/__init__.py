@@ -8,17 +8,18 @@ latter two as ALFWorld names its folders. For example:
     observation, reward, done, info = env.step("go to fridge 1")
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 import functools
 import os
 from typing import Protocol, runtime_checkable
 
 from empg_jax.envs import Step
+from empg_jax.envs._shared.window import told
 from empg_jax.envs.alfworld import embedded
 from empg_jax.envs.alfworld import official
 from empg_jax.envs.alfworld.demos import PHRASES as PHRASES
 from empg_jax.envs.alfworld.demos import demonstrations as demonstrations
-from empg_jax.envs.alfworld.engine import Engine, listed
+from empg_jax.envs.alfworld.engine import COMMANDS, Engine, listed
 from empg_jax.envs.alfworld.game import Game, parse_game
 from empg_jax.envs.alfworld.rooms import TASK_TYPES
 
@@ -122,6 +123,21 @@ class AlfWorld:
 
 
 make = AlfWorld
+
+
+def prompt(
+    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+) -> str:
+  """A turn as a prompt of its own; past observations come without their lists of commands.
+
+  Args:
+    first: the episode's first observation, which names the task.
+    turns, observation, window: see envs._shared.window.
+  """
+  brief = lambda text: text.partition(COMMANDS)[0]
+  task = "Your task is to: " + brief(first).rpartition("Your task is to: ")[2]
+  past = [(brief(seen), action) for seen, action in turns]
+  return told(task, past, observation, window)
 
 
 def tasks(split: str, *, games: str = "small") -> list[str]:

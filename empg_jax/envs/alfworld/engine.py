@@ -191,9 +191,12 @@ class Engine:
     return f"You sliced the {names[obj]} with the {names[knife]}."
 
 
+COMMANDS = "\n\nCommands: "
+
+
 def listed(commands: Iterable[str]) -> str:
   """The commands as the end of an observation; "help" leads nowhere and is left out."""
-  return "\n\nCommands: " + ", ".join(sorted(set(commands) - {"help"})) + "."
+  return COMMANDS + ", ".join(sorted(set(commands) - {"help"})) + "."
 
 
 def _enumerate(items: Iterable[str]) -> str:

@@ -16,6 +16,9 @@ chat's actions stand, `<think>..</think><action><search>words</search></action>`
 Whatever else comes is answered with what was wanted, and counts as an action.
 """
 
+from collections.abc import Sequence
+
+from empg_jax.envs._shared.window import told
 from empg_jax.envs.deep_search.data import SPLITS as SPLITS
 from empg_jax.envs.deep_search.demos import PHRASES as PHRASES
 from empg_jax.envs.deep_search.demos import demonstrations as demonstrations
@@ -36,3 +39,15 @@ Reply to every message with one thought and one action, in exactly this form:
 </search></action>"""
 
 make = DeepSearch
+
+
+def prompt(
+    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+) -> str:
+  """A turn as a prompt of its own.
+
+  Args:
+    first: the question.
+    turns, observation, window: see envs._shared.window.
+  """
+  return told(first, turns, observation, window)

@@ -22,7 +22,9 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
     name ("search_results", "item_page", ..) is not mistaken.
 """
 
+from collections.abc import Sequence
 
+from empg_jax.envs._shared.window import told
 from empg_jax.envs.webshop.demos import PHRASES as PHRASES
 from empg_jax.envs.webshop.demos import demonstrations as demonstrations
 from empg_jax.envs.webshop.environment import SPLITS as SPLITS
@@ -44,3 +46,16 @@ Answer every message with one thought and one command, in exactly this form:
 click[text]</action>"""
 
 make = WebShop
+
+
+def prompt(
+    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+) -> str:
+  """A turn as a prompt of its own.
+
+  Args:
+    first: the episode's first page, which holds the instruction.
+    turns, observation, window: see envs._shared.window.
+  """
+  goal = first.partition("Instruction: [SEP] ")[2].partition(" [SEP] ")[0]
+  return told(f"Your instruction is: {goal}", turns, observation, window)

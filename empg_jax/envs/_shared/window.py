@@ -1,0 +1,23 @@
+"""A turn as a prompt of its own: the task, the last few turns, and what is seen now."""
+
+from collections.abc import Sequence
+
+NO_COMMAND = "(a reply without a command)"
+
+
+def told(
+    task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int
+) -> str:
+  """What an agent without memory reads before its next reply.
+
+  Args:
+    task: what is to be done.
+    turns: all turns so far, as (observation, action); None: the reply held no action.
+    observation: what is seen now.
+    window: how many of the last turns are told.
+  """
+  lines = [task, f"You have taken {len(turns)} step{'s' * (len(turns) > 1)}."]
+  first = max(len(turns) - window, 0)
+  for number, (seen, action) in enumerate(turns[first:], first + 1):
+    lines.append(f"Step {number}, you saw: {seen}\nYour command: {action or NO_COMMAND}")
+  return "\n\n".join([*lines, f"Now you see: {observation}"])
