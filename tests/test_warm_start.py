@@ -1,42 +1,44 @@
-"""The shipped warm start is as good as configs/alfworld.py and the README say."""
+"""The shipped warm starts are as good as their README files and the configs say."""
+
+import pathlib
 
 import jax
 import pytest
 
-from empg_jax import chat as chats, sharding
-from empg_jax.envs.alfworld import AlfWorld, tasks
+from empg_jax import chat as chats, config, lookup, sharding
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 
-GAMES = 70  # of each split
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TASKS = 70  # of each split
 
 
-@pytest.mark.parametrize("split", ["valid_seen", "valid_unseen"])
-def test_the_warm_start_wins_between_30_and_60_percent_of_the_small_games(split):
-  home = folder.locate("alfworld-tiny")
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("alfworld", "valid_seen"), ("alfworld", "valid_unseen"), ("webshop", "test")],
+)
+def test_the_warm_start_wins_between_30_and_60_percent(name, split):
+  given = config.load(str(ROOT / "configs" / f"{name}.py"))
+  environment = lookup.find("empg_jax.envs", given.env.name)
+  home = folder.locate(given.model.path)
   chat = chats.load(home)
+  settings = dict(given.policy, slots=TASKS // 2, temperature=given.evaluation.temperature)
+  longest = {name: settings[name][-1:] for name in ("piece_lengths", "windows")}
   policy = Policy(
       folder.load(home, sharding.make_mesh()),
-      slots=GAMES // 2,
-      max_length=1024,
-      max_reply=24,
       end_id=chat.end_id,
-      temperature=0.4,
-      compute_dtype="bfloat16",
-      piece_lengths=(48,),
-      windows=(512, 1024),
       devices=jax.local_devices()[:2],
+      **settings | longest,
   )
   episodes = collect(
       policy,
       chat,
-      AlfWorld,
-      tasks(split, games="small")[:GAMES],
+      lambda: environment.make(**{key: x for key, x in given.env.items() if key != "name"}),
+      environment.tasks(split, **given.tasks)[:TASKS],
       group_size=1,
-      max_turns=25,
+      max_turns=given.rollout.max_turns,
       key=jax.random.key(0),
   )
-  success = sum(episode.success for episode in episodes) / GAMES
-  assert 0.30 <= success <= 0.60
-  assert sum(e.ended == "aborted" for e in episodes) == 0
+  assert 0.30 <= sum(episode.success for episode in episodes) / TASKS <= 0.60
+  assert not any(episode.ended == "aborted" for episode in episodes)
