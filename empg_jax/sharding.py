@@ -210,6 +210,12 @@ def in_use() -> bool:
   return _mesh() is not None
 
 
+def fits(x: jax.Array, *axes: Any) -> bool:
+  """Whether a mesh is in use whose axes divide the dimensions that they are named for."""
+  mesh = _mesh()
+  return mesh is not None and None not in _fitting(x.shape, axes, mesh)
+
+
 def divide(x: jax.Array, *axes: Any) -> jax.Array:
   """In a jitted function: x divided over the axes that are named for its first dimensions.
 
@@ -221,19 +227,26 @@ def divide(x: jax.Array, *axes: Any) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def lay(x: jax.Array, there: tuple, back: tuple) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def lay(x: jax.Array, there: tuple, back: tuple, dtype: Any = None) -> jax.Array:
   """x divided over the axes `there`, and its gradient over the axes `back`; see `divide`.
 
   Left to XLA, a gradient lies as the value does, and what feeds a matrix product
   may be divided so that each device needs the whole weight.
+
+  Args:
+    x: an activation.
+    there, back: axes for its first dimensions.
+    dtype: to which it is rounded on the way, where there is one.
   """
-  return divide(x, *there)
+  if dtype is None or _mesh() is None:
+    return divide(x, *there)
+  return divide(x.astype(dtype), *there).astype(x.dtype)
 
 
 lay.defvjp(
-    lambda x, there, back: (divide(x, *there), None),
-    lambda there, back, _, g: (divide(g, *back),),
+    lambda x, there, back, dtype: (lay(x, there, back, dtype), None),
+    lambda there, back, dtype, _, g: (divide(g, *back),),
 )
 
 

@@ -7,7 +7,7 @@ each block's logits once more and forms both gradients from them:
   d loss / d logits = g_logp (onehot - p) - g_H p (log p + H)
 
 Tokens stay where they are, so rows and time may be sharded in any way, and
-gradients are summed over devices once, not once a block. Devices that share the
+gradients are summed over devices once, by the kernels in a few large chunks. Devices that share the
 vocabulary exchange four numbers a token, never logits.
 """
 
@@ -134,14 +134,18 @@ def _forward_on_shard(hidden, unembedding, actions, *, plan):
 def _backward_on_shard(hidden, unembedding, actions, *of_token, plan):
   """The gradients of hidden and unembedding."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
-  kernel = functools.partial(_gradients_by_kernel, dtype=plan.dtype)
-  xla = functools.partial(fused_blocks.gradients, blocks=plan.blocks, dtype=plan.dtype)
+  finish = _as_it_is if plan.layout is None else plan.layout.sum_over_tokens
+  kernel = functools.partial(_gradients_by_kernel, dtype=plan.dtype, finish=finish)
+  xla = functools.partial(_gradients_by_xla, plan=plan, finish=finish)
   run = _on_platform if plan.kernels else _by_xla
   d_hidden, d_unembedding = run(kernel, xla, hidden, unembedding, actions, *of_token)
   if plan.layout is not None:
     d_hidden = jax.lax.psum(d_hidden, plan.layout.vocab)
-    d_unembedding = plan.layout.sum_over_tokens(d_unembedding)
   return d_hidden, d_unembedding
+
+
+def _as_it_is(x):
+  return x
 
 
 def _on_platform(kernel, xla, *args):
@@ -162,12 +166,19 @@ def _sums_by_kernel(hidden, unembedding, actions, *, dtype, interpret=False):
   return tuple(x.reshape(actions.shape) for x in out)
 
 
-def _gradients_by_kernel(hidden, unembedding, *of_token, dtype, interpret=False):
+def _gradients_by_xla(*args, plan, finish):
+  d_hidden, d_unembedding = fused_blocks.gradients(*args, blocks=plan.blocks, dtype=plan.dtype)
+  return d_hidden, finish(d_unembedding)
+
+
+def _gradients_by_kernel(hidden, unembedding, *of_token, dtype, finish, interpret=False):
   from empg_jax.kernels import token_stats
 
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   of_token = (x.reshape(-1) for x in of_token)
-  d_hidden, d_rows = token_stats.gradients(*operands, *of_token, interpret=interpret)
+  d_hidden, d_rows = token_stats.gradients(
+      *operands, *of_token, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
+  )
   return d_hidden.reshape(hidden.shape), d_rows.T
 
 

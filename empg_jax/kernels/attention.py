@@ -20,7 +20,7 @@ def causal(
   """Softmax attention of each token over the tokens up to itself; q is scaled already.
 
   Query heads come in groups of H / K, each group with a key/value head of its own; these
-  are not repeated.
+  are not repeated. A row is one episode (rollout.pack), so none is cut into segments.
   """
   length, heads = q.shape[1:3]
   block = min(_BLOCK, -(-length // _LANES) * _LANES)

@@ -7,6 +7,7 @@ themselves would have to make every logit twice.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -90,14 +91,17 @@ def gradients(
     g_logp: Float[Array, "N"],
     g_entropy: Float[Array, "N"],
     *,
+    finish: Callable[[Array], Array],
     interpret: bool = False,
-) -> tuple[Float[Array, "N D"], Float[Array, "V D"]]:
+) -> tuple[Float[Array, "N D"], Float[Array, "V _"]]:
   """The gradients of `hidden` and `rows`, float32; the vocabulary goes by in chunks.
 
   Args:
     hidden, rows, actions, interpret: as in `sums`.
     entropy, top, log_total: of the whole vocabulary, were `rows` a part of it.
     g_logp, g_entropy: of the loss, by log-probability and entropy.
+    finish: what becomes of a chunk [v, D] of the rows' gradient, as its sum over devices
+      that leaves each a part of D: the whole is nowhere then.
   """
   vocab, width = rows.shape
   chunks = _count_chunks(hidden, vocab)
@@ -110,11 +114,11 @@ def gradients(
     here = actions - i * size
     d = _logit_gradient(hidden, rows, here, of_token, vocab - i * size, interpret)
     d_hidden += _product("nv,vd->nd", d, rows)
-    return d_hidden, _product("nv,nd->vd", d, hidden)
+    return d_hidden, finish(_product("nv,nd->vd", d, hidden))
 
   zeros = jnp.zeros(hidden.shape, jnp.float32)
   d_hidden, d_rows = jax.lax.scan(add, zeros, (jnp.arange(chunks), padded))
-  return d_hidden, d_rows.reshape(-1, width)[:vocab]
+  return d_hidden, d_rows.reshape(chunks * size, -1)[:vocab]
 
 
 def _count_chunks(hidden, vocab: int) -> int:

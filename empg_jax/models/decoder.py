@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
 from empg_jax import sharding
-from empg_jax.models import attention, rotary
+from empg_jax.models import attention, embedding, rotary
 from empg_jax.models.linear import linear
 
 
@@ -107,8 +108,10 @@ class MLP(nnx.Module):
     self.down_proj = Linear(down, hidden, width, (2 * c.num_hidden_layers * hidden) ** -0.5)
 
   def __call__(self, x, compute_dtype):
-    gate = jax.nn.silu(self.gate_proj(x, compute_dtype))
-    return self.down_proj(gate * self.up_proj(x, compute_dtype), compute_dtype)
+    if sharding.platform() == "tpu":  # the two are the largest of a layer, and kept in its type
+      x = x.astype(compute_dtype)
+    gate, up = (p(x, compute_dtype).astype(jnp.float32) for p in (self.gate_proj, self.up_proj))
+    return self.down_proj(jax.nn.silu(gate) * up, compute_dtype)
 
 
 class Layer(nnx.Module):
@@ -121,10 +124,10 @@ class Layer(nnx.Module):
     self.post_attention_layernorm = RMSNorm(c.hidden_size)
 
   def __call__(self, x, positions, c: DecoderConfig, attend: Callable, compute_dtype):
-    h = _gathered(self.input_layernorm(x, c.rms_norm_eps))
+    h = _gathered(self.input_layernorm(x, c.rms_norm_eps), compute_dtype)
     h, kept = self.self_attn(h, positions, c, attend, compute_dtype)
     x = x + _scattered(h)
-    h = _gathered(self.post_attention_layernorm(x, c.rms_norm_eps))
+    h = _gathered(self.post_attention_layernorm(x, c.rms_norm_eps), compute_dtype)
     return x + _scattered(self.mlp(h, compute_dtype)), kept
 
 
@@ -168,7 +171,7 @@ class Decoder(nnx.Module):
 
   def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
     """float32, for the layers add to it."""
-    return self.model.embed_tokens.weight[...][tokens].astype(jnp.float32)
+    return embedding.lookup(self.model.embed_tokens.weight[...], tokens)
 
   def __call__(
       self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False
@@ -182,12 +185,29 @@ class Decoder(nnx.Module):
 
     # On CPU, XLA turns all that is kept for the backward pass into float32 and back whenever
     # a scan adds a layer's bfloat16 to it: unrolled, the update takes three quarters.
-    unroll = not remat and sharding.platform() == "cpu"
-    body = jax.checkpoint(body) if remat else body
+    on_cpu = sharding.platform() == "cpu"
+    if remat:
+      body = jax.checkpoint(body) if on_cpu else _checkpoint_rounded(body, compute_dtype)
     x, _ = jax.lax.scan(
-        body, _scattered(self.embed(tokens)), self.model.layers, unroll=unroll or 1
+        body, _scattered(self.embed(tokens)), self.model.layers, unroll=(on_cpu and not remat) or 1
     )
     return self.model.norm(x, self.config.rms_norm_eps)
+
+
+def _checkpoint_rounded(body: Callable, dtype: jax.typing.DTypeLike) -> Callable:
+  """As jax.checkpoint, for a layer that reads its input rounded to `dtype`, and keeps no more.
+
+  What the layer adds is still added to the input as it was.
+  """
+
+  def rounded(x, layer):
+    kept = checkpoint_name(x.astype(dtype), "layer input")
+    start = kept.astype(x.dtype)
+    y, out = body(start, layer)
+    return (y if kept.dtype == x.dtype else x + (y - start)), out
+
+  keep = jax.checkpoint_policies.save_only_these_names("layer input")
+  return jax.checkpoint(rounded, policy=keep)
 
 
 _WHOLE = (sharding.ROWS,)
@@ -202,9 +222,9 @@ def _scattered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
   return sharding.lay(x, _BY_TIME, _WHOLE)
 
 
-def _gathered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-  """What a layer's products read: all of a row's time, for `tensor` divides the weights."""
-  return sharding.lay(x, _WHOLE, _BY_TIME)
+def _gathered(x: Float[Array, "B T D"], dtype: jax.typing.DTypeLike) -> Float[Array, "B T D"]:
+  """What products read, in their type: all of a row's time, for `tensor` divides the weights."""
+  return sharding.lay(x, _WHOLE, _BY_TIME, dtype)
 
 
 def layer(stacked: Layer, index: int) -> Layer:

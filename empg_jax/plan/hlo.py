@@ -15,6 +15,7 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%(\S+) = (.+?) ([a-z][\w\-]*)\((.*)$")
 _MESH_GROUP = re.compile(
     r"replica_groups=mesh\[(.*?)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{(.*?)\}"
 )
+_BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _COMPUTATION = re.compile(r"^(ENTRY )?%?(\S+) \(.*\{$")
 
 
@@ -71,6 +72,9 @@ def _walk(computations, name: str, times: int) -> Iterator[tuple[str, int, str, 
       scattered = kind == "all-reduce" and "all-reduce-scatter" in name
       size = max(_size(*array) for array in _arrays(result))
       yield "reduce-scatter of all" if scattered else kind, size, line, times
+    elif operation == "send" and (between := _BETWEEN_SLICES.search(rest)):
+      kind = between[1].lower().replace("_", "-")
+      yield kind, _size(*next(_arrays(result))), line, times
     elif operation == "while":
       trips = _trips(computations, re.search(r"condition=%([\w.\-]+)", rest)[1])
       yield from _walk(computations, re.search(r"body=%([\w.\-]+)", rest)[1], times * trips)
@@ -91,6 +95,8 @@ def _trips(computations, condition: str) -> int:
 
 def _group(line: str, mesh: Mesh) -> tuple[int, tuple[str, ...]]:
   """How many chips exchange with each other, and along which axes of the mesh."""
+  if _BETWEEN_SLICES.search(line):  # the first axis alone crosses from slice to slice
+    return mesh.devices.shape[0], mesh.axis_names[:1]
   members = _members(line)
   if members is None:
     return mesh.size, tuple(name for name, size in mesh.shape.items() if size > 1)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from empg_jax import algorithms, sharding
 from empg_jax.generation import decode, layout
+from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.plan import flops
 from empg_jax.training import score, state as states
@@ -28,17 +29,26 @@ class Program(NamedTuple):
 
 
 def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """The update of a config's policy on one batch of its longest rows."""
+  """The update of a config's policy on one batch of its longest rows.
+
+  The base of adapters that is a KL penalty's reference too counts as two arguments, for the
+  compiler does not know that they are one.
+  """
   optimizer = states.make_optimizer(**config.optimizer)
   algorithm = algorithms.make(**config.algorithm.to_dict())
-  state = jax.eval_shape(lambda: states.create(_model(shape), optimizer))
+  model, trained = _model(config, shape, mesh), _model(config, shape, mesh)
+  if config.lora.rank:
+    make = functools.partial(lora.create, **config.lora)
+    trained = jax.eval_shape(make, model, jax.random.key(0))
+  state = jax.eval_shape(lambda trained: states.create(trained, optimizer), trained)
   state = _placed(state, sharding.shardings(state, mesh))
   batch = _batch(_rows(config), _length(config), mesh)
   with jax.set_mesh(mesh):
     traced = train_step.trace(
         state,
         batch,
-        state.model if algorithm.uses_reference else None,
+        reference=model if algorithm.uses_reference else None,
+        base=model if config.lora.rank else None,
         algorithm=algorithm,
         optimizer=optimizer,
         temperature=config.policy.temperature,
@@ -50,8 +60,7 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
 
 def reference(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
   """Log-probabilities and entropies of one microbatch, as of a reference policy."""
-  model = jax.eval_shape(lambda: _model(shape))
-  model = _placed(model, sharding.shardings(model, mesh))
+  model = _model(config, shape, mesh)
   rows, length = config.train.size, _length(config)
   stats = functools.partial(score.token_stats, compute_dtype=config.train.compute_dtype)
   with jax.set_mesh(mesh):
@@ -64,7 +73,7 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
   c = config.policy
   piece, window = max(c.piece_lengths), max(c.windows)
   dtype = jnp.dtype(c.compute_dtype)
-  model = jax.eval_shape(lambda: layout.cast(_model(shape), dtype))
+  model = jax.eval_shape(lambda model: layout.cast(model, dtype), _model(config, shape, mesh))
   model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
   slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
   with jax.set_mesh(mesh):
@@ -85,15 +94,18 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
 
 def reshard(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
   """From the layout of training to that of decoding."""
-  model = jax.eval_shape(lambda: _model(shape))
-  placed = _placed(model, sharding.shardings(model, mesh))
+  model = _model(config, shape, mesh)
   program = layout.for_decoding(mesh, model, jnp.dtype(config.policy.compute_dtype))
   with jax.set_mesh(mesh):
-    return Program("reshard", program.trace(placed), 0, 0.0)
+    return Program("reshard", program.trace(model), 0, 0.0)
 
 
-def _model(shape: DecoderConfig) -> Decoder:
-  return Decoder(shape, jax.random.key(0))
+def _model(config, shape: DecoderConfig, mesh: Mesh) -> Decoder:
+  """What models.folder.load gives, as shapes: parameters of the config's type."""
+  model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
+  dtype = jnp.dtype(config.model.dtype)
+  model = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), model)
+  return _placed(model, sharding.shardings(model, mesh))
 
 
 def _rows(config) -> int:

@@ -68,5 +68,16 @@ def test_a_gather_and_a_permutation(mesh):
   assert found["collective-permute"].sent == 8 * 4 * 2
 
 
+def test_what_is_sent_between_slices_counts_along_the_first_axis():
+  sent = """  %send.1 = (f32[8,4]{1,0:T(8,128)}, u32[], token[]) send(%x, %after), channel_id=10, \
+is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",\
+_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %loop = """
+  text = PROGRAM.replace("GROUPS", "{{0,1}}").replace("  %loop = ", sent)
+  found = hlo.collectives(text, sharding.make_mesh(data=2, fsdp=2, tensor=2))
+  between = next(x for x in found if x.axes == ("data",) and x.kind == "all-reduce")
+  assert (between.times, between.sent) == (1, 2 * 8 * 4 * 4 / 2)
+
+
 def test_the_largest_array():
   assert hlo.largest_buffer(PROGRAM) == 32 * 4

@@ -1,0 +1,40 @@
+"""The programs of a plan are those of its config: adapters, and parameters of its type."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# In a process without the checks of types, for a batch of shapes alone passes none.
+PROGRAM = """
+import math, jax
+jax.config.update("jax_num_cpu_devices", 8)
+from empg_jax import config as configs, sharding
+from empg_jax.models.decoder import DecoderConfig
+from empg_jax.plan import programs
+
+config = configs.load("configs/alfworld.py:qwen2.5-1.5b")
+config.rollout.update(dict(tasks=1, group_size=8))
+config.train.update(dict(minibatches=1))
+config.pack.lengths = (64,)
+shape = DecoderConfig(256, 32, 64, 2, 4, 2, 8)
+for rank, dtype in ((0, "float32"), (2, "float32"), (2, "bfloat16")):
+  config.lora.rank, config.model.dtype = rank, dtype
+  traced = programs.train(config, shape, sharding.make_mesh(**config.mesh)).traced
+  print(sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(traced.in_avals)))
+"""
+
+
+def test_a_frozen_base_has_no_moments_and_may_be_halved():
+  done = subprocess.run(
+      [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  whole, adapted, halved = map(int, done.stdout.split())
+  parameters = 4 * (256 * 32 + 2 * (32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 64))
+  # Parameters, two moments and a reference, against a base that is passed as both of two.
+  assert whole == pytest.approx(4 * parameters, rel=0.05)
+  assert adapted == pytest.approx(2 * parameters, rel=0.2)
+  assert adapted - halved == pytest.approx(parameters, rel=0.05)
