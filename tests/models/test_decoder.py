@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax.models import attention
+from empg_jax.models import attention, decoder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.linear import linear
 
@@ -139,3 +139,20 @@ def test_attention_over_two_caches_is_attention_over_their_concatenation():
 def test_heads_that_do_not_divide_are_named():
   with pytest.raises(ValueError, match="num_key_value_heads 3 does not divide"):
     DecoderConfig(8, 8, 8, 1, 4, 3, 8)
+
+
+def test_a_layer_that_is_recomputed_keeps_its_input_in_the_products_type():
+  body = lambda x, weight: (x + jnp.sin(weight * x), None)
+  weights, x = jnp.linspace(0.5, 2.0, 3), jnp.linspace(-1.0, 1.0, 64)
+
+  def gradient(body):
+    return jax.grad(lambda w, x: jnp.sum(jnp.cos(jax.lax.scan(body, x, w)[0])), argnums=(0, 1))
+
+  want = gradient(body)(weights, x)
+  exact = gradient(decoder._checkpoint_rounded(body, "float32"))
+  rounded = gradient(decoder._checkpoint_rounded(body, "bfloat16"))
+  for got, tolerance in ((exact, 1e-6), (rounded, 2e-2)):
+    for a, b in zip(got(weights, x), want):
+      np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max())
+  kept = str(jax.make_jaxpr(rounded)(weights, x))
+  assert "bf16[3,64]" in kept and "f32[3,64]" not in kept

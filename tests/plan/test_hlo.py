@@ -70,7 +70,7 @@ def test_a_gather_and_a_permutation(mesh):
 
 def test_what_is_sent_between_slices_counts_along_the_first_axis():
   sent = """  %send.1 = (f32[8,4]{1,0:T(8,128)}, u32[], token[]) send(%x, %after), channel_id=10, \
-is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",\
+is_host_transfer=true, frontend_attributes={\
 _xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
   %loop = """
   text = PROGRAM.replace("GROUPS", "{{0,1}}").replace("  %loop = ", sent)
