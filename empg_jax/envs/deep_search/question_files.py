@@ -7,7 +7,7 @@ A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognis
     MuSiQue               question, answer, answer_aliases [..], paragraphs [{title, is_supporting}]
     Bamboogle             Question, Answer
     NQ-open               question, answer [..]
-    TriviaQA              Question | question, Answer | answer {Value | value, Aliases | aliases [..]}
+    TriviaQA              question, answer {value, aliases [..]}; its own files begin keys in capitals
     WebWalkerQA           question, answer, root_url, info {..}
 """
 

@@ -48,7 +48,9 @@ class Facts:
     self.elements = [element for element in found if element.country in self.countries]
 
 
-def questions(facts: Facts, place: str, relation: str) -> Iterator[tuple[Question, tuple[str, ...]]]:
+def questions(
+    facts: Facts, place: str, relation: str
+) -> Iterator[tuple[Question, tuple[str, ...]]]:
   """All questions of a template in an order that never changes, with their entities."""
   asked, attribute, section = RELATIONS[relation]
   rng = random.Random(f"{place}/{relation}")
@@ -126,8 +128,9 @@ def _by(attribute: str, words: str, section: str):
       value = getattr(country, attribute)
       known = analysis.words(value)  # ".is" is no word to search for
       if known and values.count(value) == 1 and not _tells(country.name, value):
+        said = f"the country whose {words} is {value}"
         titles = (factbook.title(country.name, section),)
-        yield Place((f"the country whose {words} is {value}",), country.name, (country.name,), titles)
+        yield Place((said,), country.name, (country.name,), titles)
 
   return places
 

@@ -1,0 +1,42 @@
+"""Serves a corpus by Search-R1's retrieval protocol, for agents in other processes or places.
+
+  python launch/serve_search.py                                     the embedded corpus
+  python launch/serve_search.py --corpus=wiki-18.jsonl --port=8001
+
+The first prints "17,459 passages on http://127.0.0.1:8000"; that address is one for
+--config.env.corpus of configs/deep_search.py. There is no authentication: open another
+--host than the default only where everybody may search.
+"""
+
+import pathlib
+
+import uvicorn
+from absl import flags
+
+from empg_jax import command_line
+from empg_jax.envs.deep_search import corpus as corpora, server
+
+_CORPUS = flags.DEFINE_string("corpus", "embedded", '"embedded", "files" or a JSONL file')
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "address to listen on")
+_PORT = flags.DEFINE_integer("port", 8000, "0 for any free one", lower_bound=0, upper_bound=65535)
+
+MAX_REQUESTS = 512  # at the same time; more are answered 503, and come again
+
+
+def main(argv):
+  del argv
+  name = _CORPUS.value
+  known = name in corpora.CORPORA
+  corpus = corpora.corpus(name) if known else corpora.from_file(pathlib.Path(name).resolve())
+  config = uvicorn.Config(
+      server.app(corpus), host=_HOST.value, port=_PORT.value, log_level="warning",
+      limit_concurrency=MAX_REQUESTS,
+  )  # fmt: skip
+  socket = config.bind_socket()
+  host, port = socket.getsockname()[:2]
+  print(f"{len(corpus):,} passages on http://{host}:{port}", flush=True)
+  uvicorn.Server(config).run(sockets=[socket])
+
+
+if __name__ == "__main__":
+  command_line.run(main)
