@@ -80,6 +80,16 @@ def test_the_papers_rows_have_its_settings():
   assert (grpo.name, grpo.aggregation, grpo.kl_coef) == ("grpo", "token_mean", 0.01)
 
 
+def test_deep_search_has_the_papers_settings_for_it():
+  config = configs.load(str(ROOT / "configs/deep_search.py:qwen2.5-32b"))
+  base = config.algorithm.base
+  assert (config.algorithm.zeta, base.name, base.clip_high, base.kl_coef, base.entropy_coef) == (
+      0.1, "dapo", 0.28, 0.001, 0.0
+  )  # fmt: skip
+  assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_turns) == (64, 16, 15)
+  assert config.num_steps == 220 and config.env.max_actions == 15
+
+
 def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")

@@ -19,7 +19,7 @@ SMALL = {
     "sft.batches.tokens": 4096,
     "sft.optimizer.warmup_steps": 1,
 }
-FRESH = {"sft.fresh.vocabulary": 400, "sft.fresh.model.num_hidden_layers": 1}
+FRESH = {"sft.fresh.vocabulary": 640, "sft.fresh.model.num_hidden_layers": 1}
 
 
 def launch(script, config, data, *flags, **settings):
@@ -69,11 +69,12 @@ def test_it_goes_on_from_a_model_that_there_is(made, tmp_path):
   assert chats.load(tmp_path / "model").vocab_size == chats.load(made[0]).vocab_size
 
 
-def test_a_policy_for_webshop_is_cloned_and_then_trained(tmp_path):
+@pytest.mark.parametrize("config", ["webshop.py", "deep_search.py"])
+def test_a_policy_is_cloned_and_then_trained(config, tmp_path):
   settings = {**SMALL, **FRESH, "sft.demonstrations.embedded.episodes": 20}
-  launch("sft.py", "webshop.py", tmp_path / "data", f"--out={tmp_path / 'model'}", **settings)
+  launch("sft.py", config, tmp_path / "data", f"--out={tmp_path / 'model'}", **settings)
   launch(
-      "train.py", "webshop.py", tmp_path, f"--workdir={tmp_path / 'run'}", num_steps=1,
+      "train.py", config, tmp_path, f"--workdir={tmp_path / 'run'}", num_steps=1,
       model__path=tmp_path / "model", rollout__tasks=2, rollout__group_size=2,
       rollout__max_turns=2, policy__slots=2, evaluation__tasks=2, train__size=2,
       train__lengths="()", evaluation__every=1,

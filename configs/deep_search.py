@@ -1,0 +1,87 @@
+"""EMPG on Deep Search.
+
+  python launch/sft.py --config=configs/deep_search.py --out=runs/warm/deep_search
+  python launch/train.py --config=configs/deep_search.py --workdir=runs/deep_search
+  python launch/train.py --config=configs/deep_search.py:qwen2.5-32b --config.model.path=FOLDER
+
+The first two are one tiny policy on the embedded questions that take two searches: it is
+cloned from the expert, then trained. The last stands for every model of empg_jax/presets.py:
+the paper's settings, on the corpus and questions in the folder that DEEP_SEARCH_DATA names
+(empg_jax/envs/deep_search/data.py), or on the embedded ones with
+--config.tasks.questions=embedded --config.env.corpus=embedded.
+
+Each section holds the keyword arguments of one function, named beside it; what all configs
+share is in empg_jax/presets.py.
+"""
+
+import functools
+
+import ml_collections
+
+from empg_jax import lookup, presets
+from empg_jax.envs.deep_search import INSTRUCTIONS
+
+_SPLITS = ("test", "out_of_domain")
+_SHOWN = dict(topk=2, passage_words=20, page_words=60)  # at most about 500 tokens, mostly 75
+
+
+def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+
+
+def _tiny() -> dict:
+  config = presets.tiny("runs/warm/deep_search")
+  return config | dict(
+      tasks=dict(questions="short"),  # envs.deep_search.tasks
+      env=dict(  # envs.deep_search.make
+          name="deep_search", corpus="embedded", max_actions=8, **_SHOWN
+      ),
+      rollout=config["rollout"] | dict(max_turns=8),
+      policy=config["policy"] | dict(
+          max_length=1024, max_reply=64, piece_lengths=(96, 160, 640), windows=(256, 512, 1024)
+      ),
+      train=config["train"] | dict(lengths=(256, 384, 640)),
+      evaluation=dict(every=25, splits=_SPLITS, tasks=200, temperature=0.4),
+      sft=dict(  # how launch/sft.py makes the policy that training begins with
+          fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
+          demonstrations=dict(  # data.demonstrations.demonstrations
+              embedded=dict(episodes=24_000, noise=0.1, questions="short", **_SHOWN)
+          ),
+          batches=dict(  # data.cloning.batches
+              lengths=(192, 256, 384, 512, 768), tokens=8192, microbatch=4,
+              observation_weight=0.2,
+          ),
+          num_steps=1000,
+          optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
+          compute_dtype="bfloat16",
+      ),
+  )
+
+
+def _released(model: str) -> dict:
+  config = presets.released(model)
+  base = config["algorithm"]["base"] | dict(kl_coef=0.001, entropy_coef=0.0)
+  config |= dict(
+      num_steps=220,
+      tasks=dict(questions="files"),
+      env=dict(
+          name="deep_search", corpus="files", max_actions=15, topk=3, passage_words=0,
+          page_words=300,
+      ),
+      chat=dict(instructions=INSTRUCTIONS),
+      rollout=config["rollout"] | dict(tasks=64, group_size=16, max_turns=15),
+      algorithm=config["algorithm"] | dict(zeta=0.1, base=base),
+      evaluation=dict(every=5, splits=_SPLITS, tasks=128, temperature=0.4),
+  )
+  return presets.with_method(config, "dapo-empg")
+
+
+def _tiny_with(method: str) -> dict:
+  return presets.with_method(_tiny(), method)
+
+
+_PRESETS = {
+    "tiny": _tiny,
+    **{f"tiny-{method}": functools.partial(_tiny_with, method) for method in presets.METHODS},
+    **{model: functools.partial(_released, model) for model in presets.MODELS},
+}
