@@ -3,7 +3,7 @@
   python launch/serve_search.py                                     the embedded corpus
   python launch/serve_search.py --corpus=wiki-18.jsonl --port=8001
 
-The first prints "17,459 passages on http://127.0.0.1:8000"; that address is one for
+The first prints "17,460 passages on http://127.0.0.1:8000"; that address is one for
 --config.env.corpus of configs/deep_search.py. There is no authentication: open another
 --host than the default only where everybody may search.
 """
