@@ -3,11 +3,14 @@
   python launch/train.py --config=configs/alfworld.py                 a tiny policy, small games
   python launch/train.py --config=configs/alfworld.py:tiny-full       the same, ALFWorld's full games
   python launch/train.py --config=configs/alfworld.py:smollm2-135m    a real model on a laptop
+  python launch/train.py --config=configs/alfworld.py:tiny-dapo-empg  another method
   python launch/train.py --config=configs/alfworld.py:qwen2.5-7b --config.model.path=FOLDER
+  python launch/train.py --config=configs/alfworld.py:paper-dapo-7b --config.model.path=FOLDER
 
 The first takes about 16 minutes on two cores and wins about half of the validation games
-before and about two thirds of them after. The last stands for every model of
-empg_jax/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names.
+before and about two thirds of them after. The last but one stands for every model of
+empg_jax/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names. The
+last stands for the rows of the paper's tables, in its row layout too: a turn a row.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
 share is in empg_jax/presets.py.

@@ -43,6 +43,8 @@ def main(argv):
   policy = Policy(model, end_id=chat.end_id, **{**config.policy, "slots": 1})
   if _TEMPERATURE.value is not None:
     policy = policy.at(_TEMPERATURE.value)
+  window = config.rollout.window
+  prompt = functools.partial(environment.prompt, window=window) if window >= 0 else None
   for number, task in enumerate(tasks):
     (episode,) = collect(
         policy,
@@ -52,6 +54,7 @@ def main(argv):
         group_size=1,
         max_turns=config.rollout.max_turns,
         invalid_penalty=config.rollout.invalid_penalty,
+        prompt=prompt,
         key=jax.random.fold_in(jax.random.key(config.seed), number),
     )
     for line in transcript.lines(episode, k=config.algorithm.get("k", 1.0)):
