@@ -7,8 +7,8 @@
   python launch/train.py --config=configs/alfworld.py:qwen2.5-7b --config.model.path=FOLDER
   python launch/train.py --config=configs/alfworld.py:paper-dapo-7b --config.model.path=FOLDER
 
-The first takes about 16 minutes on two cores and wins about half of the validation games
-before and about two thirds of them after. The last but one stands for every model of
+The first takes about 15 minutes on two cores and wins about half of the validation games
+before and about three quarters of them after. The last but one stands for every model of
 empg_jax/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names. The
 last stands for the rows of the paper's tables, in its row layout too: a turn a row.
 
