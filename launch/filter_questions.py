@@ -1,0 +1,86 @@
+"""Leaves out the questions of Deep Search from which a policy would learn nothing.
+
+  python launch/filter_questions.py --config=configs/deep_search.py --out=questions.jsonl
+
+Each question of --split is played --direct times with a first action that is the last, where only
+a policy that knows the answer can give it, and --plays times as in training. As in the paper
+(arXiv 2509.09265), a question that was answered once without a search or every time with them is
+dropped. The others are written as `--config.tasks.questions=files` reads them from
+$DEEP_SEARCH_DATA/questions/train/.
+"""
+
+import collections
+import functools
+import json
+import pathlib
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
+from empg_jax.envs.deep_search import data
+from empg_jax.generation.policy import Policy
+from empg_jax.models import folder
+from empg_jax.rollout.actor import collect
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_OUT = flags.DEFINE_string("out", None, "file for the questions that are kept", required=True)
+_SPLIT = flags.DEFINE_string("split", "train", "of which questions")
+_DIRECT = flags.DEFINE_integer("direct", 5, "plays of each without a search", lower_bound=1)
+_PLAYS = flags.DEFINE_integer("plays", 8, "plays of each as in training", lower_bound=1)
+_QUESTIONS = flags.DEFINE_integer("questions", None, "only so many of them", lower_bound=1)
+
+KEPT, KNOWN, EASY = "kept", "answered without a search", "always answered"
+
+
+def main(_):
+  config = _CONFIG.value
+  environment = lookup.find("empg_jax.envs", config.env.name)
+  if config.env.name != "deep_search":
+    raise ValueError(f"{config.env.name} asks no questions: give a config of deep_search.")
+  settings = {key: value for key, value in config.env.items() if key != "name"}
+  configs.check_arguments(environment.make, settings, "config.env")
+  tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
+  home = folder.locate(config.model.path)
+  chat = chats.load(home, **config.chat)
+  model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
+  policy = Policy(model, end_id=chat.end_id, **config.policy)
+  key = jax.random.key(config.seed)
+
+  def won(title, plays, max_turns, **changes):
+    """How often each task was won."""
+    with console.Progress(title, len(tasks) * plays, "episodes") as progress:
+      episodes = collect(
+          policy, chat, functools.partial(environment.make, **settings | changes), tasks,
+          group_size=plays, max_turns=max_turns, key=key, progress=progress.update,
+      )  # fmt: skip
+    wins = collections.Counter(e.task for e in episodes if e.success)
+    return [wins[task] for task in tasks]
+
+  directly = won("without a search", _DIRECT.value, 1, max_actions=1)
+  searching = won("as in training", _PLAYS.value, config.rollout.max_turns)
+  verdicts = [verdict(*wins, _PLAYS.value) for wins in zip(directly, searching)]
+  kept = [task for task, found in zip(tasks, verdicts) if found == KEPT]
+  pathlib.Path(_OUT.value).write_text("".join(map(line, map(data.question, kept))))
+  counts = collections.Counter(verdicts)
+  print(f"{_OUT.value}: " + ", ".join(f"{counts[name]} {name}" for name in (KEPT, KNOWN, EASY)))
+
+
+def verdict(directly: int, searching: int, plays: int) -> str:
+  """What becomes of a question that was answered so often of `plays` times."""
+  if directly:
+    return KNOWN
+  return EASY if searching == plays else KEPT
+
+
+def line(question) -> str:
+  """A question as question_files.py reads it."""
+  entry = {"question": question.text, "golden_answers": question.answers}
+  entry["metadata"] = {"supporting_facts": {"title": question.titles}}
+  return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+  sharding.use_cpu_devices()
+  command_line.run(main)
