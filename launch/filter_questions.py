@@ -11,7 +11,6 @@ $DEEP_SEARCH_DATA/questions/train/.
 
 import collections
 import functools
-import json
 import pathlib
 
 import jax
@@ -19,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
-from empg_jax.envs.deep_search import data
+from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
@@ -30,8 +29,6 @@ _SPLIT = flags.DEFINE_string("split", "train", "of which questions")
 _DIRECT = flags.DEFINE_integer("direct", 5, "plays of each without a search", lower_bound=1)
 _PLAYS = flags.DEFINE_integer("plays", 8, "plays of each as in training", lower_bound=1)
 _QUESTIONS = flags.DEFINE_integer("questions", None, "only so many of them", lower_bound=1)
-
-KEPT, KNOWN, EASY = "kept", "answered without a search", "always answered"
 
 
 def main(_):
@@ -60,25 +57,13 @@ def main(_):
 
   directly = won("without a search", _DIRECT.value, 1, max_actions=1)
   searching = won("as in training", _PLAYS.value, config.rollout.max_turns)
-  verdicts = [verdict(*wins, _PLAYS.value) for wins in zip(directly, searching)]
-  kept = [task for task, found in zip(tasks, verdicts) if found == KEPT]
-  pathlib.Path(_OUT.value).write_text("".join(map(line, map(data.question, kept))))
+  verdicts = [filtering.verdict(*wins, _PLAYS.value) for wins in zip(directly, searching)]
+  kept = [task for task, found in zip(tasks, verdicts) if found == filtering.KEPT]
+  lines = map(filtering.line, map(data.question, kept))
+  pathlib.Path(_OUT.value).write_text("".join(lines), encoding="utf-8")
   counts = collections.Counter(verdicts)
-  print(f"{_OUT.value}: " + ", ".join(f"{counts[name]} {name}" for name in (KEPT, KNOWN, EASY)))
-
-
-def verdict(directly: int, searching: int, plays: int) -> str:
-  """What becomes of a question that was answered so often of `plays` times."""
-  if directly:
-    return KNOWN
-  return EASY if searching == plays else KEPT
-
-
-def line(question) -> str:
-  """A question as question_files.py reads it."""
-  entry = {"question": question.text, "golden_answers": question.answers}
-  entry["metadata"] = {"supporting_facts": {"title": question.titles}}
-  return json.dumps(entry, ensure_ascii=False) + "\n"
+  told = (f"{counts[name]} {name}" for name in filtering.VERDICTS)
+  print(f"{_OUT.value}: " + ", ".join(told))
 
 
 if __name__ == "__main__":

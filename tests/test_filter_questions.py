@@ -10,10 +10,9 @@ import pytest
 
 from empg_jax.data import vocabulary
 from empg_jax.envs import deep_search
-from empg_jax.envs.deep_search import data, question_files
+from empg_jax.envs.deep_search import data, filtering, question_files
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
-from launch import filter_questions
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -23,13 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
     [(0, 0, "kept"), (0, 3, "kept"), (0, 4, "always answered"), (1, 0, "answered without a search")],
 )
 def test_a_question_is_kept_unless_it_is_known_or_easy(directly, searching, found):
-  assert filter_questions.verdict(directly, searching, plays=4) == found
+  assert filtering.verdict(directly, searching, plays=4) == found
 
 
 def test_questions_come_back_from_their_lines(tmp_path):
   questions = [data.question(task) for task in deep_search.tasks("train")[:5]]
   file = tmp_path / "kept.jsonl"
-  file.write_text("".join(map(filter_questions.line, questions)))
+  file.write_text("".join(map(filtering.line, questions)))
   assert [q[:3] for q in question_files.read(file)] == [q[:3] for q in questions]
 
 

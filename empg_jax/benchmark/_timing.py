@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from empg_jax import console
+
 MIB = 2**20
 
 
@@ -14,24 +16,28 @@ def spread(values: Sequence[float]) -> dict[str, float]:
   return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def timed(run: Callable[[], Any], repeats: int, warm_up: int = 1) -> dict[str, Any]:
-  """Calls `run`, which waits for its own results, `repeats` times.
+def timed(run: Callable[[], Any], repeats: int, what: str) -> dict[str, Any]:
+  """Calls `run`, which waits for its own results, `repeats` times, and once before, untimed.
+
+  `what` names it on the progress bar.
 
   Returns:
     `wall_s` and `cpu_s` (processor time over all threads of this process, which other
     programs on the machine hardly change) as spreads, and `peak_rss_mib`, the highest
     resident set meanwhile (None where the system does not tell).
   """
-  for _ in range(warm_up):
-    run()
-  gc.collect()
-  _reset_peak()
   wall, cpu = [], []
-  for _ in range(repeats):
-    wall_start, cpu_start = time.perf_counter(), time.process_time()
+  with console.Progress(what, 1 + repeats, "runs") as progress:
     run()
-    cpu.append(time.process_time() - cpu_start)
-    wall.append(time.perf_counter() - wall_start)
+    progress.update()
+    gc.collect()
+    _reset_peak()
+    for _ in range(repeats):
+      wall_start, cpu_start = time.perf_counter(), time.process_time()
+      run()
+      cpu.append(time.process_time() - cpu_start)
+      wall.append(time.perf_counter() - wall_start)
+      progress.update()
   return {"wall_s": spread(wall), "cpu_s": spread(cpu), "peak_rss_mib": _peak_rss_mib()}
 
 
@@ -42,15 +48,16 @@ def in_turn(
 
   Each is called once before, untimed, and waits for its own results.
   """
-  for run in calls.values():
-    run()
   times = {name: ([], []) for name in calls}
-  for _ in range(repeats):
-    for name, run in calls.items():
-      wall_start, cpu_start = time.perf_counter(), time.process_time()
-      run()
-      times[name][1].append(time.process_time() - cpu_start)
-      times[name][0].append(time.perf_counter() - wall_start)
+  with console.Progress(" ".join(calls), (1 + repeats) * len(calls), "runs") as progress:
+    for number in range(1 + repeats):
+      for name, run in calls.items():
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        run()
+        if number:
+          times[name][1].append(time.process_time() - cpu_start)
+          times[name][0].append(time.perf_counter() - wall_start)
+        progress.update()
   return {
       name: {"wall_s": spread(wall), "cpu_s": spread(cpu)} for name, (wall, cpu) in times.items()
   }

@@ -96,7 +96,9 @@ def _long(make, prompts, reply, dtype, repeats) -> dict[str, Any]:
     start = make(
         piece=(prompt,), reply=tokens, length=prompt + tokens, windows=(prompt,), dtype=dtype
     )
-    seconds[tokens] = _timing.timed(lambda: start().act(prompts, 0, 0), repeats)
+    seconds[tokens] = _timing.timed(
+        lambda: start().act(prompts, 0, 0), repeats, f"{dtype}, replies of {tokens}"
+    )
   whole, first = (seconds[tokens]["wall_s"]["median"] for tokens in (reply, 1))
   return {
       **seconds[reply],
@@ -116,8 +118,12 @@ def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
   )
   again = make(piece=buckets, reply=action, length=length, windows=buckets, dtype=dtype)
   results = {
-      "living_cache": _timing.timed(lambda: _play_on(living(), observations), repeats),
-      "whole_again": _timing.timed(lambda: _play_again(again(), observations), repeats),
+      "living_cache": _timing.timed(
+          lambda: _play_on(living(), observations), repeats, f"{dtype} episodes, living cache"
+      ),
+      "whole_again": _timing.timed(
+          lambda: _play_again(again(), observations), repeats, f"{dtype} episodes, all read again"
+      ),
   }
   tokens = turns * rows * action
   for result in results.values():

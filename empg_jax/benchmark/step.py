@@ -77,7 +77,7 @@ def matmul_rate(side: int, dtype: str, repeats: int) -> dict[str, float]:
   """GFLOP a second, and a processor second, of square products with float32 output."""
   a, b = jax.random.normal(jax.random.key(0), (2, side, side)).astype(dtype)
   product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
-  seconds = _timing.timed(lambda: jax.block_until_ready(product(a, b)), 2 * repeats)
+  seconds = _timing.timed(lambda: jax.block_until_ready(product(a, b)), 2 * repeats, "matrix products")
   gflop = 2 * side**3 / 1e9
   return {
       "gflop_per_s": gflop / seconds["wall_s"]["min"],
@@ -131,7 +131,8 @@ def _time_update(config, batch, dtype, size, repeats) -> dict[str, Any]:
     state, metrics = compiled(state, batch)
     jax.block_until_ready((state, metrics))
 
-  return {**_timing.timed(run, repeats), "compile_s": compile_s, "xla": xla_memory(compiled)}
+  seconds = _timing.timed(run, repeats, f"{dtype} update, microbatch {size}")
+  return {**seconds, "compile_s": compile_s, "xla": xla_memory(compiled)}
 
 
 def xla_memory(compiled: jax.stages.Compiled) -> dict[str, float]:

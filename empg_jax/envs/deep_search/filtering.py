@@ -1,0 +1,26 @@
+"""Which questions a policy can learn from, and how they are written down."""
+
+import json
+
+from empg_jax.envs.deep_search.questions import Question
+
+VERDICTS = KEPT, KNOWN, EASY = "kept", "answered without a search", "always answered"
+
+
+def verdict(directly: int, searching: int, plays: int) -> str:
+  """What becomes of a question, as in the paper (arXiv 2509.09265).
+
+  Args:
+    directly: how often it was answered without a search.
+    searching: how often with them, of `plays` times.
+  """
+  if directly:
+    return KNOWN
+  return EASY if searching == plays else KEPT
+
+
+def line(question: Question) -> str:
+  """A line of a file that question_files.py reads."""
+  entry = {"question": question.text, "golden_answers": question.answers}
+  entry["metadata"] = {"supporting_facts": {"title": question.titles}}
+  return json.dumps(entry, ensure_ascii=False) + "\n"
