@@ -219,7 +219,8 @@ def fits(x: jax.Array, *axes: Any) -> bool:
 def divide(x: jax.Array, *axes: Any) -> jax.Array:
   """In a jitted function: x divided over the axes that are named for its first dimensions.
 
-  Named none, it is whole on every device. Without a mesh x as it is; a dimension that its axis does not divide stays whole.
+  Named none, it is whole on every device. Without a mesh x as it is; a dimension that its
+  axis does not divide stays whole.
   """
   mesh = _mesh()
   if mesh is None:

@@ -32,12 +32,28 @@ def signal(
   return Signal(advantages, weights, losses.row_votes(mask, aggregation)), metrics
 
 
+def return_advantages(
+    *,
+    gamma: float,
+    aggregation: losses.Aggregation,
+    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+    length: float = 1.0,
+) -> Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]:
+  """The `advantages` of an Algorithm that compares returns; see `of_returns` and `signal`."""
+
+  def advantages(batch, entropy):
+    del entropy
+    a = of_returns(batch, gamma=gamma, baseline=baseline)
+    return signal(batch, a, aggregation, length)
+
+  return advantages
+
+
 def of_returns(
     batch: Batch,
     *,
     gamma: float,
     baseline: Callable[..., Float[Array, "N"]] = group_advantages,
-    group_ids: Any = None,
 ) -> Float[Array, "B T"]:
   """Returns against their group's, for each token.
 
@@ -46,15 +62,13 @@ def of_returns(
     gamma: 1: the episode's whole return, on all of its steps, one vote an episode. Below
       1: the discounted return from each step on, one vote a step.
     baseline: as core.advantages.group_advantages.
-    group_ids: [B], what is compared with what. None: the batch's groups.
   """
   mask = batch.steps > 0
-  groups = batch.group_ids if group_ids is None else group_ids
   if gamma == 1:
     exists = mask.any(axis=1)
-    a = baseline(batch.returns, groups, episode_ids=batch.episode_ids, exists=exists)
+    a = baseline(batch.returns, batch.group_ids, episode_ids=batch.episode_ids, exists=exists)
     return jnp.where(mask, jnp.broadcast_to(a[:, None], mask.shape), 0.0)
-  groups = jnp.broadcast_to(groups[:, None], mask.shape)
+  groups = jnp.broadcast_to(batch.group_ids[:, None], mask.shape)
   return step_advantages(
       batch.rewards, batch.steps, groups, batch.episode_ids, gamma=gamma, baseline=baseline
   )

@@ -29,13 +29,12 @@ def make(
       agent can write in one.
     clip_low, clip_high, kl_coef, entropy_coef, gamma: see grpo.make.
   """
-  baseline = functools.partial(group_advantages, scale_by_std=False)
-
-  def advantages(batch, entropy):
-    del entropy
-    a = _parts.of_returns(batch, gamma=gamma, baseline=baseline)
-    return _parts.signal(batch, a, "sequence_sum", length)
-
+  advantages = _parts.return_advantages(
+      gamma=gamma,
+      aggregation="sequence_sum",
+      baseline=functools.partial(group_advantages, scale_by_std=False),
+      length=length,
+  )
   base = grpo.make(
       clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )

@@ -38,12 +38,7 @@ def make(
     aggregation: "token_mean" or "sequence_mean", see losses.token_weights.
   """
   baseline = functools.partial(group_advantages, scale_by_std=scale_by_std)
-
-  def advantages(batch, entropy):
-    del entropy
-    a = _parts.of_returns(batch, gamma=gamma, baseline=baseline)
-    return _parts.signal(batch, a, aggregation)
-
+  advantages = _parts.return_advantages(gamma=gamma, aggregation=aggregation, baseline=baseline)
   surrogate = functools.partial(
       losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip
   )

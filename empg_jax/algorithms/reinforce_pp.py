@@ -6,9 +6,11 @@
 One thing differs from the paper: its KL penalty is part of the reward, here it is in the loss.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 
-from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.algorithms import Algorithm, grpo
 from empg_jax.core import losses
 
 
@@ -23,14 +25,13 @@ def make(
 ) -> Algorithm:
   """REINFORCE++; its arguments are explained at grpo.make."""
 
-  def advantages(batch, entropy):
-    del entropy
-    one_group = jnp.ones_like(batch.group_ids)
-    return _parts.signal(
-        batch, _parts.of_returns(batch, gamma=gamma, group_ids=one_group), aggregation
-    )
-
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
-  )
+      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef,
+      gamma=gamma, aggregation=aggregation,
+  )  # fmt: skip
+
+  def advantages(batch, entropy):
+    one_group = jnp.ones_like(batch.group_ids)
+    return base.advantages(dataclasses.replace(batch, group_ids=one_group), entropy)
+
   return base._replace(advantages=advantages)

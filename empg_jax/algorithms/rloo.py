@@ -21,12 +21,9 @@ def make(
     aggregation: losses.Aggregation = "token_mean",
 ) -> Algorithm:
   """RLOO; its arguments are explained at grpo.make."""
-
-  def advantages(batch, entropy):
-    del entropy
-    a = _parts.of_returns(batch, gamma=gamma, baseline=leave_one_out_advantages)
-    return _parts.signal(batch, a, aggregation)
-
+  advantages = _parts.return_advantages(
+      gamma=gamma, aggregation=aggregation, baseline=leave_one_out_advantages
+  )
   base = grpo.make(
       clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )

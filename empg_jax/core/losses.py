@@ -190,24 +190,23 @@ def policy_loss(
     The loss, and metrics. All are sums over tokens: add them up over
     microbatches.
   """
-  for name, x in (
-      ("advantages", advantages),
-      ("weights", weights),
-      ("behavior_logprobs", behavior_logprobs),
-      ("reference_logprobs", reference_logprobs),
-  ):
-    if x is not None:
-      border.shape(name, x, ("[B, T]", stats.logprobs.shape))
+  _check(
+      stats,
+      advantages=advantages,
+      weights=weights,
+      behavior_logprobs=behavior_logprobs,
+      reference_logprobs=reference_logprobs,
+  )
   mask = weights > 0
   logprobs = jnp.where(mask, stats.logprobs, 0)
   advantages = jax.lax.stop_gradient(jnp.where(mask, advantages, 0))
   if behavior_logprobs is None:
     behavior_logprobs = logprobs
-  log_ratio = _log_ratio(logprobs, jax.lax.stop_gradient(behavior_logprobs), mask)
+  log_ratio = bounded_log_ratio(logprobs, jax.lax.stop_gradient(behavior_logprobs), mask)
   policy, low, high = surrogate(logprobs, log_ratio, advantages)
   if reference_logprobs is None:
     reference_logprobs = logprobs
-  log_q = _log_ratio(jax.lax.stop_gradient(reference_logprobs), logprobs, mask)
+  log_q = bounded_log_ratio(jax.lax.stop_gradient(reference_logprobs), logprobs, mask)
   terms = {
       "loss/policy": policy,
       "loss/entropy": jnp.where(mask, stats.entropy, 0),
@@ -225,8 +224,14 @@ def policy_loss(
   return loss, metrics
 
 
-def _log_ratio(
+def bounded_log_ratio(
     above: Float[Array, "B T"], below: Float[Array, "B T"], mask: Bool[Array, "B T"]
 ) -> Float[Array, "B T"]:
-  """log(above / below) on the mask, bounded so that its exponential is finite."""
+  """above - below of log-probabilities, so bounded that its exponential is finite; 0 off `mask`."""
   return jnp.minimum(jnp.where(mask, above - below, 0), _MAX_LOG_RATIO)
+
+
+def _check(stats: TokenStats, **arrays: Array | None) -> None:
+  for name, x in arrays.items():
+    if x is not None:
+      border.shape(name, x, ("[B, T]", stats.logprobs.shape))

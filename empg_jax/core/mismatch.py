@@ -7,7 +7,7 @@ multiplies a token's weight by their ratio, truncated (arXiv 2508.02260 and othe
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from empg_jax.core import masked
+from empg_jax.core import losses, masked
 from empg_jax.types import Metrics, Scalar, TokenStats
 
 
@@ -25,10 +25,10 @@ def truncated_ratio(
   Returns:
     Float32, 1 outside the mask; and means over the mask.
   """
-  log_ratio = jnp.where(mask, trainer.logprobs - sampler.logprobs, 0)
-  ratio = jnp.exp(jnp.minimum(log_ratio, 20.0))
+  log_ratio = losses.bounded_log_ratio(trainer.logprobs, sampler.logprobs, mask)
+  ratio = jnp.exp(log_ratio)
   metrics = {
-      "mismatch/kl": masked.mean(jnp.expm1(log_ratio) - log_ratio, mask),
+      "mismatch/kl": masked.mean(losses.kl_estimate(log_ratio, "k3"), mask),
       "mismatch/ratio_max": masked.maximum(ratio, mask),
       "mismatch/truncated": masked.mean((ratio > truncation).astype(jnp.float32), mask),
       "mismatch/entropy": masked.mean(jnp.abs(trainer.entropy - sampler.entropy), mask),

@@ -80,15 +80,9 @@ def collect(
   queue = collections.deque((task, group, index) for (group, task), index in members)
   finished: list[Episode] = []
   make_seat = functools.partial(
-      Seat,
-      chat,
-      make_env,
-      max_length=policy.max_length,
-      max_reply=policy.max_reply,
-      max_turns=max_turns,
-      invalid_penalty=invalid_penalty,
-      prompt=prompt,
-  )
+      Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
+      max_turns=max_turns, invalid_penalty=invalid_penalty, prompt=prompt,
+  )  # fmt: skip
   with contextlib.ExitStack() as stack:
     seats = [
         stack.enter_context(contextlib.closing(make_seat()))
@@ -96,9 +90,7 @@ def collect(
     ]
     # As few halves as hold the episodes: a half costs the same full or near empty.
     halves = [
-        _Half(
-            policy, seats[first : first + policy.slots], group_size, key, anew=prompt is not None
-        )  # fmt: skip
+        _Half(policy, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
         for first in range(0, len(seats), policy.slots)
     ]
     while any(half.running for half in halves):

@@ -141,9 +141,7 @@ def _episode_ids(episodes: Sequence[Episode], rows: int) -> np.ndarray:
 
 def _bucket(episodes: Sequence[Episode], lengths: Sequence[int]) -> int:
   """The shortest row length that holds every episode."""
-  longest = max(
-      _length(episode) - 1 for episode in episodes
-  )
+  longest = max(_length(episode) - 1 for episode in episodes)
   fitting = [length for length in lengths if length >= longest]
   if not fitting:
     raise ValueError(

@@ -43,10 +43,12 @@ class Expert:
 
 
 def search(words: str) -> str:
+  """The action that searches for `words`."""
   return f"<search>{words}</search>"
 
 
 def visit(title: str) -> str:
+  """The action that opens the document `title`, or its next page."""
   return f"<visit>{title}</visit>"
 
 

@@ -59,6 +59,7 @@ def documents(observation: str) -> list[tuple[str, str]]:
 
 
 def has_next_page(observation: str) -> bool:
+  """Whether the page that is shown is not its document's last."""
   return "Visit it again" in observation
 
 
