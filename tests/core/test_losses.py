@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax.core.losses import clipped_surrogate, kl_estimate, policy_loss, token_weights
+from empg_jax.core.losses import (
+    clipped_surrogate,
+    kl_estimate,
+    policy_loss,
+    step_surrogate,
+    token_weights,
+    truncated_surrogate,
+)
 from empg_jax.core.mismatch import truncated_ratio
 from empg_jax.types import TokenStats
 
@@ -91,6 +98,31 @@ def test_dual_clip_bounds_what_one_token_can_do(ratio, advantage, loss, slope):
   np.testing.assert_allclose(got, loss, rtol=1e-5)
   np.testing.assert_allclose(gradient, slope, rtol=1e-5)
   assert (bool(out.low[0, 0]), bool(out.high[0, 0])) == (ratio < 0.8, slope == 0 and ratio > 1)
+
+
+@pytest.mark.parametrize("ratio, held", [(0.5, 0.8), (1.1, 1.1), (5.0, 1.3)])
+def test_a_truncated_ratio_weighs_a_token_and_has_no_gradient_of_its_own(ratio, held):
+  one = jnp.ones((1, 1))
+
+  def value(logprobs):
+    log_ratio = logprobs - jax.lax.stop_gradient(logprobs) + jnp.log(ratio)
+    surrogate = truncated_surrogate(logprobs, log_ratio, 2 * one, clip_low=0.2, clip_high=0.3)
+    return surrogate.loss[0, 0]
+
+  np.testing.assert_allclose(jax.grad(value)(-0.7 * one), -2 * held, rtol=1e-5)
+
+
+def test_the_tokens_of_a_step_share_one_ratio_and_its_slope():
+  log_ratio, steps = jnp.array([[0.3, -0.1, 0.6]]), jnp.array([[1, 1, 2]])
+
+  def values(log_ratio):
+    one = jnp.ones((1, 3))
+    return step_surrogate(one, log_ratio, one, steps=steps, clip_low=0.2, clip_high=0.3).loss[0]
+
+  first, high = np.exp(0.1), 1.3  # exp of the step's mean; the other one is held
+  np.testing.assert_allclose(values(log_ratio), [-first, -first, -high], rtol=1e-5)
+  slope = [-first / 2, -first / 2, 0]
+  np.testing.assert_allclose(jax.jacobian(values)(log_ratio)[0, 0], slope, rtol=1e-5)
 
 
 def test_estimates_of_the_kl_divergence_have_its_mean_or_its_gradient():
