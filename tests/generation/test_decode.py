@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from empg_jax import sharding
-from empg_jax import sharding
 from empg_jax.generation import decode, layout
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -91,6 +90,17 @@ def test_every_turn_equals_the_full_forward_over_the_row(model):
   rows, sampled = converse(make_policy(model), turns=6)
   assert len({len(row) for row in rows}) > 1  # ragged
   check_against_full_forward(model, rows, sampled, atol=1e-4)
+
+
+def test_a_bfloat16_cache_loses_no_more_than_its_rounding(model):
+  rows, sampled = converse(make_policy(model, compute_dtype="bfloat16"), turns=6)
+  differences = [
+      full_logprobs(model, row)[place - 1, row[place]] - logprob
+      for row, records in zip(rows, sampled)
+      for place, logprob, _ in records
+  ]
+  assert len(differences) > 30
+  assert np.mean(np.abs(differences)) < 0.05
 
 
 @pytest.mark.parametrize("family", ["qwen2-untied", "qwen3", "llama2", "llama3"])
