@@ -58,6 +58,11 @@ def leaves(config: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
       yield f"{prefix}{key}", value
 
 
+def arguments(section: Section) -> dict[str, Any]:
+  """What a section holds beside the name of what it configures."""
+  return {key: value for key, value in section.items() if key != "name"}
+
+
 def is_like(value: Any, example: Any) -> bool:
   """Whether `value` can stand where `example` stands.
 

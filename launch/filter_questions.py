@@ -36,7 +36,7 @@ def main(_):
   environment = lookup.find("empg_jax.envs", config.env.name)
   if config.env.name != "deep_search":
     raise ValueError(f"{config.env.name} asks no questions: give a config of deep_search.")
-  settings = {key: value for key, value in config.env.items() if key != "name"}
+  settings = configs.arguments(config.env)
   configs.check_arguments(environment.make, settings, "config.env")
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)

@@ -30,7 +30,7 @@ def main(argv):
   del argv
   config = _CONFIG.value
   environment = lookup.find("empg_jax.envs", config.env.name)
-  arguments = {key: value for key, value in config.env.items() if key != "name"}
+  arguments = configs.arguments(config.env)
   configs.check_arguments(environment.make, arguments, "config.env")
   configs.check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   configs.check_arguments(chats.load, config.chat, "config.chat", ["path"])

@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import hosts, lookup, metrics, sharding
+from empg_jax import hosts, lookup, metrics, settings, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -29,13 +29,11 @@ from empg_jax.rollout.actor import collect
 from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
 from empg_jax.rollout.tasks import TaskSampler
-from empg_jax.training import guard, microbatch, state as states
+from empg_jax.training import guard, state as states
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
-
-_OF_LAUNCHER = ("tasks", "max_rounds", "window")  # of config.rollout; the rest is collect's
 
 
 def main(_):
@@ -43,7 +41,7 @@ def main(_):
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
-  check(config, environment)
+  settings.check(config, environment)
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
@@ -98,39 +96,6 @@ def main(_):
   compare(config, writer.rows)
 
 
-def check(config, environment) -> None:
-  """Raises ValueError unless every section fits the function that it configures."""
-  check_arguments = configs.check_arguments
-  check_arguments(environment.make, arguments(config.env), "config.env")
-  check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
-  check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
-  given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress"]
-  check_arguments(collect, played, "config.rollout", given)
-  check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
-  check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
-  check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
-  check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
-  check_arguments(folder.load, config.model, "config.model", ["mesh"])
-  check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
-  given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
-  check_arguments(train_step, config.train, "config.train", given)
-  if config.model.dtype != "float32" and not config.lora.rank:
-    raise ValueError(
-        f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
-        " train float32 parameters, or adapters beside these (config.lora.rank)."
-    )
-  rows = config.rollout.tasks * config.rollout.group_size
-  microbatch.check(rows, config.train.size, config.train.minibatches)
-  sharding.check_rows(config.train.size, **config.mesh)
-  if config.policy.max_length > max(config.pack.lengths):
-    raise ValueError(
-        f"config.policy.max_length is {config.policy.max_length} and the longest of"
-        f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
-        " row; raise the one or lower the other."
-    )
-
-
 def prepare(config, mesh, algorithm):
   """What is trained, and what train_step takes beside it: adapters' base, a KL penalty's reference."""
   model = folder.load(mesh=mesh, **config.model)
@@ -151,14 +116,9 @@ def restore(checkpointer, state):
   return restored.state, restored.step
 
 
-def arguments(section) -> dict:
-  """What a section holds beside the name of what it configures."""
-  return {key: value for key, value in section.items() if key != "name"}
-
-
 def make_env(config, environment):
   """A function without arguments that makes the config's environment."""
-  return functools.partial(environment.make, **arguments(config.env))
+  return functools.partial(environment.make, **configs.arguments(config.env))
 
 
 def make_prompt(config, environment):

@@ -10,7 +10,7 @@ import sys
 import jax
 import pytest
 
-from empg_jax import algorithms, config as configs, lookup, presets
+from empg_jax import algorithms, config as configs, lookup, presets, settings
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
@@ -48,7 +48,7 @@ def test_every_preset_fits_the_functions_that_it_configures(preset):
   if "fsdp" in config.mesh:  # there are no pods here
     config.mesh = dict(data=1, fsdp=1, tensor=1)
   environment = lookup.find("empg_jax.envs", config.env.name)
-  runpy.run_path(str(ROOT / "launch" / "train.py"))["check"](config, environment)
+  settings.check(config, environment)
   algorithms.make(**config.algorithm.to_dict())
 
 

@@ -107,6 +107,8 @@ def stub(*answers):
 
   class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
+      # Unread bytes would have the system reset the connection, and the answer be lost.
+      self.rfile.read(int(self.headers["Content-Length"]))
       answer = left.pop(0) if len(left) > 1 else left[0]
       if isinstance(answer, float):
         time.sleep(answer)

@@ -1,0 +1,49 @@
+"""Whether a config describes a run of training, told before anything is loaded."""
+
+from empg_jax import chat as chats, config as configs, sharding
+from empg_jax.generation.policy import Policy
+from empg_jax.models import folder, lora
+from empg_jax.rollout.actor import collect
+from empg_jax.rollout.pack import pack
+from empg_jax.training import microbatch, state as states
+from empg_jax.training.step import train_step
+
+_OF_LAUNCHER = ("tasks", "max_rounds", "window")  # of config.rollout; the rest is collect's
+
+
+def check(config, environment) -> None:
+  """Raises ValueError unless every section fits the function that it configures.
+
+  Args:
+    config: of launch/train.py.
+    environment: the module of empg_jax.envs that config.env names.
+  """
+  check_arguments = configs.check_arguments
+  check_arguments(environment.make, configs.arguments(config.env), "config.env")
+  check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
+  check_arguments(chats.load, config.chat, "config.chat", ["path"])
+  played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
+  given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress"]
+  check_arguments(collect, played, "config.rollout", given)
+  check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
+  check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
+  check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
+  check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
+  check_arguments(folder.load, config.model, "config.model", ["mesh"])
+  check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
+  given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
+  check_arguments(train_step, config.train, "config.train", given)
+  if config.model.dtype != "float32" and not config.lora.rank:
+    raise ValueError(
+        f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
+        " train float32 parameters, or adapters beside these (config.lora.rank)."
+    )
+  rows = config.rollout.tasks * config.rollout.group_size
+  microbatch.check(rows, config.train.size, config.train.minibatches)
+  sharding.check_rows(config.train.size, **config.mesh)
+  if config.policy.max_length > max(config.pack.lengths):
+    raise ValueError(
+        f"config.policy.max_length is {config.policy.max_length} and the longest of"
+        f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
+        " row; raise the one or lower the other."
+    )
