@@ -24,7 +24,7 @@ from empg_jax import hosts, lookup, metrics, settings, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
-from empg_jax.models import folder, lora
+from empg_jax.models import casting, folder, lora
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
@@ -102,9 +102,11 @@ def prepare(config, mesh, algorithm):
   if config.lora.rank:
     adapters = lora.create(model, jax.random.key(config.seed), **config.lora)
     return adapters, dict(base=model, reference=model if algorithm.uses_reference else None)
-  # A state gives its arrays away, so the reference has its own.
-  copied = states.copy(model) if algorithm.uses_reference else None
-  return model, dict(base=None, reference=copied)
+  if not algorithm.uses_reference:
+    return model, dict(base=None, reference=None)
+  # A state gives its arrays away, so the reference has its own, in the type that it is used in.
+  reference = states.copy(casting.cast(model, config.train.compute_dtype))
+  return model, dict(base=None, reference=reference)
 
 
 def restore(checkpointer, state):

@@ -8,18 +8,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from empg_jax import sharding
 from empg_jax.generation.decode import Cache
+from empg_jax.models import casting
 from empg_jax.models.decoder import Decoder
-
-
-def cast(model: Decoder, dtype: jnp.dtype) -> Decoder:
-  """Matrices in `dtype`; the vectors (norms, biases) stay float32, to be summed in it."""
-
-  def leaf(path, x):
-    name = jax.tree_util.keystr(path)
-    vector = "norm" in name or "bias" in name  # stacked over layers, so their rank does not tell
-    return x if vector else x.astype(dtype)
-
-  return jax.tree_util.tree_map_with_path(leaf, model)
 
 
 def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wrapped:
@@ -31,7 +21,7 @@ def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wra
     dtype: of the matrices.
   """
   places = sharding.shardings(model, mesh, (sharding.TENSOR,))
-  return jax.jit(functools.partial(cast, dtype=dtype), out_shardings=places)
+  return jax.jit(functools.partial(casting.cast, dtype=dtype), out_shardings=places)
 
 
 def cache_shardings(cache: Cache, mesh: Mesh) -> Cache:

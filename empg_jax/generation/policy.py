@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from empg_jax import sharding
 from empg_jax.generation import decode, layout
+from empg_jax.models import casting
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 
@@ -101,7 +102,7 @@ class Policy:
     if self._mesh is not None:
       self._models = [self._reshard(model)]
       return
-    cast = layout.cast(model, self._dtype)
+    cast = casting.cast(model, self._dtype)
     self._models = [jax.device_put(cast, device) for device in self._devices]
 
   def at(self, temperature: float) -> "Policy":

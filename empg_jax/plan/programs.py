@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from empg_jax import algorithms, sharding
 from empg_jax.generation import decode, layout
-from empg_jax.models import lora
+from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.plan import flops
 from empg_jax.training import score, state as states
@@ -37,9 +37,12 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
   optimizer = states.make_optimizer(**config.optimizer)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   model, trained = _model(config, shape, mesh), _model(config, shape, mesh)
+  frozen = model
   if config.lora.rank:
     make = functools.partial(lora.create, **config.lora)
     trained = jax.eval_shape(make, model, jax.random.key(0))
+  else:
+    frozen = _cast(model, config.train.compute_dtype, mesh)
   state = jax.eval_shape(lambda trained: states.create(trained, optimizer), trained)
   state = _placed(state, sharding.shardings(state, mesh))
   batch = _batch(_rows(config), _length(config), mesh)
@@ -47,7 +50,7 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
     traced = train_step.trace(
         state,
         batch,
-        reference=model if algorithm.uses_reference else None,
+        reference=frozen if algorithm.uses_reference else None,
         base=model if config.lora.rank else None,
         algorithm=algorithm,
         optimizer=optimizer,
@@ -60,7 +63,7 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
 
 def reference(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
   """Log-probabilities and entropies of one microbatch, as of a reference policy."""
-  model = _model(config, shape, mesh)
+  model = _cast(_model(config, shape, mesh), config.train.compute_dtype, mesh)
   rows, length = config.train.size, _length(config)
   stats = functools.partial(score.token_stats, compute_dtype=config.train.compute_dtype)
   with jax.set_mesh(mesh):
@@ -73,8 +76,7 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
   c = config.policy
   piece, window = max(c.piece_lengths), max(c.windows)
   dtype = jnp.dtype(c.compute_dtype)
-  model = jax.eval_shape(lambda model: layout.cast(model, dtype), _model(config, shape, mesh))
-  model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
+  model = _cast(_model(config, shape, mesh), dtype, mesh, (sharding.TENSOR,))
   slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
   with jax.set_mesh(mesh):
     cache = jax.eval_shape(
@@ -106,6 +108,11 @@ def _model(config, shape: DecoderConfig, mesh: Mesh) -> Decoder:
   dtype = jnp.dtype(config.model.dtype)
   model = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), model)
   return _placed(model, sharding.shardings(model, mesh))
+
+
+def _cast(model: Decoder, dtype, mesh: Mesh, *axes) -> Decoder:
+  model = jax.eval_shape(lambda model: casting.cast(model, dtype), model)
+  return _placed(model, sharding.shardings(model, mesh, *axes))
 
 
 def _rows(config) -> int:

@@ -44,8 +44,8 @@ def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
   )  # fmt: skip
   train = found["train step"]
   parameters = 1.54e9 * 4 / 2**30 / 8
-  # Policy, moments, reference: none is whole on a chip.
-  assert 4 * parameters < train["arguments"] < 4.2 * parameters
+  # Policy, moments and, in half the bytes, the reference: none is whole on a chip.
+  assert 3.5 * parameters < train["arguments"] < 3.7 * parameters
   assert train["peak"] < 8
   assert train["largest_buffer"] < 4 * 2048 * 151_936 / 8
   # A third again for recomputed layers, a third for the reference.
