@@ -18,7 +18,7 @@ FLOORS = {
     1: {"algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line"},
     2: {"generation", "training"},
     3: {"rollout", "plan"},
-    4: {"benchmark"},
+    4: {"benchmark", "settings"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
