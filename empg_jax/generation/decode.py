@@ -134,13 +134,24 @@ def _append(kv, new, start: Int[Array, "B"]):
   def write(rows, x):
     x = _as(rows.dtype, x)
     if rows.ndim == 5:  # [L, B, K, S, D]
-      put = lambda row, x, at: jax.lax.dynamic_update_slice_in_dim(row, x, at, axis=2)
-      return jax.vmap(put, in_axes=(1, 1, 0), out_axes=1)(rows, x, start)
+      cached = PartitionSpec(None, sharding.ROWS, sharding.TENSOR)
+      given = (cached, cached, PartitionSpec(sharding.ROWS))
+      return sharding.on_shards(_write_rows, given, cached)(rows, x, start)
     starts = jnp.repeat(start, rows.shape[0] // start.shape[0])
     put = lambda row, x, at: jax.lax.dynamic_update_slice_in_dim(row, x, at, axis=0)
     return jax.vmap(put)(rows, x, starts)
 
   return jax.tree.map(write, kv, new)
+
+
+def _write_rows(rows, x, start: Int[Array, "B"]):
+  """One row after another, for a batched update would turn the whole cache around twice."""
+
+  def put(row, rows):
+    new = jax.lax.dynamic_slice_in_dim(x, row, 1, axis=1)
+    return jax.lax.dynamic_update_slice(rows, new, (0, row, 0, start[row], 0))
+
+  return jax.lax.fori_loop(0, rows.shape[1], put, rows)
 
 
 def _visible(lengths: Int[Array, "B"], window: int):
@@ -194,9 +205,10 @@ def _read_piece(model, past, piece, read, window):
   positions = read[:, None] + jnp.arange(length)[None, :]
   past_visible = _visible(read, window)
   causal = jnp.tril(jnp.ones((length, length), bool))
-  seen = _first(past, window, model.unembedding.dtype)
+  seen = _seen(past, window, model.unembedding.dtype)
 
   def attend(seen, q, k, v):
+    seen = _first(seen, window)
     new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
     return _attend(q, seen, new, past_visible, causal), new
 
@@ -204,9 +216,18 @@ def _read_piece(model, past, piece, read, window):
   return hidden, _append(past, new, read)
 
 
-def _first(caches, window: int, dtype: jnp.dtype):
-  """The first columns of every cache, as numbers of `dtype`."""
-  return _as(dtype, jax.tree.map(lambda x: x[..., :window, :], caches))
+def _seen(past, window: int, dtype: jnp.dtype):
+  """What layers attend to, as numbers of `dtype`.
+
+  Scanned layers cut their columns when they come to it, for all caches at once would be
+  copied; where layers are unrolled, every token would cut them anew.
+  """
+  return past if _scanned() else _as(dtype, _first(past, window))
+
+
+def _first(caches, window: int):
+  """The first columns of every cache."""
+  return jax.tree.map(lambda x: x[..., :window, :], caches)
 
 
 def _write_reply(
@@ -214,7 +235,7 @@ def _write_reply(
     *, window, max_reply, end_id,
 ):  # fmt: skip
   """Samples until every active slot has ended: (recent, Replies)."""
-  seen = _first(past, window, model.unembedding.dtype)
+  seen = _seen(past, window, model.unembedding.dtype)
   past_visible = _visible(start, window)
 
   def draw(hidden, index):
@@ -239,6 +260,7 @@ def _write_reply(
 
     def attend(cache, q, k, v):
       seen, recent = cache
+      seen = _first(seen, window)
       new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
       written = _put(recent, new, index)
       written_values = _as(seen[0].dtype, written)

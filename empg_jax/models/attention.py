@@ -9,6 +9,7 @@ from empg_jax import sharding
 
 NEGATIVE = -1e30
 BLOCK = 128
+_SCORES = 2**26  # that cached_attention holds at a time, as it reads a long piece
 
 
 def causal_attention(
@@ -79,8 +80,26 @@ def cached_attention(
   """Attention over a long read-only cache and a short recent one, as over their concatenation.
 
   Keeping the two apart lets a decoding loop write into the short one only: the long
-  cache is never copied or scattered into while tokens are sampled.
+  cache is never copied or scattered into while tokens are sampled. A long piece is read
+  some queries at a time.
   """
+  batch, length, heads, dim = q.shape
+  seen = past[0].shape[1] + recent[0].shape[1]
+  size = 1 << (max(_SCORES // (batch * heads * seen), 8).bit_length() - 1)
+  if length <= size:
+    return _cached_block(q, past, recent, past_visible, recent_visible)
+  count = -(-length // size)
+  more = count * size - length
+  q = jnp.pad(q, ((0, 0), (0, more), (0, 0), (0, 0))).reshape(batch, count, size, heads, dim)
+  visible = jnp.pad(recent_visible, ((0, more), (0, 0))).reshape(count, size, -1)
+  out = jax.lax.map(
+      lambda block: _cached_block(block[0], past, recent, past_visible, block[1]),
+      (q.swapaxes(0, 1), visible),
+  )
+  return out.swapaxes(0, 1).reshape(batch, -1, heads, dim)[:, :length]
+
+
+def _cached_block(q, past, recent, past_visible, recent_visible):
   batch, length, heads, dim = q.shape
   kv_heads = past[0].shape[0] // batch
   groups = heads // kv_heads

@@ -73,3 +73,24 @@ def test_heads_that_do_not_divide_over_the_mesh_are_told(on_tpu):
   mesh = sharding.make_mesh(tensor=4)
   with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 key/value heads .*tensor 4"):
     jax.jit(attend)(*drawn(1, 16, 4, 2, 8))
+
+
+@pytest.mark.parametrize("length", [1, 16, 37])
+def test_a_long_piece_reads_the_cache_some_queries_at_a_time(monkeypatch, length):
+  heads, kv_heads, dim, window = 4, 2, 8, 64
+  q, _, _ = drawn(2, length, heads, kv_heads, dim)
+  pair = lambda n, seed: tuple(jax.random.normal(jax.random.key(seed), (2, 4, n, dim)))
+  past, recent = pair(window, 1), pair(length, 2)
+  seen = jnp.arange(window)[None, :] < jnp.array([5, 60])[:, None]
+  arguments = q, past, recent, seen, jnp.tril(jnp.ones((length, length), bool))
+  whole = attention.cached_attention(*arguments)
+  monkeypatch.setattr(attention, "_SCORES", 1)
+  np.testing.assert_allclose(attention.cached_attention(*arguments), whole, atol=1e-6)
+  # What attends over the past and the piece at once says the same.
+  k, v = (jnp.concatenate([a, b], 1).reshape(2, kv_heads, -1, dim) for a, b in zip(past, recent))
+  visible = jnp.concatenate([jnp.repeat(seen[:, None], length, 1), jnp.broadcast_to(
+      arguments[-1], (2, length, length))], -1)  # fmt: skip
+  scores = jnp.einsum("btkgd,bksd->bkgts", q.reshape(2, length, kv_heads, -1, dim), k) * dim**-0.5
+  weights = jax.nn.softmax(jnp.where(visible[:, None, None], scores, -1e30))
+  plainly = jnp.einsum("bkgts,bksd->btkgd", weights, v).reshape(q.shape)
+  np.testing.assert_allclose(whole, plainly, atol=1e-5)

@@ -55,6 +55,33 @@ def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
 
 
 @needs_compiler
+def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
+  found = plan(
+      tmp_path, "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:8x8",
+      "--program=turn",
+  )  # fmt: skip
+  slots, columns, layers, heads, dim = 64, 32_768 + 2048, 28, 4, 128
+  cache = 2 * 2 * slots * columns * layers * heads * dim / 2**30 / 64  # GiB a chip
+  scores = 4 * (slots / 16) * 2048 * columns * 7 / 2**30
+  assert found["turn"]["temporaries"] < min(cache / 2, scores / 7)
+
+
+@needs_compiler
+def test_a_small_policy_trains_on_eight_chips(tmp_path):
+  file = tmp_path / "plan.json"
+  process = run(
+      "--config=configs/alfworld.py", "--topology=v5e:2x4", "--program=train",
+      "--config.mesh.data=8", "--config.train.size=8", f"--json={file}",
+  )  # fmt: skip
+  assert process.returncode == 0, process.stderr
+  (train,) = json.loads(file.read_text())["programs"]
+  assert train["peak"] < 0.5
+  # Whole parameters on each chip, so their gradients alone travel.
+  assert {x["kind"] for x in train["collectives"]} == {"all-reduce", "all-gather"}
+  assert sum(x["sent"] for x in train["collectives"] if x["kind"] == "all-gather") < 1e6
+
+
+@needs_compiler
 def test_what_does_not_fit_is_one_sentence():
   process = run(
       "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
