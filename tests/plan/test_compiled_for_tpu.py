@@ -76,9 +76,9 @@ def test_a_small_policy_trains_on_eight_chips(tmp_path):
   assert process.returncode == 0, process.stderr
   (train,) = json.loads(file.read_text())["programs"]
   assert train["peak"] < 0.5
-  # Whole parameters on each chip, so their gradients alone travel.
-  assert {x["kind"] for x in train["collectives"]} == {"all-reduce", "all-gather"}
-  assert sum(x["sent"] for x in train["collectives"] if x["kind"] == "all-gather") < 1e6
+  # Parameters are whole on each chip: what travels is their gradients.
+  summed = [x["sent"] for x in train["collectives"] if x["kind"] == "all-reduce"]
+  assert sum(summed) > 0.99 * sum(x["sent"] for x in train["collectives"])
 
 
 @needs_compiler
