@@ -1,21 +1,38 @@
 """EMPG in JAX: entropy-modulated policy gradients for language-model agents.
 
 `empg_loss` is the whole algorithm as one pure function of arrays; the others
-are its parts. Importing this package needs jax and jaxtyping alone.
+are its parts. They need jax and jaxtyping alone, which are loaded with the first
+of them: what needs no jax, as the environments' worker processes, loads none.
 """
 
-from empg_jax.core.advantages import group_advantages
-from empg_jax.core.empg import empg_loss
-from empg_jax.core.fused import fused_token_stats
-from empg_jax.core.modulation import modulate_advantages
-from empg_jax.core.tokens import token_stats
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from empg_jax.core.advantages import group_advantages as group_advantages
+  from empg_jax.core.empg import empg_loss as empg_loss
+  from empg_jax.core.fused import fused_token_stats as fused_token_stats
+  from empg_jax.core.modulation import modulate_advantages as modulate_advantages
+  from empg_jax.core.tokens import token_stats as token_stats
 
 __version__ = "0.1.0"
 
-__all__ = (
-    "empg_loss",
-    "fused_token_stats",
-    "group_advantages",
-    "modulate_advantages",
-    "token_stats",
-)
+_MODULES = {
+    "empg_loss": "empg_jax.core.empg",
+    "fused_token_stats": "empg_jax.core.fused",
+    "group_advantages": "empg_jax.core.advantages",
+    "modulate_advantages": "empg_jax.core.modulation",
+    "token_stats": "empg_jax.core.tokens",
+}
+
+__all__ = tuple(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _MODULES:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *_MODULES])

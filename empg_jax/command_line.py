@@ -51,7 +51,7 @@ def is_for_the_user(error: Exception) -> bool:
   kind that bad input causes. An exception out of a library, or one that a statement of
   ours stumbled over, is a bug.
   """
-  kinds = (ValueError, OSError, ImportError, FloatingPointError)
+  kinds = (ValueError, OSError, ImportError, FloatingPointError, RuntimeError)
   frames = traceback.extract_tb(error.__traceback__)
   if not isinstance(error, kinds) or not frames:
     return False

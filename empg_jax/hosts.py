@@ -3,6 +3,9 @@
 import os
 
 import jax
+from jax.experimental import multihost_utils
+from jaxtyping import Int32
+import numpy as np
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -39,3 +42,10 @@ def say(text: str) -> None:
   """Prints a line, once a run."""
   if is_first():
     print(text, flush=True)
+
+
+def maximum(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
+  """The largest that any host has, of each; all hosts have to ask, with as many values."""
+  if jax.process_count() == 1:
+    return values
+  return np.max(multihost_utils.process_allgather(values), axis=0)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from empg_jax.chat import actions
+from empg_jax.envs import FAULTS
 from empg_jax.types import Episode
 
 FILE = "metrics.jsonl"
@@ -29,6 +30,7 @@ def summarize(
 
   Returns (nan where there is nothing to take a mean of):
     episodes, aborted: counts; the episodes that were played, and those that failed to.
+    aborted_crash and so on: counts of the latter, for each of envs.FAULTS.
     success, return, turns: means over episodes.
     cut_turns, cut_length: shares of episodes stopped by max_turns and by the context.
     invalid: share of turns whose reply held no action, and for which fault:
@@ -37,12 +39,14 @@ def summarize(
     entropy_min, entropy_mean, entropy_max: of the steps' mean token entropies, nats.
   """
   played = [episode for episode in episodes if episode.ended != "aborted"]
+  aborted = [episode.info.get("fault") for episode in episodes if episode.ended == "aborted"]
   turns = [turn for episode in played for turn in episode.turns]
   entropy = [float(np.mean(turn.entropy)) for turn in turns]
   faults = [turn.action is None and actions.fault(turn.text) for turn in turns]
   summary = {
       "episodes": len(played),
       "aborted": len(episodes) - len(played),
+      **{f"aborted_{name}": aborted.count(name) for name in FAULTS},
       "success": _mean([episode.success for episode in played]),
       "return": _mean([episode.reward for episode in played]),
       "turns": _mean([len(episode.turns) for episode in played]),

@@ -27,18 +27,16 @@ def tiny(warm_start: str) -> dict[str, Any]:
       ),
       chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
       # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic;
-      # window -1: a row is an episode; n: a row is a turn, told the n turns before it.
+      # window -1: a row is an episode; n: a row is a turn, told the n turns before it;
+      # max_aborted: the largest share of a step's episodes that may be aborted (training.guard).
       rollout=dict(
-          tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0, max_rounds=0, window=-1
+          tasks=16, group_size=8, max_turns=25, invalid_penalty=0.0, max_rounds=0, window=-1,
+          max_aborted=0.2,
       ),
+      workers=dict(count=0, timeout_s=60.0, memory_mib=2048),  # workers.environments
       policy=dict(  # generation.policy.Policy
-          slots=64,
-          max_length=1024,
-          max_reply=24,
-          temperature=1.0,
-          compute_dtype="bfloat16",
-          piece_lengths=(24, 48),
-          windows=(256, 512, 1024),
+          slots=64, max_length=1024, max_reply=24, temperature=1.0, compute_dtype="bfloat16",
+          piece_lengths=(24, 48), windows=(256, 512, 1024),
       ),
       pack=dict(lengths=(1024,)),  # rollout.pack.pack
       algorithm=dict(  # algorithms.make
@@ -119,7 +117,9 @@ def released(model: str) -> dict[str, Any]:
           max_rounds=0,
           window=-1,
           invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
+          max_aborted=0.2,
       ),
+      workers=dict(count=8, timeout_s=60.0, memory_mib=2048),
       policy=dict(
           slots=64,
           max_length=32768,

@@ -1,6 +1,6 @@
 """Whether a config describes a run of training, told before anything is loaded."""
 
-from empg_jax import chat as chats, config as configs, sharding
+from empg_jax import chat as chats, config as configs, sharding, workers
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
@@ -8,7 +8,8 @@ from empg_jax.rollout.pack import pack
 from empg_jax.training import microbatch, state as states
 from empg_jax.training.step import train_step
 
-_OF_LAUNCHER = ("tasks", "max_rounds", "window")  # of config.rollout; the rest is collect's
+# Of config.rollout; the rest is collect's.
+_OF_LAUNCHER = ("tasks", "max_rounds", "window", "max_aborted")
 
 
 def check(config, environment) -> None:
@@ -25,6 +26,7 @@ def check(config, environment) -> None:
   played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
   given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress"]
   check_arguments(collect, played, "config.rollout", given)
+  check_arguments(workers.environments, config.workers, "config.workers", ["module", "arguments"])
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")

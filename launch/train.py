@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import hosts, lookup, metrics, settings, sharding
+from empg_jax import hosts, lookup, metrics, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -66,18 +66,20 @@ def main(_):
   )
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
-  play_tasks = functools.partial(
-      play, config, chat, make_env(config, environment), make_prompt(config, environment)
-  )
-  evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
 
-  with metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer:
+  with (
+      environments(config, environment) as make_env,
+      metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer,
+  ):
+    play_tasks = functools.partial(play, config, chat, make_env, make_prompt(config, environment))
+    evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
     if not writer.rows:
       writer.write(0, evaluate_policy(policy, "before training"))
       report(config, writer.flush())
     for step in range(first + 1, config.num_steps + 1):
       begun = time.monotonic()
       groups = play_groups(config, tasks, policy, play_tasks, step, jax.random.fold_in(key, step))
+      guard.check_aborted(groups.played, config.rollout.max_aborted, step)
       played = time.monotonic()
       rows = make_rows(config, groups.kept)
       with jax.set_mesh(mesh):
@@ -118,9 +120,10 @@ def restore(checkpointer, state):
   return restored.state, restored.step
 
 
-def make_env(config, environment):
-  """A function without arguments that makes the config's environment."""
-  return functools.partial(environment.make, **configs.arguments(config.env))
+def environments(config, environment):
+  """Gives, in `with`, a function without arguments that makes the config's environment."""
+  arguments = configs.arguments(config.env)
+  return workers.environments(environment.__name__, arguments, **config.workers)
 
 
 def make_prompt(config, environment):
@@ -178,7 +181,8 @@ def make_rows(config, episodes):
 def summarize(groups):
   """What a step's episodes sum up to, those of dropped groups included."""
   summary = metrics.summarize(groups.played) | metrics.entropy_by_turn(groups.played)
-  return metrics.prefixed("train", summary | {"groups_dropped": groups.dropped})
+  counts = {"groups_dropped": groups.dropped, "groups_short": groups.short}
+  return metrics.prefixed("train", summary | counts)
 
 
 def evaluate(config, environment, play_tasks, key, policy, when):

@@ -15,7 +15,10 @@ GROUND = -1
 FLOORS = {
     GROUND: {"types", "lookup", "kernels"},
     0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
-    1: {"algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line"},
+    1: {
+        "algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line",
+        "workers",
+    },  # fmt: skip
     2: {"generation", "training"},
     3: {"rollout", "plan"},
     4: {"benchmark", "settings"},

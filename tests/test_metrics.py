@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import metrics
+from empg_jax import envs, metrics
 from empg_jax.metrics import MetricsWriter, prefixed, read_rows, summarize
 from empg_jax.types import Episode, Turn
 
@@ -25,7 +25,7 @@ EPISODES = [
         "heat/2", 1, 0, (turn([3.0]), turn([3.0, 4.0, 5.0], None)), -0.1, False, "turns", {}
     ),
     Episode("cool/1", 2, 0, (turn([0.0, 0.0]),), 1.0, True, "done", {}),
-    Episode("cool/2", 3, 0, (turn([9.0]),), 5.0, True, "aborted", {"error": "E"}),
+    Episode("cool/2", 3, 0, (turn([9.0]),), 5.0, True, "aborted", {"fault": "hang"}),
 ]
 
 
@@ -38,6 +38,7 @@ def test_a_summary_by_hand_leaves_aborted_episodes_out():
       {
           "episodes": 3,
           "aborted": 1,
+          **{f"aborted_{fault}": int(fault == "hang") for fault in envs.FAULTS},
           "success": 2 / 3,
           "return": 1.9 / 3,
           "turns": 5 / 3,

@@ -13,7 +13,7 @@ One module or folder each, found by its name, with
                                         policy that is cloned from them
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class Step(NamedTuple):
@@ -68,3 +68,25 @@ class Env(Protocol):
   def close(self) -> None:
     """Gives back what the environment holds; it may be called more than once."""
     ...
+
+
+@runtime_checkable
+class Remote(Env, Protocol):
+  """An environment that works elsewhere, beside others."""
+
+  def ask(self, method: str, text: str) -> None:
+    """Begins a reset or a step; the call of that method with that text then waits for it."""
+    ...
+
+
+class Fault(Exception):
+  """What befell an environment that works elsewhere; `kind` is one of FAULTS."""
+
+  def __init__(self, kind: str, message: str):
+    super().__init__(message)
+    self.kind = kind
+
+
+# Why an episode was aborted: its process ended, gave no answer in time, held too much memory or
+# sent what is no answer; the environment raised; its first observation was too long to be read.
+FAULTS = ("crash", "hang", "memory", "garbage", "error", "opening")

@@ -1,6 +1,5 @@
 """Which batch fits, and what would make one fit."""
 
-import math
 from collections.abc import Callable
 
 import ml_collections
@@ -39,16 +38,12 @@ def _changes(config, least: int):
 
 
 def largest(config: ml_collections.ConfigDict, fits: Fits, least: int) -> int:
-  """Rows of the largest microbatch that fits, by doubling from the least; 0: none.
-
-  One of more rows than the config's minibatches have is tried in fewer of these.
-  """
+  """Rows of the largest microbatch that fits, by doubling from the least; 0: none."""
   rows, best = config.rollout.tasks * config.rollout.group_size, 0
   size = least
   while rows % size == 0:
     try:
-      fewer = math.gcd(config.train.minibatches, rows // size)
-      fits(_with(config, size=size, minibatches=fewer))
+      fits(_with(config, size=size))
     except TooLarge:
       break
     best, size = size, 2 * size

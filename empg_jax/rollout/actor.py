@@ -14,8 +14,10 @@ import itertools
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
+import numpy as np
 
-from empg_jax.envs import Env
+from empg_jax import hosts
+from empg_jax.envs import Env, FAULTS
 from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode
 
@@ -69,10 +71,13 @@ def collect(
 
   An episode ends when the environment is done, after `max_turns` turns ("turns"), or
   when its next turn would not fit into the context ("length"). One whose environment
-  raised is "aborted", with info["error"], and pack() leaves it out of training. A
+  raised is "aborted", with info["error"] and info["fault"] (see Seat), and pack() leaves
+  it out of training. Environments that are Remote work at the same time. A
   reply that holds no action costs `invalid_penalty`. With `prompt` a turn is read as a
   conversation of its own, whose only message it makes. `progress` is called with the
   number of episodes that have just ended.
+
+  On several hosts an episode that one of them aborts is aborted by all.
 
   Raises RuntimeError when every episode was aborted.
   """
@@ -128,25 +133,42 @@ class _Half:
   def advance(self, queue: collections.deque) -> list[Episode]:
     """Plays the replies, refills the seats, dispatches the next turn; what has ended."""
     ended = [] if self._reply is None else self._answer()
-    for seat in self._seats:
-      while seat.piece is None and queue:
-        ended.append(seat.begin(*queue.popleft()))
-    self.running = any(seat.piece is not None for seat in self._seats)
+    while queue and (free := self._slots_that(play=False)):
+      begun = free[: len(queue)]
+      for slot in begun:
+        self._seats[slot].begin(*queue.popleft())
+      ended += self._wait(begun, Seat.opened)
+    self.running = bool(self._slots_that(play=True))
     if self.running:
       self._dispatch()
     else:
       self._slots = self._reply = None  # Lets go of the cache.
-    return [episode for episode in ended if episode is not None]
+    return ended
 
-  def _answer(self) -> list[Episode | None]:
+  def _slots_that(self, *, play: bool) -> list[int]:
+    return [slot for slot, seat in enumerate(self._seats) if (seat.piece is not None) == play]
+
+  def _answer(self) -> list[Episode]:
     """Hands each running episode its reply, and waits for them if need be."""
     host = self._reply.fetch()
-    ended = []
-    for slot, seat in enumerate(self._seats):
-      if seat.piece is not None:
-        own = slot, slice(0, int(host.lengths[slot]))
-        ended.append(seat.answer(host.ids[own], host.logprobs[own], host.entropy[own]))
-    return ended
+    playing = self._slots_that(play=True)
+    for slot in playing:
+      own = slot, slice(0, int(host.lengths[slot]))
+      self._seats[slot].reply(host.ids[own], host.logprobs[own], host.entropy[own])
+    return self._wait(playing, Seat.answered)
+
+  def _wait(self, slots: list[int], hear: Callable[[Seat], Episode | None]) -> list[Episode]:
+    """Waits for these seats' environments; what has ended, on whichever host."""
+    ended = {slot: hear(self._seats[slot]) for slot in slots}
+    faults = np.zeros(len(self._seats), np.int32)
+    for slot, episode in ended.items():
+      if episode is not None and episode.ended == "aborted":
+        faults[slot] = 1 + FAULTS.index(episode.info["fault"])
+    # All hosts play the same episodes, and have to send the same to their devices.
+    for slot, fault in enumerate(hosts.maximum(faults)):
+      if fault and not faults[slot]:
+        ended[slot] = self._seats[slot].lose(FAULTS[fault - 1])
+    return [episode for episode in ended.values() if episode is not None]
 
   def _dispatch(self) -> None:
     pieces: list[list[int] | None] = [None] * self._policy.slots

@@ -1,4 +1,8 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): a group of equal returns teaches nothing."""
+"""Which groups are trained on: those whose members can be compared, and differ.
+
+The latter is dynamic sampling (DAPO, arXiv 2503.14476): a group of equal returns teaches
+nothing.
+"""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -15,6 +19,8 @@ class Groups(NamedTuple):
   played: list[Episode]
   dropped: int
   """Groups that were played and are not kept."""
+  short: int
+  """Groups that are kept though some of their episodes were aborted."""
 
 
 def differing_groups(
@@ -26,7 +32,7 @@ def differing_groups(
     play: (number of the round, number of groups) -> their episodes, groups counted from 0.
     wanted: groups to train on.
     max_rounds: after so many rounds those that are there have to do; 0: one round is
-      played, and all of its groups are kept.
+      played, and all of its groups are kept that faults left two played episodes.
 
   Returns:
     Episodes whose groups are numbered as they were played. If no group has differing
@@ -42,12 +48,18 @@ def differing_groups(
     groups += missing
     played += episodes
     of_round = [list(g) for _, g in itertools.groupby(episodes, lambda e: e.group)]
-    kept += [group for group in of_round if not max_rounds or _differs(group)]
+    compared = [group for group in of_round if len(_played(group)) >= min(2, len(group))]
+    kept += [group for group in compared if not max_rounds or _differs(group)]
     if len(kept) == wanted:
       break
-  kept = kept or of_round
-  return Groups(sum(kept, []), played, groups - len(kept))
+  kept = kept or compared or of_round
+  short = sum(len(_played(group)) < len(group) for group in kept)
+  return Groups(sum(kept, []), played, groups - len(kept), short)
+
+
+def _played(group: Sequence[Episode]) -> list[Episode]:
+  return [episode for episode in group if episode.ended != "aborted"]
 
 
 def _differs(group: Sequence[Episode]) -> bool:
-  return len({episode.reward for episode in group if episode.ended != "aborted"}) > 1
+  return len({episode.reward for episode in _played(group)}) > 1

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from empg_jax.envs import Env
+from empg_jax.envs import Env, Fault, Remote
 from empg_jax.types import Episode, Turn
 
 # What the agent reads after a reply that holds no action; the environment, which
@@ -41,9 +41,12 @@ class Seat:
   """Plays one episode after another in one environment, a turn at a time.
 
   `piece` holds the ids that the policy reads before the next reply, or None while
-  no episode is running. `begin` and `answer` return the episode once it has ended.
-  With `prompt` each turn is a conversation of its own. An error of the environment ends
-  the episode as `aborted`, and the next episode gets a new environment.
+  no episode is running. `begin` and `reply` only hand over what is to be played, so that
+  environments that work elsewhere work at the same time; `opened` and `answered` wait for
+  it, and return the episode once it has ended. With `prompt` each turn is a conversation
+  of its own. An error of the environment ends the episode as `aborted`, with
+  info["error"] in words and info["fault"], one of envs.FAULTS; the next episode gets a
+  new environment.
   """
 
   def __init__(
@@ -68,13 +71,17 @@ class Seat:
     self._prompt = prompt
     self._env: Env | None = make_env()
 
-  def begin(self, task: str, group: int, index: int) -> Episode | None:
-    """Starts an episode; returns it only if it was aborted at once."""
+  def begin(self, task: str, group: int, index: int) -> None:
+    """Starts an episode, which `opened` has to follow."""
     self.group, self.index, self.turns = group, index, []
     self._task, self._length, self._info = task, 0, {}
+    self._ask("reset", task)
+
+  def opened(self) -> Episode | None:
+    """Reads the first observation; returns the episode only if it was aborted at once."""
     try:
       self._env = self._env or self._make_env()
-      self._first = self._observation = self._env.reset(task)
+      self._first = self._observation = self._env.reset(self._task)
     except Exception as error:  # Whatever it is, the run goes on.
       return self._abort(error)
     self.piece = self._chat.opening(self._observation)
@@ -83,15 +90,26 @@ class Seat:
           "aborted",
           error=f"The first observation takes {len(self.piece)} tokens and a context has "
           f"room for {self._room} before a reply: raise max_length.",
+          fault="opening",
       )
     return None
 
-  def answer(
-      self, ids: np.ndarray, logprobs: np.ndarray, entropy: np.ndarray
-  ) -> Episode | None:
-    """Plays the reply to `piece`: ids int32, logprobs and entropy float32, all [n]."""
+  def reply(self, ids: np.ndarray, logprobs: np.ndarray, entropy: np.ndarray) -> None:
+    """Takes the reply to `piece`, which `answered` has to follow.
+
+    Args:
+      ids: int32 [n].
+      logprobs, entropy: of each, float32 [n].
+    """
     text = self._chat.text(ids.tolist())
     action = self._chat.action(text)
+    self._reply = ids, logprobs, entropy, text, action
+    if action is not None:
+      self._ask("step", action)
+
+  def answered(self) -> Episode | None:
+    """Plays the reply, and reads what the environment says to it."""
+    ids, logprobs, entropy, text, action = self._reply
     observation, reward, done = NO_ACTION, -float(self._penalty), False
     if action is not None:
       try:
@@ -110,6 +128,11 @@ class Seat:
       return self._end("length")
     return None
 
+  def _ask(self, method: str, text: str) -> None:
+    """Lets an environment that works elsewhere begin."""
+    if isinstance(self._env, Remote):
+      self._env.ask(method, text)
+
   def _next_piece(self, ended: bool) -> list[int]:
     """What the conversation goes on with, or the prompt of another one."""
     if self._prompt is None:
@@ -117,6 +140,10 @@ class Seat:
     self._length = 0
     past = [(turn.observation, turn.action) for turn in self.turns]
     return self._chat.opening(self._prompt(self._first, past, self._observation))
+
+  def lose(self, fault: str) -> Episode:
+    """The episode, aborted for what befell it on another host, even if it has just ended."""
+    return self._abort(Fault(fault, "on another host"))
 
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""
@@ -150,7 +177,10 @@ class Seat:
 
   def _abort(self, error: Exception) -> Episode:
     self.close()
-    return self._end("aborted", error=f"{type(error).__name__}: {error}")
+    if not isinstance(error, Fault):
+      error = Fault("error", f"{type(error).__name__}: {error}")
+    said = str(error) if error.kind == "error" else f"{error.kind}: {error}"
+    return self._end("aborted", error=said, fault=error.kind)
 
   def _end(self, ended: str, **info: str) -> Episode:
     self.piece = None

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scripted import Digging, END, ScriptedPolicy, ToyChat
 
+from empg_jax import hosts, metrics, workers
+from empg_jax.envs import FAULTS
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.seat import NO_ACTION
 
@@ -157,6 +159,7 @@ def test_an_error_of_the_environment_aborts_its_episode_and_no_other(broken, err
   aborted = [episode for episode in episodes if episode.ended == "aborted"]
   assert {episode.task for episode in aborted} == {broken} and len(aborted) == 4
   assert all(error in e.info["error"] and not e.success for e in aborted)
+  assert all(e.info["fault"] == "error" for e in aborted)
   others = [e for e in episodes if e.task != broken]
   assert plain(others[:4]) == plain(
       play(ScriptedPolicy(2, words=("dig",)), ["1"], max_turns=40)
@@ -187,6 +190,45 @@ def test_a_policy_that_fails_ends_the_run_and_closes_the_environments():
   with pytest.raises(ZeroDivisionError):
     play(policy, made=made)
   assert made and all(env.closed == 1 for env in made)
+
+
+def test_what_another_host_loses_is_lost_here_too(monkeypatch):
+  def elsewhere(faults):
+    asked.append(faults)
+    lost = faults.copy()
+    lost[1] = max(lost[1], FAULTS.index("hang") + 1) if len(asked) in (1, 6) else lost[1]
+    return lost
+
+  asked, made = [], []
+  monkeypatch.setattr(hosts, "maximum", elsewhere)
+  episodes = play(ScriptedPolicy(slots=6), made=made)
+  aborted = [episode for episode in episodes if episode.ended == "aborted"]
+  assert len(episodes) == 12 and len(aborted) == 2
+  assert all(e.info["fault"] == "hang" and "on another host" in e.info["error"] for e in aborted)
+  assert len(aborted[0].turns) == 0 < len(aborted[1].turns)
+  assert {len(faults) for faults in asked} == {6}
+  assert len(made) == 13 and all(env.closed == 1 for env in made)
+
+
+def test_a_fault_of_a_worker_costs_one_episode_and_is_counted():
+  policy = ScriptedPolicy(slots=2, words=("go", "go", "go", "crash"))
+  with workers.environments("faulty", {}, count=2, timeout_s=60.0) as make_env:
+    episodes = collect(
+        policy, CHAT, make_env, ["a", "b"], group_size=6, max_turns=4, key=jax.random.key(0)
+    )
+  summary = metrics.summarize(episodes)
+  crashed = [e for e in episodes if "crash" in played(policy, e)]
+  assert 0 < summary["aborted"] == summary["aborted_crash"] == len(crashed) < 12
+  for episode in episodes:
+    seen = [turn.observation for turn in episode.turns[1:] if turn.observation != NO_ACTION]
+    assert seen == [f"go: {n}" for n in range(1, 1 + len(seen))]
+    assert (episode.ended == "aborted") == (episode in crashed)
+
+
+def played(policy, episode):
+  """All actions of an episode, the one that it did not survive included."""
+  number = episode.group * 6 + episode.index
+  return [CHAT.action(CHAT.text(ids)) for (n, _), ids in policy.sampled.items() if n == number]
 
 
 def test_progress_hears_of_every_episode():

@@ -60,3 +60,16 @@ def test_without_rounds_every_group_is_kept():
   got = differing_groups(play, 2, max_rounds=0)
   assert returns(got.kept) == {0: [1, 1], 1: [0, 0]} and got.dropped == 0
   assert calls == [(0, 2)]
+
+
+def test_a_group_that_faults_left_one_episode_is_dropped_and_a_short_one_counted():
+  play, _ = playing([[1, ABORTED, ABORTED], [0, ABORTED, 0], [1, 1, 1], [ABORTED] * 3])
+  got = differing_groups(play, 4, max_rounds=0)
+  assert returns(got.kept) == {1: [0, 0, 0], 2: [1, 1, 1]}
+  assert (got.dropped, got.short) == (2, 1)
+
+
+def test_groups_of_one_are_kept_as_they_are_wanted():
+  play, _ = playing([[1], [ABORTED], [0]])
+  got = differing_groups(play, 3, max_rounds=0)
+  assert returns(got.kept) == {0: [1], 2: [0]} and got.dropped == 1

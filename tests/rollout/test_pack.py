@@ -4,10 +4,12 @@ import dataclasses
 
 from hypothesis import given, settings, strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scripted import Digging, ScriptedPolicy, ToyChat
 
+from empg_jax import algorithms
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.types import Episode, Turn
@@ -186,3 +188,19 @@ def test_what_the_actor_played_is_what_is_trained_on():
   for (number, step), reply in policy.sampled.items():
     assert batch.actions[number][batch.steps[number] == step + 1].tolist() == reply
   assert (batch.steps > 0).sum() == sum(map(len, policy.sampled.values()))
+
+
+def test_advantages_of_a_group_are_those_among_the_episodes_that_were_played():
+  returns = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+  played = [episode(turn([1], [2]), index=i, reward=r) for i, r in enumerate(returns)]
+  played[2] = dataclasses.replace(played[2], ended="aborted", reward=5.0)
+  batch = pack(deal(played, 4, 8), lengths=[4], multiple=8)
+  grpo = algorithms.make("grpo")
+  signal, _ = grpo.advantages(jax.tree.map(jnp.asarray, batch), batch.behavior_entropy)
+  rest = np.delete(returns, 2)
+  told = {r: (r - rest.mean()) / (rest.std() + 1e-6) for r in rest}
+  trained = batch.steps > 0
+  assert trained.sum() == 7
+  wanted = [told[r] for r in batch.returns[trained.any(1)]]
+  np.testing.assert_allclose(signal.advantages[trained], wanted, rtol=1e-5)
+  assert not np.any(signal.advantages[~trained])

@@ -1,0 +1,99 @@
+"""The program of a worker: it holds environments and plays what it is told.
+
+Both directions carry messages of four bytes that tell the length, most significant first,
+and so much JSON. The first request is {"number", "module", "arguments"}, the others are
+{"number", "env", "method", "text"}: `method` is reset, step or close, and an environment
+is made when its number first comes up. An answer is {"number", "answer"}, or {"number",
+"error"} with what the environment raised, in words.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+
+def main() -> None:
+  link = _take_link()
+  _end_with_parent(link)
+  make, envs = None, {}
+  while True:
+    request = json.loads(_read(link, int.from_bytes(_read(link, 4), "big")))
+    answer: dict[str, Any] = {"number": request["number"]}
+    try:
+      if make is None:
+        make = _maker(request["module"], request["arguments"])
+        answer["answer"] = None
+      else:
+        answer["answer"] = _play(envs, make, request)
+      content = json.dumps(answer).encode()
+    except Exception as error:  # Whatever it is, it is the environment's.
+      answer["error"] = f"{type(error).__name__}: {error}"
+      content = json.dumps(answer | {"answer": None}).encode()
+    link.sendall(len(content).to_bytes(4, "big") + content)
+
+
+def _maker(module: str, arguments: dict[str, Any]):
+  """What makes an environment, after it has made one: so it is known to work, and loaded."""
+  make = importlib.import_module(module).make
+  make(**arguments).close()
+  return lambda: make(**arguments)
+
+
+def _play(envs: dict[int, Any], make, request: dict[str, Any]) -> Any:
+  """What the environment says to one call."""
+  number, method = request["env"], request["method"]
+  if method == "close":
+    return envs.pop(number).close() if number in envs else None
+  if number not in envs:
+    envs[number] = make()
+  if method == "reset":
+    return envs[number].reset(request["text"])
+  observation, reward, done, info = envs[number].step(request["text"])
+  return [observation, float(reward), bool(done), info]
+
+
+def _take_link() -> socket.socket:
+  """The socket that came as standard input; what environments print goes to standard error."""
+  link = socket.socket(fileno=os.dup(0))
+  nothing = os.open(os.devnull, os.O_RDONLY)
+  os.dup2(nothing, 0)
+  os.close(nothing)
+  os.dup2(2, 1)
+  return link
+
+
+def _read(link: socket.socket, size: int) -> bytes:
+  """So many bytes; ends the process if there is nobody to send them any more."""
+  content = b""
+  while len(content) < size:
+    piece = link.recv(size - len(content))
+    if not piece:
+      os._exit(0)
+    content += piece
+  return content
+
+
+def _end_with_parent(link: socket.socket) -> None:
+  """Ends this process, and those that it starts, however the parent ends, whatever runs here."""
+  if sys.platform == "linux":
+    # For code that never lets another thread run; 1 is PR_SET_PDEATHSIG.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+  waiting = select.poll()
+  waiting.register(link, 0)  # for nothing but the other end's closing
+
+  def end() -> None:
+    waiting.poll()
+    os.killpg(0, signal.SIGKILL)
+
+  threading.Thread(target=end, daemon=True).start()
+
+
+if __name__ == "__main__":
+  main()

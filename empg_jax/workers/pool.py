@@ -1,0 +1,241 @@
+"""Environments dealt out over worker processes; a fault costs the episode that caused it.
+
+A worker holds several environments and is asked one thing at a time, so it is known whose
+call it did not survive. Another process takes its place, in which the other episodes are
+played again up to where they were: the same actions give the same texts.
+"""
+
+import collections
+from collections.abc import Mapping
+import math
+from typing import Any
+
+from empg_jax.envs import Fault, Step
+from empg_jax.workers import process
+from empg_jax.workers.process import Worker
+
+
+class Session:
+  """An `Env` that lives in a worker; Pool.env makes it.
+
+  Its methods raise Fault when the environment raised, or when its worker had to be
+  replaced on its account; after the latter nothing can be done with it but closing.
+  """
+
+  def __init__(self, pool: "Pool", place: "_Place", number: int):
+    self._pool, self._place, self.number = pool, place, number
+    self.pending: tuple[str, str] | None = None
+    self.answer: dict[str, Any] | None = None
+    self.fault: Fault | None = None
+    self.played: list[tuple[str, str]] = []  # since the last reset, which is the first
+    self.last: Any = None  # what was answered to the last of them
+
+  def ask(self, method: str, text: str) -> None:
+    """Begins a call, which waits its turn if the worker is at another."""
+    self.pending, self.answer = (method, text), None
+    if method == "reset":  # What was played before is over.
+      self.played, self.last = [], None
+    if self.fault is None:
+      self._pool.call(self._place, self)
+
+  def reset(self, task: str) -> str:
+    return self._fetch("reset", task)
+
+  def step(self, action: str) -> Step:
+    return Step(*self._fetch("step", action))
+
+  def close(self) -> None:
+    if self in self._place.sessions:
+      self._fetch("close", "")
+      self._place.sessions.remove(self)
+
+  def _fetch(self, method: str, text: str) -> Any:
+    """What the environment answers to this call, which is made now if `ask` did not."""
+    if self.pending not in (None, (method, text)):
+      self._wait()  # for an answer that nobody wants any more
+    if self.pending is None:
+      self.ask(method, text)
+    self._wait()
+    if self.fault is not None:
+      raise self.fault
+    if "error" in self.answer:
+      raise Fault("error", self.answer["error"])
+    return self.answer["answer"]
+
+  def _wait(self) -> None:
+    while self.fault is None and self.answer is None:
+      self._pool.look()
+    self.pending = None
+
+
+class _Place:
+  """A worker, those who live in it, and whom it is to hear, the first of them being heard."""
+
+  def __init__(self, worker: Worker):
+    self.worker = worker
+    self.sessions: list[Session] = []
+    self.queue: collections.deque[Session] = collections.deque()
+
+
+class Pool:
+  """`count` workers; arguments as those of workers.environments. To be used in `with`."""
+
+  def __init__(
+      self,
+      module: str,
+      arguments: Mapping[str, Any],
+      count: int,
+      timeout_s: float,
+      memory_mib: int,
+  ):
+    self._start = lambda: Worker(module, arguments, memory_mib)
+    self._timeout_s = timeout_s
+    self._made = 0
+    self._places = [_Place(self._start()) for _ in range(count)]
+    try:
+      for place in self._places:
+        _ready(place.worker)
+    except Fault as fault:
+      self.__exit__()
+      raise ValueError(f"No environment of {module} can be made in a worker: {fault}") from fault
+
+  def env(self) -> Session:
+    """A new environment, in the worker that has the fewest."""
+    place = min(self._places, key=lambda place: len(place.sessions))
+    self._made += 1
+    session = Session(self, place, self._made)
+    place.sessions.append(session)
+    return session
+
+  def call(self, place: _Place, session: Session) -> None:
+    """Asks the worker what is pending in the session, now or after the others' calls."""
+    place.queue.append(session)
+    if len(place.queue) == 1:
+      self._hear(place)
+
+  def look(self) -> None:
+    """Takes the answers that are there, and asks on; waits a little if there are none."""
+    busy = [place for place in self._places if place.queue]
+    process.wait([place.worker for place in busy])
+    for place in busy:
+      self._take_answer(place)
+
+  def _take_answer(self, place: _Place) -> None:
+    session = place.queue[0]
+    try:
+      answer = place.worker.answer()
+      if answer is None:
+        return
+      session.answer = _checked(session.pending[0], answer)
+    except Fault as fault:
+      self._lose(place, session, fault)
+      self._replace(place)
+    else:
+      place.queue.popleft()
+      _note(session)
+      try:
+        place.worker.check_memory()
+      except Fault:  # Whose memory it is, playing again will show.
+        self._replace(place)
+    self._hear(place)
+
+  def _hear(self, place: _Place) -> None:
+    """Puts the call of the queue's first."""
+    if not place.worker.runs():  # It ended between two calls.
+      self._replace(place)
+    if place.queue:
+      session = place.queue[0]
+      place.worker.send(_request(session, *session.pending), self._timeout_s)
+
+  def _replace(self, place: _Place) -> None:
+    """Another worker, in which all episodes are where they were, but for those that break it."""
+    while True:
+      place.worker.kill()
+      place.worker = self._start()
+      session = None
+      try:
+        _ready(place.worker)
+        for session in list(place.sessions):
+          self._play_again(place, session)
+        return
+      except Fault as fault:
+        for lost in [session] if session else list(place.sessions):
+          self._lose(place, lost, fault)
+        if session is None:  # The next call tries again.
+          place.worker.kill()
+          return
+
+  def _play_again(self, place: _Place, session: Session) -> None:
+    """Brings an episode to where it was; Fault if the worker does not survive that."""
+    said = None
+    for method, text in session.played:
+      place.worker.send(_request(session, method, text), self._timeout_s)
+      said = _checked(method, _await(place.worker)).get("answer")
+    place.worker.check_memory(now=True)
+    if said != session.last:
+      message = f"played again after another's fault, {session.played[-1]} was answered otherwise"
+      self._lose(place, session, Fault("error", message))
+
+  def _lose(self, place: _Place, session: Session, fault: Fault) -> None:
+    session.fault = fault
+    place.sessions.remove(session)
+    if session in place.queue:
+      place.queue.remove(session)
+
+  def __enter__(self) -> "Pool":
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    for place in self._places:
+      place.worker.kill()
+
+
+def _request(session: Session, method: str, text: str) -> dict[str, Any]:
+  return {"env": session.number, "method": method, "text": text}
+
+
+def _await(worker: Worker) -> dict[str, Any]:
+  """The worker's answer."""
+  while (answer := worker.answer()) is None:
+    process.wait([worker])
+  return answer
+
+
+def _ready(worker: Worker) -> None:
+  """Waits until the worker has made an environment; Fault if it does not."""
+  answer = _await(worker)
+  if "error" in answer:
+    raise Fault("error", str(answer["error"]))
+
+
+def _checked(method: str, answer: dict[str, Any]) -> dict[str, Any]:
+  """The same answer; Fault if it is none to such a call."""
+  match method, answer:
+    case _, {"error": str()}:
+      return answer
+    case "reset", {"answer": str(observation)}:
+      return _readable(answer, observation)
+    case "step", {"answer": [str(observation), float(reward), bool(), dict()]}:
+      if math.isfinite(reward):
+        return _readable(answer, observation)
+    case "close", {"answer": None}:
+      return answer
+  raise Fault("garbage", f"its worker answered a {method} by {str(answer)[:80]!r}")
+
+
+def _readable(answer: dict[str, Any], observation: str) -> dict[str, Any]:
+  """The same answer; Fault if the observation holds what is no character."""
+  try:
+    observation.encode()
+  except UnicodeEncodeError as error:
+    raise Fault("garbage", f"its worker answered with what is no text: {error}") from None
+  return answer
+
+
+def _note(session: Session) -> None:
+  """Keeps what has been played, to play it again if need be."""
+  method, _ = session.pending
+  if method == "close" or "error" in session.answer:
+    return
+  session.played.append(session.pending)
+  session.last = session.answer["answer"]

@@ -1,0 +1,147 @@
+"""A worker process as its parent sees it: messages with a deadline, and what can go wrong.
+
+Nothing that comes from a worker is trusted: it is read as JSON of a bounded length, and
+an answer counts only if it carries the number of the request.
+"""
+
+from collections.abc import Mapping, Sequence
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+
+from empg_jax.envs import Fault
+
+MAX_MESSAGE = 16 * 2**20  # bytes
+_START_S = 120.0  # to load the environment, which may build an index first
+_LOOK_S = 0.1  # between looks at how much memory a busy worker holds
+
+
+class Worker:
+  """One process of `child`, asked one thing at a time.
+
+  Args:
+    module, arguments: the environment (`workers.environments`).
+    memory_mib: what the process may hold.
+  """
+
+  def __init__(self, module: str, arguments: Mapping[str, Any], memory_mib: int):
+    self._link, theirs = socket.socketpair()
+    with theirs:
+      self._process = subprocess.Popen(
+          [sys.executable, "-P", "-m", "empg_jax.workers.child"],
+          stdin=theirs,
+          stdout=2,
+          env=_environment(),
+          start_new_session=True,  # the terminal's interrupt is the parent's affair
+      )
+    self._link.setblocking(False)
+    self._memory = psutil.Process(self._process.pid).memory_info
+    self._memory_mib, self._looked = memory_mib, 0.0
+    self._received, self._unsent, self._number = bytearray(), b"", -1
+    self.send({"module": module, "arguments": dict(arguments)}, _START_S)
+
+  def send(self, request: dict[str, Any], timeout_s: float) -> None:
+    """Asks something, to be answered within so many seconds, and before the next is asked."""
+    self._number += 1
+    content = json.dumps(request | {"number": self._number}).encode()
+    self._unsent = len(content).to_bytes(4, "big") + content
+    self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
+
+  def answer(self) -> dict[str, Any] | None:
+    """The answer ("answer", or "error" in words) if it is there by now; never waits.
+
+    Raises:
+      Fault: there is going to be none.
+    """
+    self._exchange()
+    answer = self._message()
+    if answer is None:
+      if time.monotonic() > self._deadline:
+        raise Fault("hang", f"its worker gave no answer for {self._timeout_s:g} seconds")
+      self.check_memory()
+    return answer
+
+  def check_memory(self, *, now: bool = False) -> None:
+    """Raises Fault if the process holds too much; looks only every so often if not `now`."""
+    if not now and time.monotonic() < self._looked + _LOOK_S:
+      return
+    self._looked = time.monotonic()
+    with contextlib.suppress(psutil.Error):  # gone, which the link tells better
+      held = self._memory()
+      held_mib = (held.rss - getattr(held, "shared", 0)) / 2**20
+      if held_mib > self._memory_mib:
+        allowed = f"more than the {self._memory_mib:,} allowed"
+        raise Fault("memory", f"its worker held {held_mib:,.0f} MiB, {allowed}")
+
+  def runs(self) -> bool:
+    return self._process.poll() is None
+
+  def kill(self) -> None:
+    """Ends the process, and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+      os.killpg(self._process.pid, signal.SIGKILL)
+    self._process.wait()
+    self._link.close()
+
+  def _exchange(self) -> None:
+    """Sends and receives what can be without waiting."""
+    try:
+      if self._unsent:
+        self._unsent = self._unsent[self._link.send(self._unsent) :]
+      while piece := self._link.recv(65536):
+        self._received += piece
+        if len(self._received) > MAX_MESSAGE:
+          return
+    except BlockingIOError:
+      return
+    except OSError:
+      pass
+    raise Fault("crash", f"its worker {self._ending()}")
+
+  def _ending(self) -> str:
+    """How the process ended, whose end of the link is closed."""
+    try:
+      code = self._process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+      return "closed its link"
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+  def _message(self) -> dict[str, Any] | None:
+    """The message that has been received, once it is whole."""
+    size = int.from_bytes(self._received[:4], "big")
+    if size > MAX_MESSAGE:
+      raise Fault("garbage", f"its worker sent no message: {bytes(self._received[:40])!r}")
+    if len(self._received) < 4 + max(size, 1):
+      return None
+    content, self._received = bytes(self._received[4:]), bytearray()
+    try:
+      answer = json.loads(content)
+      if len(content) == size and answer["number"] == self._number:
+        return answer
+    except (ValueError, TypeError, KeyError, RecursionError):
+      pass
+    raise Fault("garbage", f"its worker sent no answer: {content[:40]!r}")
+
+
+def wait(workers: Sequence[Worker]) -> None:
+  """Waits until one of them has something to say, or for a tenth of a second."""
+  waiting = select.poll()
+  for worker in workers:
+    waiting.register(worker._link, select.POLLIN | (select.POLLOUT if worker._unsent else 0))
+  waiting.poll(1000 * _LOOK_S)
+
+
+def _environment() -> dict[str, str]:
+  """The child finds the same modules, has one thread to compute with, and takes no accelerator."""
+  path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+  return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+
