@@ -10,6 +10,7 @@
 Called as `launch/SCRIPT.py --config=configs/FILE.py:PRESET --config.some.key=value`.
 """
 
+import functools
 import pathlib
 import re
 import sys
@@ -25,15 +26,25 @@ from empg_jax import config, lookup
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
-def run(main: Callable[[Sequence[str]], Any]) -> None:
+def run(
+    main: Callable[[Sequence[str]], Any], *, needs_config: bool = True, takes_files: bool = False
+) -> None:
   """`absl.app.run(main)` in which a user's mistake ends as `error: ...` and exit code 1.
 
-  The flag `--config`, if the script defines it, has to be given, and is checked against
-  its file before `main` sees it. An exception that is not for the user
-  (`is_for_the_user`) keeps its traceback; `--verbosity=1` shows that of the others too.
+  The flag `--config`, if the script defines it, is checked against its file before `main`
+  sees it. An exception that is not for the user (`is_for_the_user`) keeps its traceback;
+  `--verbosity=1` shows that of the others too.
+
+  Args:
+    main: called with the script's name and the files.
+    needs_config: whether a `--config` that the script defines has to be given.
+    takes_files: whether arguments that are no flags are handed to `main`.
   """
+  if takes_files:
+    flags.FLAGS.set_gnu_getopt()  # flags may come after files
+  parse = functools.partial(_parse_flags, needs_config=needs_config, takes_files=takes_files)
   try:
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=parse)
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)
@@ -60,7 +71,7 @@ def is_for_the_user(error: Exception) -> bool:
   return ours and (frames[-1].line or "").startswith("raise ")
 
 
-def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
+def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) -> Sequence[str]:
   """Parses the flags into `absl.flags.FLAGS`; ValueError for every mistake in them."""
   described = {}
   try:
@@ -76,9 +87,9 @@ def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     raise ValueError(_sentence(error, described)) from error
-  if len(rest) > 1:
+  if len(rest) > 1 and not takes_files:
     raise ValueError(f"'{rest[1]}' is no flag: a flag looks like --workdir=FOLDER")
-  if "config" in flags.FLAGS:
+  if "config" in flags.FLAGS and (needs_config or flags.FLAGS.config is not None):
     if flags.FLAGS.config is None:
       raise ValueError("no config: give --config=configs/FILE.py or configs/FILE.py:PRESET")
     for key, value in config.leaves(flags.FLAGS.config):

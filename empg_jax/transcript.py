@@ -13,17 +13,20 @@ def lines(episode: Episode, k: float) -> Iterator[str]:
   """A heading, each turn, and how it ended.
 
   Below each reply stand H, its mean token entropy in nats; Hn and g, what EMPG makes of it
-  with scale `k` (core.modulation) were this episode the whole batch; and its reward.
+  with scale `k` (core.modulation) were this episode the whole batch; and its reward. Turns
+  that no policy sampled have none of the three.
   Characters that would move a terminal's cursor are shown as their escapes.
   """
   yield f"=== {episode.task}"
-  entropy = [float(np.mean(turn.entropy)) for turn in episode.turns]
-  for number, (turn, *values) in enumerate(
-      zip(episode.turns, entropy, *_modulated(entropy, k)), 1
-  ):
-    h, normal, g = values
+  entropy = [float(np.mean(turn.entropy)) for turn in episode.turns if len(turn.entropy)]
+  values = zip(entropy, *_modulated(entropy, k))
+  for number, turn in enumerate(episode.turns, 1):
     yield f"\n--- turn {number}\n{printable(turn.observation)}"
     yield f"> {printable(turn.text)}"
+    if not len(turn.entropy):
+      yield f"  reward {turn.reward:g}"
+      continue
+    h, normal, g = next(values)
     invalid = "" if turn.action is not None else "  no valid action"
     yield (
         f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:g}"

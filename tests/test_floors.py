@@ -19,9 +19,10 @@ FLOORS = {
         "algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line",
         "workers",
     },  # fmt: skip
-    2: {"generation", "training"},
+    2: {"generation", "training", "trained"},
     3: {"rollout", "plan"},
-    4: {"benchmark", "settings"},
+    4: {"benchmark", "evaluation", "settings"},
+    5: {"plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -5,6 +5,11 @@ One module or folder each, found by its name, with
   make(**config.env) -> Env             an environment, which plays any of its tasks
   tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
   task_type(task) -> str                what a table of successes is broken down by
+  SCORE                                 the number in info that scores an episode, 0 to 1
+  expert(rng)                           plays one episode: act(observation, played) gives a
+                                        thought and an action; `played` is the action before
+  choices(env, observation)             the actions among which a random agent chooses
+  PLAIN                                 what `make` is given for these two, over config.env
   demonstrations(seed, **options)       an expert's episodes without end
   prompt(first, turns, observation, window=n)
                                         a turn as a prompt of its own, for rows of one turn
@@ -50,6 +55,7 @@ class Demonstration(NamedTuple):
   won: bool
 
 
+@runtime_checkable
 class Env(Protocol):
   """One environment, playing one episode at a time.
 

@@ -21,10 +21,14 @@ from empg_jax.envs.alfworld.demos import PHRASES as PHRASES
 from empg_jax.envs.alfworld.demos import demonstrations as demonstrations
 from empg_jax.envs.alfworld.engine import COMMANDS, Engine, listed
 from empg_jax.envs.alfworld.game import Game, parse_game
+from empg_jax.envs.alfworld.players import PLAIN as PLAIN
+from empg_jax.envs.alfworld.players import choices as choices
+from empg_jax.envs.alfworld.players import expert as expert
 from empg_jax.envs.alfworld.rooms import TASK_TYPES
 
 GAMES = ("small", "full", "official")
 SPLITS = ("train", "valid_seen", "valid_unseen")
+SCORE = "won"
 BACKENDS = ("native", "textworld")
 
 # What a model that was not cloned from the expert is told before its first observation.

@@ -25,6 +25,11 @@ from empg_jax.envs.deep_search.demos import demonstrations as demonstrations
 from empg_jax.envs.deep_search.environment import DeepSearch as DeepSearch
 from empg_jax.envs.deep_search.environment import task_type as task_type
 from empg_jax.envs.deep_search.environment import tasks as tasks
+from empg_jax.envs.deep_search.players import PLAIN as PLAIN
+from empg_jax.envs.deep_search.players import choices as choices
+from empg_jax.envs.deep_search.players import expert as expert
+
+SCORE = "f1"
 
 # What a model that was not cloned from the expert is told before its first observation.
 INSTRUCTIONS = """\

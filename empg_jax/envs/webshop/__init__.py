@@ -32,6 +32,11 @@ from empg_jax.envs.webshop.environment import TASK_TYPES as TASK_TYPES
 from empg_jax.envs.webshop.environment import WebShop as WebShop
 from empg_jax.envs.webshop.environment import task_type as task_type
 from empg_jax.envs.webshop.environment import tasks as tasks
+from empg_jax.envs.webshop.players import PLAIN as PLAIN
+from empg_jax.envs.webshop.players import choices as choices
+from empg_jax.envs.webshop.players import expert as expert
+
+SCORE = "task_score"
 
 # What a model that was not cloned from the expert is told before its first observation.
 INSTRUCTIONS = """\

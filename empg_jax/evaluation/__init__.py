@@ -1,0 +1,1 @@
+"""How good an agent is, with intervals, and whether one is better than another."""

@@ -1,0 +1,84 @@
+"""What is kept of an episode, and the file that keeps an evaluation."""
+
+from collections.abc import Sequence
+import json
+import os
+import pathlib
+from types import ModuleType
+from typing import Any, TypedDict
+
+import numpy as np
+
+from empg_jax.types import Episode
+
+# What has to be equal for two evaluations to be comparable.
+SAME = ("environment", "split", "tasks")
+
+
+class Record(TypedDict):
+  """One episode. Records of one task and seed, of different agents, are a pair."""
+
+  task: str
+  type: str
+  seed: int
+  success: bool
+  reward: float  # the sum of the rewards, less the penalties
+  score: float  # the environment's own, 0 to 1
+  turns: int
+  invalid: int  # turns whose reply held no valid action
+  tokens: int  # sampled
+  entropy: float | None  # mean of the steps' mean token entropies, nats; None without a policy
+  ended: str
+
+
+def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
+  """What is kept of an episode that an agent played with `seed`."""
+  entropy = [float(np.mean(turn.entropy)) for turn in episode.turns if len(turn.entropy)]
+  return Record(
+      task=episode.task,
+      type=environment.task_type(episode.task),
+      seed=seed,
+      success=episode.success,
+      reward=round(episode.reward, 6),
+      score=round(float(episode.info.get(environment.SCORE, 0.0)), 6),
+      turns=len(episode.turns),
+      invalid=sum(turn.action is None for turn in episode.turns),
+      tokens=sum(len(turn.reply) for turn in episode.turns),
+      entropy=round(sum(entropy) / len(entropy), 6) if entropy else None,
+      ended=episode.ended,
+  )
+
+
+def write(path: str | os.PathLike, evaluation: dict[str, Any]) -> None:
+  """Writes an evaluation: SAME, `agent`, `episodes` (Records) and whatever else it holds."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n")
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+  """What `write` wrote. Raises ValueError if the file holds something else."""
+  try:
+    evaluation = json.loads(pathlib.Path(path).read_text())
+    missing = {*SAME, "agent", "episodes"} - evaluation.keys()
+    for episode in evaluation["episodes"]:
+      missing |= Record.__annotations__.keys() - episode.keys()
+  except FileNotFoundError:
+    raise ValueError(f"There is no file {path}: make one with --json={path}.") from None
+  except (ValueError, AttributeError, KeyError, TypeError, OSError) as error:
+    raise ValueError(f"{path} is no evaluation ({error}): give files of --json=FILE.") from None
+  if missing:
+    raise ValueError(f"{path} is no evaluation, it lacks {', '.join(sorted(missing))}.")
+  return evaluation
+
+
+def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]) -> None:
+  """Raises ValueError unless all evaluations are of one environment, split and set of tasks."""
+  for path, other in zip(paths[1:], evaluations[1:]):
+    for key in SAME:
+      there, here = other[key], evaluations[0][key]
+      if there != here:
+        raise ValueError(
+            f"{path} is of {key} {there} and {paths[0]} of {here}: compare evaluations of the"
+            " same tasks."
+        )

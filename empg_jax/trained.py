@@ -1,0 +1,55 @@
+"""The models that a run has left in its checkpoints."""
+
+import os
+import pathlib
+
+import jax
+import ml_collections
+
+from empg_jax import checkpoint, sharding
+from empg_jax.models import folder, lora
+from empg_jax.models.decoder import Decoder
+
+
+def find(path: str | os.PathLike, step: int | None = None) -> tuple[pathlib.Path, int]:
+  """The workdir of a run and the step of one of its checkpoints.
+
+  Args:
+    path: WORKDIR, for its newest checkpoint, or WORKDIR/checkpoints/STEP.
+    step: the checkpoint to take from WORKDIR.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint.
+  """
+  path = pathlib.Path(path)
+  if path.parent.name == "checkpoints" and path.is_dir() and path.name.isdigit():
+    return path.parent.parent, int(path.name)
+  there = [entry.name for entry in path.glob("checkpoints/*")]
+  steps = sorted(int(name) for name in there if name.isdigit())
+  if not steps:
+    raise FileNotFoundError(
+        f"There is no checkpoint in {path}: give the workdir of a run, or WORKDIR/checkpoints/STEP."
+    )
+  if step is not None and step not in steps:
+    raise FileNotFoundError(
+        f"There is no checkpoint of step {step} in {path}: there is {', '.join(map(str, steps))}."
+    )
+  return path, steps[-1] if step is None else step
+
+
+def load(config: ml_collections.ConfigDict, checkpoint_folder: str | os.PathLike) -> Decoder:
+  """The trained model of a checkpoint, WORKDIR/checkpoints/STEP, as one that stands alone.
+
+  Args:
+    config: of the run; adapters are merged into the model that it began with.
+  """
+  mesh, source = sharding.make_mesh(), folder.open_source(config.model.path)
+  base, trained = None, folder.describe(source, mesh, dtype=config.model.dtype)
+  if config.lora.rank:
+    base = folder.load(mesh=mesh, **config.model)
+    create = lambda key: lora.create(base, key, **config.lora)
+    shapes = jax.eval_shape(create, jax.random.key(0))
+    at = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+    trained = jax.tree.map(at, shapes, sharding.shardings(shapes, mesh))
+  part = checkpoint.read_part(checkpoint_folder, {"model": trained})
+  return lora.merge(base, part["model"])

@@ -1,0 +1,131 @@
+"""Plays an agent on the tasks of a split: success and more, by task type, with intervals.
+
+  python launch/evaluate.py --workdir=runs/alfworld --split=valid_unseen --json=trained.json
+  python launch/evaluate.py --workdir=runs/alfworld --step=25 --seeds=3
+  python launch/evaluate.py --config=configs/alfworld.py --model=FOLDER --json=start.json
+  python launch/evaluate.py --config=configs/alfworld.py --agent=expert
+  python launch/evaluate.py --compare start.json trained.json
+
+The last compares evaluations of the same tasks with the first of them, task by task.
+"""
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
+from empg_jax import trained
+from empg_jax.evaluation import players, policies, records, statistics, tables
+from empg_jax.models import folder
+from empg_jax.rollout.tasks import TaskSampler
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
+_STEP = flags.DEFINE_integer("step", None, "of the checkpoint; default: the newest")
+_MODEL = flags.DEFINE_string("model", None, "its folder; default: that of the config")
+_AGENT = flags.DEFINE_enum("agent", "policy", players.AGENTS, "who plays")
+_SPLIT = flags.DEFINE_string("split", None, "of the tasks; default: the first of evaluation")
+_EPISODES = flags.DEFINE_integer(
+    "episodes", 0, "tasks of all types in turn; 0: the whole split", lower_bound=0
+)
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "of the sampling, 0 is greedy; default: evaluation's", lower_bound=0.0
+)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "plays of each task", lower_bound=1)
+_JSON = flags.DEFINE_string("json", None, "file to write every episode and the summary to")
+_COMPARE = flags.DEFINE_bool("compare", False, "compare the files that follow")
+
+
+def main(argv):
+  if _COMPARE.value:
+    return compare(argv[1:])
+  if len(argv) > 1:
+    raise ValueError(f"'{argv[1]}' is no flag: files are given to --compare alone.")
+  config, checkpoint = find_config()
+  environment = lookup.find("empg_jax.envs", config.env.name)
+  policies.check(config, environment)
+  split = _SPLIT.value or config.evaluation.splits[0]
+  tasks = environment.tasks(split, **config.tasks)
+  if 0 < _EPISODES.value < len(tasks):
+    tasks = TaskSampler(tasks, 0, kind=environment.task_type).at(0, _EPISODES.value)
+  collect, agent = make_agent(config, environment, checkpoint, len(tasks))
+  episodes = []
+  with console.Progress(split, len(tasks) * _SEEDS.value, "episodes") as progress:
+    for seed in range(_SEEDS.value):
+      played = collect(tasks, seed=seed, progress=progress.update)
+      episodes += [records.record(episode, environment, seed) for episode in played]
+  summary = statistics.summarize(episodes)
+  print(f"{agent} on {config.env.name}, {split}: {_SEEDS.value} x {len(tasks)} episodes")
+  print(tables.results(summary))
+  if _JSON.value:
+    about = dict(environment=config.env.name, split=split, tasks=config.tasks.to_dict())
+    about |= dict(agent=agent, seeds=_SEEDS.value, max_turns=config.rollout.max_turns)
+    by_name = {kind: _plain(part) for kind, part in summary.items()}
+    records.write(_JSON.value, about | dict(summary=by_name, episodes=episodes))
+
+
+def find_config():
+  """The config, and the folder of the checkpoint whose model plays, if it is a run's."""
+  if (_WORKDIR.value is None) == (_CONFIG.value is None):
+    raise ValueError("give either --workdir=FOLDER of a run or --config=configs/FILE.py")
+  if _CONFIG.value is not None:
+    if _STEP.value is not None:
+      raise ValueError(f"--step={_STEP.value} is of a run: give its --workdir, not --config.")
+    return _CONFIG.value, None
+  if _MODEL.value:
+    raise ValueError("--model plays a folder with --config, and --workdir a checkpoint of a run.")
+  workdir, step = trained.find(_WORKDIR.value, _STEP.value)
+  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+  return configs.read(workdir), workdir / "checkpoints" / str(step)
+
+
+def make_agent(config, environment, checkpoint, count):
+  """Plays tasks with a seed, and what it is called."""
+  if _AGENT.value != "policy":
+
+    def collect(tasks, seed, progress):
+      return players.collect(
+          config, environment, _AGENT.value, tasks, seed=seed, progress=progress
+      )
+
+    return collect, _AGENT.value
+  home = folder.locate(_MODEL.value or config.model.path)
+  chat = chats.load(home, **config.chat)
+  if checkpoint is None:
+    model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
+  else:
+    model = trained.load(config, checkpoint)
+  temperature = _TEMPERATURE.value
+  temperature = config.evaluation.temperature if temperature is None else temperature
+  policy = policies.make(config, model, chat, episodes=count).at(temperature)
+
+  def collect(tasks, seed, progress):
+    return policies.collect(
+        config, environment, policy, chat, tasks, key=jax.random.key(seed), progress=progress
+    )
+
+  return collect, f"{checkpoint or home} at temperature {temperature:g}"
+
+
+def compare(paths):
+  """Prints each file's evaluation against the first one's."""
+  if len(paths) < 2:
+    raise ValueError("--compare takes two files of --json or more: --compare A.json B.json")
+  evaluations = [records.read(path) for path in paths]
+  records.check_comparable(paths, evaluations)
+  for path, evaluation in zip(paths, evaluations):
+    print(f"{path}: {evaluation['agent']}, {evaluation['environment']} {evaluation['split']}")
+  print(tables.comparison(paths, [evaluation["episodes"] for evaluation in evaluations]))
+
+
+def _plain(part):
+  """A summary's part for JSON."""
+  return {
+      name: value._asdict() if isinstance(value, statistics.Estimate) else value
+      for name, value in part.items()
+  }
+
+
+if __name__ == "__main__":
+  sharding.use_cpu_devices()
+  command_line.run(main, needs_config=False, takes_files=True)
