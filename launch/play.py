@@ -1,24 +1,24 @@
-"""Plays a few episodes and prints them: what the policy sees, writes, and how sure it is.
+"""Plays a few episodes and prints them: what an agent sees and does, and how sure a policy is.
 
   python launch/play.py --config=configs/alfworld.py --episodes=1 --split=valid_seen
+  python launch/play.py --config=configs/webshop.py --agent=expert
+  python launch/play.py --config=configs/alfworld.py --agent=human --config.env.show_commands=True
 
 `--config.seed` chooses the games, which are of all task types in turn. Trained weights are
-played with `--config.model.path=FOLDER`.
+played with `--config.model.path=FOLDER`. A human types actions; Ctrl-D gives up.
 """
-
-import functools
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import chat as chats, command_line, config as configs, lookup, sharding, transcript
-from empg_jax.generation.policy import Policy
+from empg_jax.evaluation import players, policies
 from empg_jax.models import folder
-from empg_jax.rollout.actor import collect
 from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
 _EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)
 _SPLIT = flags.DEFINE_string("split", None, "of which games; default: the first of evaluation")
 _TEMPERATURE = flags.DEFINE_float(
@@ -30,35 +30,36 @@ def main(argv):
   del argv
   config = _CONFIG.value
   environment = lookup.find("empg_jax.envs", config.env.name)
-  arguments = configs.arguments(config.env)
-  configs.check_arguments(environment.make, arguments, "config.env")
-  configs.check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
-  configs.check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  configs.check_arguments(Policy, config.policy, "config.policy", ["model", "end_id"])
+  policies.check(config, environment)
   games = environment.tasks(_SPLIT.value or config.evaluation.splits[0], **config.tasks)
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)
+  play = played_by_policy if _AGENT.value == "policy" else played_by_agent
+  for episode in play(config, environment, tasks):
+    lines = list(transcript.lines(episode, k=config.algorithm.get("k", 1.0)))
+    for line in lines[-1:] if _AGENT.value == "human" else lines:  # who has seen the others
+      print(line, flush=True)
+
+
+def played_by_policy(config, environment, tasks):
+  """The episodes of the config's model, one after the other."""
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
   model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
-  policy = Policy(model, end_id=chat.end_id, **{**config.policy, "slots": 1})
+  policy = policies.make(config, model, chat, episodes=1)
   if _TEMPERATURE.value is not None:
     policy = policy.at(_TEMPERATURE.value)
-  window = config.rollout.window
-  prompt = functools.partial(environment.prompt, window=window) if window >= 0 else None
   for number, task in enumerate(tasks):
-    (episode,) = collect(
-        policy,
-        chat,
-        functools.partial(environment.make, **arguments),
-        [task],
-        group_size=1,
-        max_turns=config.rollout.max_turns,
-        invalid_penalty=config.rollout.invalid_penalty,
-        prompt=prompt,
-        key=jax.random.fold_in(jax.random.key(config.seed), number),
-    )
-    for line in transcript.lines(episode, k=config.algorithm.get("k", 1.0)):
-      print(line, flush=True)
+    key = jax.random.fold_in(jax.random.key(config.seed), number)
+    yield from policies.collect(config, environment, policy, chat, [task], key=key)
+
+
+def played_by_agent(config, environment, tasks):
+  """The episodes of an expert, a random agent or a human."""
+  shown = {} if _AGENT.value == "human" else environment.PLAIN
+  env = environment.make(**configs.arguments(config.env) | shown)
+  for number, task in enumerate(tasks):
+    agent = players.agent(environment, env, _AGENT.value, f"{config.seed}/{number}")
+    yield players.play(env, agent, task, max_turns=config.rollout.max_turns)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def play(*arguments):
+def play(*arguments, typed=""):
   return subprocess.run(
       [sys.executable, str(ROOT / "launch" / "play.py"), "--config=configs/alfworld.py", *arguments],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      timeout=600,
+      input=typed, timeout=600,
   )  # fmt: skip
 
 
@@ -27,6 +27,14 @@ def test_it_prints_every_turn_with_its_entropy():
   assert re.search(r"^> <think>.*</action>$", done.stdout, re.MULTILINE)
   assert 2 <= len(re.findall(r"  H \d\.\d{3}  Hn [01]\.\d\d  g \d\.\d\d  ", done.stdout)) <= 6
   assert len(re.findall(r"^=== .* after \d turns", done.stdout, re.MULTILINE)) == 2
+
+
+def test_a_human_plays_by_typing():
+  done = play("--agent=human", "--config.env.show_commands=True", typed="look\n")
+  assert done.returncode == 0, done.stderr
+  assert "Commands: " in done.stdout and "--- turn 2" in done.stdout
+  assert done.stdout.count("--- turn") == 2
+  assert "=== given up after 1 turns" in done.stdout
 
 
 def test_a_mistake_is_one_sentence():
