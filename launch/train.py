@@ -3,8 +3,9 @@
   python launch/train.py --config=configs/alfworld.py [--workdir=runs/alfworld]
 
 Prints a line a step and a table of success by task type at the end, and leaves in the
-workdir metrics.jsonl, config.json and checkpoints/. Started again with the same workdir,
-it goes on from the newest checkpoint.
+workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
+evaluation and before every checkpoint. Started again with the same workdir, it goes on from
+the newest checkpoint.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays all episodes on its own environments, so that all know what was said; the
@@ -20,7 +21,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import hosts, lookup, metrics, settings, sharding, workers
+from empg_jax import episodes as records, hosts, lookup, metrics, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -29,6 +30,7 @@ from empg_jax.rollout.actor import collect
 from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
 from empg_jax.rollout.tasks import TaskSampler
+from empg_jax.rollout.unpack import unpack
 from empg_jax.training import guard, state as states
 from empg_jax.training.step import train_step
 
@@ -42,8 +44,7 @@ def main(_):
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
   settings.check(config, environment)
-  home = folder.locate(config.model.path)
-  chat = chats.load(home, **config.chat)
+  chat = chats.load(folder.locate(config.model.path), **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = TaskSampler(
@@ -66,33 +67,34 @@ def main(_):
   )
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
+  keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
 
   with (
       environments(config, environment) as make_env,
       metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer,
   ):
     play_tasks = functools.partial(play, config, chat, make_env, make_prompt(config, environment))
-    evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key)
+    evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key, keep)
     if not writer.rows:
-      writer.write(0, evaluate_policy(policy, "before training"))
+      writer.write(0, evaluate_policy(policy, 0))
       report(config, writer.flush())
     for step in range(first + 1, config.num_steps + 1):
       begun = time.monotonic()
       groups = play_groups(config, tasks, policy, play_tasks, step, jax.random.fold_in(key, step))
       guard.check_aborted(groups.played, config.rollout.max_aborted, step)
       played = time.monotonic()
-      rows = make_rows(config, groups.kept)
+      order, rows = make_rows(config, groups.kept)
       with jax.set_mesh(mesh):
         state, updated = update(state, sharding.to_mesh(rows, mesh))
       guard.check_finite(int(state.skipped), step)
       policy.update(lora.merge(frozen["base"], state.model))
       timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
-      writer.write(step, summarize(groups), updated, timing)
-      writer.write(step, throughput(groups.played, rows, timing))
+      writer.write(step, summarize(groups), updated, throughput(groups.played, rows, timing))
       if step == config.num_steps or step % config.evaluation.every == 0:
-        writer.write(step, evaluate_policy(policy, f"after step {step}"))
+        writer.write(step, evaluate_policy(policy, step))
       report(config, writer.flush())
       if step == config.num_steps or step % config.checkpoint.every == 0:
+        keep_played(keep, step, groups.played, algorithm, order, rows)
         checkpointer.save(step, state)
   checkpointer.close()
   compare(config, writer.rows)
@@ -170,12 +172,13 @@ def play_groups(config, tasks, policy, play_tasks, step, key):
 
 
 def make_rows(config, episodes):
-  """The batch: a row an episode, or a row a turn where turns are prompts of their own."""
+  """What rows hold, an episode or, where turns are prompts of their own, a turn; and the batch."""
   count = config.rollout.tasks * config.rollout.group_size
   if config.rollout.window >= 0:
     episodes = by_turn(episodes)
     count = count_rows(len(episodes), count)
-  return pack(deal(episodes, config.train.size, count), multiple=count, **config.pack)
+  order = deal(episodes, config.train.size, count)
+  return order, pack(order, multiple=count, **config.pack)
 
 
 def summarize(groups):
@@ -185,22 +188,32 @@ def summarize(groups):
   return metrics.prefixed("train", summary | counts)
 
 
-def evaluate(config, environment, play_tasks, key, policy, when):
-  """Plays the validation tasks once each: metrics under eval/SPLIT/."""
-  results = {}
+def keep_played(keep, step, played, algorithm, order, rows):
+  """Writes down a step's episodes, with what the algorithm made of those that are trained on."""
+  if hosts.is_first():
+    values = algorithms.explain(algorithm, rows, rows.behavior_entropy)
+    keep(step, "train", played, values=unpack(values, rows.steps, order))
+
+
+def evaluate(config, environment, play_tasks, key, keep, policy, step):
+  """Plays the validation tasks once each, and writes that down: metrics under eval/SPLIT/."""
+  results, when = {}, f"after step {step}" if step else "before training"
   for split in config.evaluation.splits:
     tasks = environment.tasks(split, **config.tasks)[: config.evaluation.tasks]
     at = policy.at(config.evaluation.temperature)
     episodes = play_tasks(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
     summary = metrics.summarize(episodes, environment.task_type)
     results |= metrics.prefixed(f"eval/{split}", summary)
+    if hosts.is_first():
+      keep(step, split, episodes)
   return results
 
 
 def throughput(episodes, rows, timing):
-  """Sampled and trained tokens a second, and how many programs have been compiled."""
+  """The timing, tokens sampled and trained on a second, and how many programs were compiled."""
   sampled = sum(len(turn.reply) for episode in episodes for turn in episode.turns)
   return {
+      **timing,
       "time/tokens_per_s": sampled / timing["time/rollout_s"],
       "time/trained_tokens_per_s": (rows.tokens != 0).sum() / timing["time/update_s"],
       "compile/count": train_step._cache_size() + decode.turn._cache_size(),

@@ -16,10 +16,10 @@ FLOORS = {
     GROUND: {"types", "lookup", "kernels"},
     0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
     1: {
-        "algorithms", "models", "metrics", "transcript", "checkpoint", "data", "command_line",
-        "workers",
+        "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
+        "command_line", "workers",
     },  # fmt: skip
-    2: {"generation", "training", "trained"},
+    2: {"generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
     4: {"benchmark", "evaluation", "settings"},
     5: {"plots"},

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+
+from empg_jax import episodes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
@@ -111,6 +114,22 @@ def test_the_workdir_holds_config_and_checkpoints(finished):
   workdir = finished[0]
   assert json.loads((workdir / "config.json").read_text())["num_steps"] == 4
   assert (workdir / "checkpoints" / "4").is_dir()
+
+
+def test_what_was_played_is_written_down(finished):
+  workdir = finished[0]
+  sets = [episodes.read(path) for path in episodes.paths(workdir)]
+  assert [(played.step, played.split) for played in sets] == [
+      (0, "valid_seen"), (0, "valid_unseen"), (1, "train"), (2, "train"), (3, "train"),
+      (4, "train"), (4, "valid_seen"), (4, "valid_unseen"),
+  ]  # fmt: skip
+  last, row = sets[5].episodes, rows(workdir)[4]
+  assert len(last) == row["train/episodes"] == 8
+  assert np.mean([e["reward"] for e in last]) == pytest.approx(row["train/return"])
+  for name in ("entropy", "g", "advantage"):
+    values = [turn["values"][name] for e in last for turn in e["turns"]]
+    assert max(values) == pytest.approx(row[f"empg/{name}_max"], rel=1e-4, abs=1e-6), name
+    assert np.mean(values) == pytest.approx(row[f"empg/{name}_mean"], rel=1e-4, abs=1e-6), name
 
 
 def test_another_config_does_not_touch_the_run(finished):

@@ -4,8 +4,10 @@ One file each, with a `make(...)` that returns an Algorithm; found by the file's
 """
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Array, Float
 
 from empg_jax import config, lookup
@@ -32,6 +34,8 @@ class Algorithm(NamedTuple):
   loss(stats, signal, rows, reference_logprobs [B, T] | None) -> (scalar, Metrics): over any
     rows; sums, so that microbatches add up to the batch.
   uses_reference: whether the loss wants the log-probabilities of a frozen reference policy.
+  parts(batch, entropy) -> {name: [B, T]}: what an advantage was made of on its way, for those
+    who look (`explain`); the update does not ask for it.
   """
 
   advantages: Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
@@ -39,6 +43,7 @@ class Algorithm(NamedTuple):
       [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
   ]
   uses_reference: bool = False
+  parts: Callable[[Batch, Float[Array, "B T"]], dict[str, Float[Array, "B T"]]] | None = None
 
 
 def make(name: str, **arguments: Any) -> Algorithm:
@@ -55,3 +60,16 @@ def make(name: str, **arguments: Any) -> Algorithm:
   module = lookup.find(__name__, name)
   config.check_arguments(module.make, arguments, f"the algorithm {name}")
   return module.make(**arguments)
+
+
+@functools.partial(jax.jit, static_argnames="algorithm")
+def explain(
+    algorithm: Algorithm, batch: Batch, entropy: Float[Array, "B T"]
+) -> dict[str, Float[Array, "B T"]]:
+  """The advantages that `algorithm` gives a batch, as "advantage", and their parts by name.
+
+  Apart from the update, and on one device: to be read, not trained on.
+  """
+  signal, _ = algorithm.advantages(batch, entropy)
+  parts = algorithm.parts(batch, entropy) if algorithm.parts else {}
+  return {**parts, "advantage": signal.advantages}

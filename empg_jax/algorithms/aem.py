@@ -19,11 +19,16 @@ def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
     k: how strongly entropy scales a step's advantage; 0: not at all.
   """
 
+  def scale(batch, entropy):
+    return group_scale(entropy, batch.steps, batch.group_ids, batch.episode_ids, k=k)
+
   def advantages(batch, entropy):
     signal, metrics = base.advantages(batch, entropy)
-    g, statistics = group_scale(
-        entropy, batch.steps, batch.group_ids, batch.episode_ids, k=k
-    )
+    g, statistics = scale(batch, entropy)
     return signal._replace(advantages=signal.advantages * g), {**metrics, **statistics}
 
-  return base._replace(advantages=advantages)
+  def parts(batch, entropy):
+    signal, _ = base.advantages(batch, entropy)
+    return {"g": scale(batch, entropy)[0], "base": signal.advantages}
+
+  return base._replace(advantages=advantages, parts=parts)

@@ -1,7 +1,7 @@
 """Entropy-Modulated Policy Gradients (arXiv 2509.09265) around another algorithm."""
 
 from empg_jax.algorithms import Algorithm
-from empg_jax.core.modulation import modulate
+from empg_jax.core import modulation
 
 
 def make(
@@ -15,18 +15,20 @@ def make(
     k_future: how strongly the next step's entropy lowers its bonus.
     zeta: weight of the bonus for a clear next step; 0: none.
   """
+  strengths = dict(k=k, k_future=k_future, zeta=zeta)
 
   def advantages(batch, entropy):
     signal, metrics = base.advantages(batch, entropy)
-    modulated, statistics = modulate(
-        signal.advantages,
-        entropy,
-        batch.steps,
-        k=k,
-        k_future=k_future,
-        zeta=zeta,
-        episode_ids=batch.episode_ids,
+    modulated, statistics = modulation.modulate(
+        signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return signal._replace(advantages=modulated), {**metrics, **statistics}
 
-  return base._replace(advantages=advantages)
+  def parts(batch, entropy):
+    signal, _ = base.advantages(batch, entropy)
+    found = modulation.parts(
+        signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
+    )
+    return found._asdict()
+
+  return base._replace(advantages=advantages, parts=parts)

@@ -10,6 +10,8 @@ of the batch, each step one vote:
   A_fin = A_mod - mean A_mod
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -21,6 +23,22 @@ from empg_jax.core import steps
 from empg_jax.types import Metrics, Scalar, StepGrid
 
 EPS = 1e-8
+
+
+class Parts(NamedTuple):
+  """What the advantage of each step is made of, in the letters of the equations above."""
+
+  entropy: Float[Array, "..."]
+  """H."""
+  normal_entropy: Float[Array, "..."]
+  """Hn."""
+  g: Float[Array, "..."]
+  bonus: Float[Array, "..."]
+  """zeta f of the step that follows; 0 where none does."""
+  base: Float[Array, "..."]
+  """A, the mean over the step's tokens."""
+  advantage: Float[Array, "..."]
+  """A_fin."""
 
 
 @jax.jit
@@ -90,6 +108,35 @@ def modulate(
   return placement.automatic(on_steps, *arrays, like=(token_entropy, None))
 
 
+@jax.jit
+def parts(
+    advantages: Float[Array, "B"] | Float[Array, "B T"],
+    token_entropy: Float[Array, "B T"],
+    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+    *,
+    k: Scalar,
+    k_future: Scalar,
+    zeta: Scalar,
+    episode_ids: Int[Array, "B"] | None = None,
+) -> Parts:
+  """What `modulate` computes on the way, for those who look: [B, T] each.
+
+  Each token has its step's values; those that are not the agent's have 0.
+  """
+  _check(advantages, token_entropy, step_mask, episode_ids)
+
+  def on_steps(advantages, entropy, numbers, episode_ids, k, k_future, zeta):
+    if numbers.dtype == bool:
+      numbers = steps.number_runs(numbers)
+    grid = steps.step_grid(numbers, episode_ids)
+    of_steps, _ = _parts(advantages, entropy, numbers > 0, grid, k, k_future, zeta)
+    return tuple(steps.to_tokens(x, grid, entropy.shape) for x in of_steps)
+
+  arrays = (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
+  like = (token_entropy,) * len(Parts._fields)
+  return Parts(*placement.automatic(on_steps, *arrays, like=like))
+
+
 def normalize_entropy(
     entropy: Float[Array, "E S"], exists: Bool[Array, "E S"]
 ) -> Float[Array, "E S"]:
@@ -115,12 +162,31 @@ def future_clarity(
 
 
 def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
-  shape = entropy.shape
-  entropy = entropy.astype(jnp.float32)
-  advantages = advantages.astype(jnp.float32)
-  if advantages.ndim == 1:
-    advantages = jnp.broadcast_to(advantages[:, None], shape)
-  exists = grid.exists
+  shape, exists = entropy.shape, grid.exists
+  of_steps, shift = _parts(advantages, entropy, is_agent, grid, k, k_future, zeta)
+  advantages = _on_tokens(advantages, shape)
+  final = advantages * steps.to_tokens(of_steps.g, grid, shape)
+  final += steps.to_tokens(shift, grid, shape)
+  final = jnp.where(is_agent, final, 0)
+  final = jnp.where(jnp.any(exists), final, advantages)
+  bonus, h = of_steps.bonus, of_steps.normal_entropy
+  metrics = {
+      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
+      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
+      **_spread("empg/entropy", of_steps.entropy, exists),
+      **_spread("empg/g", of_steps.g, exists),
+      **_spread("empg/advantage", of_steps.advantage, exists),
+      "empg/bonus_mean": masked.mean(bonus, exists),
+      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
+      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
+  }
+  return final, metrics
+
+
+def _parts(advantages, entropy, is_agent, grid, k, k_future, zeta):
+  """Parts of the grid's slots [E, S], and what is added to A g: bonus - mean A_mod."""
+  entropy, exists = entropy.astype(jnp.float32), grid.exists
+  advantages = _on_tokens(advantages, entropy.shape)
   # Counted from the lowest: the mean of equal entropies is then exactly equal,
   # and min-max cannot blow rounding up to the whole range.
   lowest = masked.minimum(entropy, is_agent)
@@ -131,21 +197,12 @@ def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
   base = steps.step_mean(jnp.where(is_agent, advantages, 0), grid)
   modulated = base * g + bonus
   shift = bonus - masked.mean(modulated, exists)
-  final = advantages * steps.to_tokens(g, grid, shape)
-  final += steps.to_tokens(shift, grid, shape)
-  final = jnp.where(is_agent, final, 0)
-  final = jnp.where(jnp.any(exists), final, advantages)
-  metrics = {
-      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
-      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
-      **_spread("empg/entropy", above + lowest, exists),
-      **_spread("empg/g", g, exists),
-      **_spread("empg/advantage", base * g + shift, exists),
-      "empg/bonus_mean": masked.mean(bonus, exists),
-      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
-      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
-  }
-  return final, metrics
+  return Parts(above + lowest, h, g, bonus, base, base * g + shift), shift
+
+
+def _on_tokens(advantages, shape):
+  advantages = advantages.astype(jnp.float32)
+  return jnp.broadcast_to(advantages[:, None], shape) if advantages.ndim == 1 else advantages
 
 
 def _spread(name: str, x: Float[Array, "E S"], exists: Bool[Array, "E S"]) -> Metrics:

@@ -216,6 +216,19 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
 
 
+@pytest.mark.parametrize("name", ["grpo", "aem", "empg", "empg gigpo"])
+def test_it_is_explained_by_what_the_update_is_given(name, batch):
+  signal = value(batch, name)[1]
+  found = algorithms.explain((MADE | VARIANTS)[name], batch, batch.behavior_entropy)
+  np.testing.assert_allclose(found["advantage"], signal.advantages, atol=1e-6)
+  if name == "grpo":
+    assert found.keys() == {"advantage"}
+  elif name == "aem":
+    np.testing.assert_allclose(found["base"] * found["g"], found["advantage"], atol=1e-6)
+  else:
+    assert found.keys() == {"entropy", "normal_entropy", "g", "bonus", "base", "advantage"}
+
+
 def test_dapo_refuses_lengths_the_wrong_way_round():
   with pytest.raises(ValueError, match="soft_length is 9 and max_length 9: .* soft_length <"):
     algorithms.make("dapo", soft_length=9, max_length=9)

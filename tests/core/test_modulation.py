@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empg_jax import modulate_advantages
-from empg_jax.core.modulation import modulate
+from empg_jax.core.modulation import modulate, parts
 import cases
 import oracle
 
@@ -42,6 +42,28 @@ def test_mean_g_is_one_and_its_range_is_exp_k(kind):
     ratio = metrics["empg/g_max"] / metrics["empg/g_min"]
     several = metrics["empg/entropy_max"] > metrics["empg/entropy_min"]
     np.testing.assert_allclose(ratio, np.exp(k) if several else 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bool mask", "one row a turn"])
+def test_the_parts_of_an_advantage_are_those_of_the_equations(kind):
+  returns, entropy, step_mask, episode_ids = drawn(kind)
+  strengths = dict(k=1.5, k_future=0.5, zeta=0.2)
+  found = parts(returns, entropy, step_mask, episode_ids=episode_ids, **strengths)
+  h, normal, g, bonus, base, final = (
+      step_values(np.asarray(x), step_mask, episode_ids) for x in found
+  )
+  steps = oracle.steps_of(step_mask, episode_ids)
+  want_final, want_g, _ = oracle.modulate(returns, entropy, step_mask, 1.5, 0.5, 0.2, episode_ids)
+  close = dict(rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(h, [np.mean([entropy[at] for at in steps[s]]) for s in sorted(steps)],
+                             **close)  # fmt: skip
+  np.testing.assert_allclose(normal, (h - h.min()) / (h.max() - h.min()), **close)
+  np.testing.assert_allclose(g, [want_g[s] for s in sorted(steps)], **close)
+  follow = {s: 0.2 * np.exp(-0.5 * n) for s, n in zip(sorted(steps), normal)}
+  want = [follow.get((episode, s + 1), 0) for episode, s in sorted(steps)]
+  np.testing.assert_allclose(bonus, want, **close)
+  np.testing.assert_allclose(base * g + bonus - np.mean(base * g + bonus), final, **close)
+  np.testing.assert_allclose(final, step_values(want_final, step_mask, episode_ids), **close)
 
 
 @pytest.mark.parametrize("kind", KINDS)

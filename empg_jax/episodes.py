@@ -1,0 +1,220 @@
+"""The episodes of a run, written down: what was read and said, how sure of it, what came of it.
+
+WORKDIR/episodes/step_000020.train.jsonl.gz holds those that training step 20 played, and
+step_000025.valid_seen.jsonl.gz those of an evaluation after step 25. A file is JSON lines in
+gzip: a heading, then one episode a line (`write`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import gzip
+import io
+import json
+import math
+import os
+import pathlib
+from typing import Any, NamedTuple
+import zlib
+
+import numpy as np
+
+from empg_jax.chat import pieces
+from empg_jax.types import Episode
+
+FOLDER = "episodes"
+FORMAT = "empg_jax.episodes.1"
+
+# What `read` takes at most.
+MAX_EPISODES = 100_000
+MAX_LINE = 64 * 2**20  # bytes
+MAX_BYTES = 2**30
+
+_Values = Mapping[tuple[int, int], Sequence[Mapping[str, float]]]
+
+
+class EpisodeSet(NamedTuple):
+  """What one training step or one evaluation played, as plain values; see `write`."""
+
+  step: int
+  split: str
+  episodes: list[dict[str, Any]]
+
+
+def write(
+    workdir: str | os.PathLike,
+    step: int,
+    split: str,
+    episodes: Sequence[Episode],
+    *,
+    text: Callable[[Sequence[int]], str],
+    task_type: Callable[[str], str],
+    values: _Values | None = None,
+) -> pathlib.Path:
+  """Writes WORKDIR/episodes/step_STEP.SPLIT.jsonl.gz; returns its path.
+
+  An episode is an object with task, type, group, index, success, ended, reward, those of its
+  info that are single values, and turns. A turn has observation, action (null: the reply held
+  none), reward; of each token of the reply ids, tokens (the text that it adds) and entropies
+  (in nats, three digits); and values: those given, and entropy, the mean of its tokens.
+
+  Args:
+    step: how many training steps came before the end of this one.
+    split: "train", or what was evaluated.
+    text: of ids (Chat.text).
+    task_type: of a task's name.
+    values: of the turns of an episode, by its group and index (rollout.unpack); an episode
+      that was not trained on has none.
+  """
+  split_reply = pieces.splitter(text)
+  heading = {"format": FORMAT, "step": step, "split": split, "episodes": len(episodes)}
+  lines = [heading]
+  for episode in episodes:
+    of_turns = (values or {}).get((episode.group, episode.index), [{}] * len(episode.turns))
+    lines.append({
+        "task": episode.task,
+        "type": task_type(episode.task),
+        "group": episode.group,
+        "index": episode.index,
+        "success": episode.success,
+        "ended": episode.ended,
+        "reward": _digits(episode.reward),
+        "info": {name: x for name, x in episode.info.items() if _is_single(x)},
+        "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
+    })  # fmt: skip
+  path = pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
+  path.parent.mkdir(parents=True, exist_ok=True)
+  lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+  unfinished = path.with_suffix(".tmp")
+  unfinished.write_bytes(gzip.compress(lines.encode(), mtime=0))
+  os.replace(unfinished, path)
+  return path
+
+
+def paths(workdir: str | os.PathLike) -> list[pathlib.Path]:
+  """The files of WORKDIR/episodes/, by step and then by name.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  found = sorted((pathlib.Path(workdir) / FOLDER).glob("step_*.jsonl.gz"))
+  if not found:
+    raise FileNotFoundError(
+        f"There are no episodes in {pathlib.Path(workdir) / FOLDER}: launch/train.py writes them"
+        " there when it evaluates and when it saves a checkpoint."
+    )
+  return found
+
+
+def read(path: str | os.PathLike) -> EpisodeSet:
+  """What `write` wrote.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is not such a file, it is cut short, or it is larger than MAX_EPISODES,
+      MAX_LINE and MAX_BYTES (of text) allow.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"There is no file {path}: give one of WORKDIR/{FOLDER}/.")
+  try:
+    with gzip.open(path) as file:
+      heading, *episodes = _lines(file)
+  except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+    raise ValueError(f"{path} holds no episodes that can be read ({error}).") from error
+  faults = (
+      heading.get("format") != FORMAT and f"its format is not {FORMAT}",
+      not _fits(heading, _HEADING) and "its first line is not a heading",
+      heading.get("episodes") != len(episodes)
+      and f"it has {len(episodes)} episodes and its heading says {heading.get('episodes')}",
+      *(_fault(episode, number) for number, episode in enumerate(episodes, 1)),
+  )
+  if fault := next(filter(None, faults), None):
+    raise ValueError(f"{path} holds no episodes that can be read ({fault}).")
+  return EpisodeSet(heading["step"], heading["split"], episodes)
+
+
+def _turn(turn, values, split_reply) -> dict[str, Any]:
+  values = {"entropy": float(np.mean(turn.entropy)), **values}
+  return {
+      "observation": turn.observation,
+      "action": turn.action,
+      "reward": _digits(turn.reward),
+      "ids": [int(i) for i in turn.reply],
+      "tokens": split_reply(turn.reply.tolist()),
+      "entropies": [round(float(x), 3) for x in turn.entropy],
+      "values": {name: _digits(x) for name, x in values.items()},
+  }
+
+
+def _digits(x: float) -> float:
+  """Six of them."""
+  return float(f"{float(x):.6g}")
+
+
+def _is_single(x: Any) -> bool:
+  if isinstance(x, float):
+    return math.isfinite(x)
+  return x is None or isinstance(x, (bool, int, str))
+
+
+def _lines(file: io.BufferedIOBase) -> list[dict[str, Any]]:
+  """The objects of a file, one a line; ValueError if it is too large or holds anything else."""
+  found, size = [], 0
+  while line := file.readline(MAX_LINE + 1):
+    size += len(line)
+    if len(line) > MAX_LINE or size > MAX_BYTES or len(found) > MAX_EPISODES:
+      raise ValueError(f"line {len(found) + 1} goes beyond what is read")
+    found.append(json.loads(line, parse_constant=_no_number))
+    if not isinstance(found[-1], dict):
+      raise ValueError(f"line {len(found)} is no JSON object")
+  if not found:
+    raise ValueError("it is empty")
+  return found
+
+
+def _no_number(name: str) -> None:
+  raise ValueError(f"{name} is no number of JSON")
+
+
+_NUMBER = (int, float)
+_HEADING = {"step": int, "split": str, "episodes": int}
+_EPISODE = {
+    "task": str, "type": str, "group": int, "index": int, "success": bool, "ended": str,
+    "reward": _NUMBER, "info": dict, "turns": list,
+}  # fmt: skip
+_TURN = {
+    "observation": str, "action": (str, type(None)), "reward": _NUMBER, "ids": list,
+    "tokens": list, "entropies": list, "values": dict,
+}  # fmt: skip
+
+
+def _fault(episode: dict[str, Any], number: int) -> str | None:
+  """What is wrong with an episode, if anything."""
+  if not _fits(episode, _EPISODE):
+    return f"episode {number} lacks something or has it in another type"
+  for at, turn in enumerate(episode["turns"], 1):
+    if not (_fits(turn, _TURN) and _is_even(turn)):
+      return f"turn {at} of episode {number} lacks something or has it in another type"
+  return None
+
+
+def _fits(record: Any, fields: Mapping[str, Any]) -> bool:
+  if not isinstance(record, dict):
+    return False
+  return all(name in record and _is(record[name], kind) for name, kind in fields.items())
+
+
+def _is(x: Any, kind: Any) -> bool:
+  if kind is _NUMBER and not (isinstance(x, kind) and abs(x) < 1e30):
+    return False
+  return isinstance(x, kind) and (kind is bool or not isinstance(x, bool))
+
+
+def _is_even(turn: dict[str, Any]) -> bool:
+  """Whether ids, tokens and entropies belong together, and values are numbers."""
+  ids, tokens, entropies = (turn[name] for name in ("ids", "tokens", "entropies"))
+  return (
+      len(ids) == len(tokens) == len(entropies)
+      and all(_is(x, int) for x in ids)
+      and all(_is(x, str) for x in tokens)
+      and all(_is(x, _NUMBER) for x in (*entropies, *turn["values"].values()))
+  )
