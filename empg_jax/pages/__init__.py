@@ -1,0 +1,78 @@
+"""A page to read episodes on: one HTML file that opens from disk and asks nobody for anything.
+
+Its parts are files of assets/, put together here. What was played lies in it as JSON that the
+page's script reads, and comes onto the screen as text alone; a Content-Security-Policy lets
+nothing run but that script.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator
+import hashlib
+import html
+import importlib.resources
+import json
+import pathlib
+import string
+
+from empg_jax import episodes
+from empg_jax.episodes import EpisodeSet
+from empg_jax.pages import compact
+
+_ASSETS = importlib.resources.files(__name__) / "assets"
+_SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the order of reading
+
+
+def write(sources: Iterable[pathlib.Path], title: str, out: pathlib.Path) -> int:
+  """Writes the page of these files of episodes to `out`; returns how many episodes it shows.
+
+  Raises:
+    ValueError, FileNotFoundError: as episodes.read does.
+  """
+  count = 0
+
+  def sets() -> Iterator[EpisodeSet]:
+    nonlocal count
+    for path in sources:
+      played = episodes.read(path)
+      count += len(played.episodes)
+      yield played
+
+  page = render(sets(), title)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(page, encoding="utf-8", errors="replace")
+  return count
+
+
+def render(sets: Iterable[EpisodeSet], title: str) -> str:
+  """The page as HTML: a set of episodes at a time, each of which is read when it is chosen."""
+  style = _asset("page.css")
+  script = "(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "})();"
+  return string.Template(_asset("page.html")).substitute(
+      title=html.escape(title),
+      style=style,
+      script=script,
+      style_hash=_digest(style),
+      script_hash=_digest(script),
+      sets="\n".join(map(_element, sets)),
+  )
+
+
+def _element(played: EpisodeSet) -> str:
+  """A set as data in a script element, out of which no text can break."""
+  data = json.dumps(compact.columns(played), ensure_ascii=False, separators=(",", ":"))
+  data = data.replace("<", "\\u003c")
+  name = html.escape(f"step_{played.step:06}.{played.split}")
+  label = html.escape(f"step {played.step}, {played.split} ({len(played.episodes)})")
+  return (
+      f'<script type="application/json" class="set" data-name="{name}" data-label="{label}">'
+      f"{data}</script>"
+  )
+
+
+def _asset(name: str) -> str:
+  return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+  """As a Content-Security-Policy names a script or a style."""
+  return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,113 @@
+// What the page draws with: elements, numbers, and the colours of entropies.
+
+/** An element with attributes, classes and text; nothing is ever read as HTML. */
+function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** A number with a real minus; `signed`: with a plus too. */
+function fixed(x, digits = 3, signed = false) {
+  const text = Math.abs(x).toFixed(digits);
+  if (Number(text) === 0) return text;
+  return (x < 0 ? "−" : signed ? "+" : "") + text;
+}
+
+/** A reward: as many digits as it has, three at most. */
+function short(x) {
+  return (x < 0 ? "−" : "") + String(Number(Math.abs(x).toFixed(3)));
+}
+
+function plural(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+const OUTCOMES = { won: "✓", lost: "✗", aborted: "!" };
+
+function outcomeMark(episode) {
+  return el("span", { class: `mark ${episode.outcome}`, title: episode.outcome }, OUTCOMES[episode.outcome]);
+}
+
+/** How much of the full colour an entropy has, from 0 to 1: linear, and full from the top on. */
+function heat(set, nats) {
+  return Math.min(nats / set.tops.token, 1);
+}
+
+function token(set, id, text, nats, isLast) {
+  const shown = text.replaceAll("\n", "↵\n");
+  const span = el("span", { class: "token", "data-nats": nats < 0.005 ? "" : fixed(nats, 2) });
+  span.style.setProperty("--heat", heat(set, nats).toFixed(3));
+  if (shown) span.append(shown);
+  else span.append(el("span", { class: "nothing" }, isLast ? "■" : "·"));
+  const name = text ? `“${text.replaceAll("\n", "↵")}”` : isLast ? "end of the reply" : "part of a character";
+  span.dataset.told = `${name} · id ${id} · ${fixed(nats)} nats`;
+  return span;
+}
+
+/** The scale that the tokens' colours are read by. */
+function drawScale(set) {
+  const top = set.tops.token;
+  const strip = el("span", { class: "strip", "aria-hidden": "true" });
+  for (let part = 0; part <= 10; part++) {
+    const cell = el("span");
+    cell.style.setProperty("--heat", part / 10);
+    strip.append(cell);
+  }
+  return [el("span", {}, "token entropy 0"), strip, el("span", {}, `${top} nats and more`)];
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** A line of the step entropies, for a glance. */
+function sparkline(set, episode) {
+  const h = episode.values.entropy ?? [];
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("viewBox", "0 0 100 20");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  const at = (x, turn) => `${((100 * (turn + 0.5)) / h.length).toFixed(1)} ${(19 - (18 * x) / set.tops.entropy).toFixed(1)}`;
+  path.setAttribute("d", h.length ? "M" + h.map(at).join("L") : "");
+  svg.append(path);
+  return svg;
+}
+
+/** Marks what was searched for, where the browser can mark without touching the text. */
+function markFound(words) {
+  if (!window.CSS?.highlights) return;
+  const ranges = words ? [...document.querySelectorAll(".observation, .reply")].flatMap((shown) => found(shown, words)) : [];
+  CSS.highlights.set("found", new Highlight(...ranges));
+}
+
+/** The ranges of an element, over whatever tokens, that hold these words. */
+function found(shown, words) {
+  const walker = document.createTreeWalker(shown, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  const text = nodes.map((node) => node.data).join("").toLowerCase();
+  const ranges = [];
+  for (let at = text.indexOf(words); at >= 0; at = text.indexOf(words, at + words.length)) {
+    const range = new Range();
+    range.setStart(...place(nodes, at));
+    range.setEnd(...place(nodes, at + words.length));
+    ranges.push(range);
+  }
+  return ranges;
+}
+
+/** The node that a character of the joined text lies in, and where in it. */
+function place(nodes, at) {
+  const node = nodes.find((node) => {
+    if (at <= node.length) return true;
+    at -= node.length;
+    return false;
+  });
+  return [node ?? nodes.at(-1), node ? at : nodes.at(-1).length];
+}

@@ -1,0 +1,33 @@
+"""Makes the page on which a run's episodes are read: one HTML file, opened from disk.
+
+  python launch/pages.py --workdir=runs/alfworld
+  python launch/pages.py --workdir=runs/alfworld/episodes/step_000025.valid_seen.jsonl.gz
+
+The first shows all that launch/train.py wrote down in the workdir, the second one evaluation.
+"""
+
+import pathlib
+
+from absl import flags
+
+from empg_jax import command_line, episodes, pages
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "a run's folder, or one file of its episodes", required=True
+)
+_OUT = flags.DEFINE_string("out", None, "the page; default: WORKDIR/episodes.html, or FILE.html")
+
+
+def main(_):
+  source = pathlib.Path(_WORKDIR.value)
+  if source.is_file():
+    files, beside = [source], source.with_name(source.name.removesuffix(".jsonl.gz") + ".html")
+  else:
+    files, beside = episodes.paths(source), source / "episodes.html"
+  out = pathlib.Path(_OUT.value) if _OUT.value else beside
+  shown = pages.write(files, str(_WORKDIR.value), out)
+  print(f"{out}: {shown} episodes of {len(files)} files, {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+  command_line.run(main)

@@ -1,0 +1,101 @@
+"""The page of episodes as a file: small, closed to the outside, and made by one command."""
+
+import base64
+import hashlib
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+import made
+import pytest
+
+from empg_jax import episodes, pages
+from empg_jax.episodes import EpisodeSet
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("run")
+  made.write(workdir)
+  return workdir
+
+
+def command(*arguments):
+  return subprocess.run(
+      [sys.executable, str(ROOT / "launch" / "pages.py"), *arguments],
+      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      timeout=600,
+  )  # fmt: skip
+
+
+def test_a_run_and_a_single_file_each_make_one_page(workdir):
+  done = command(f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  page = workdir / "episodes.html"
+  assert done.stdout == f"{page}: 10 episodes of 3 files, 0.0 MB\n"
+  file = workdir / "episodes" / "step_000020.valid_seen.jsonl.gz"
+  assert pages.write([file], "one", workdir / "new" / "one.html") == 2
+  assert len(page.read_text()) > len((workdir / "new" / "one.html").read_text()) > 10_000
+
+
+def test_a_mistake_is_one_sentence(tmp_path):
+  done = command(f"--workdir={tmp_path}")
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: There are no episodes in ")
+  assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_that_was_said_becomes_part_of_the_page(workdir):
+  sets = [episodes.read(path) for path in episodes.paths(workdir)]
+  page = pages.render(sets, "<i>title</i> & $sets")
+  plain = pages.render([], "x")
+  assert page.count("<script") == plain.count("<script") + len(sets)
+  assert page.count("</script") == plain.count("</script") + len(sets)
+  for text in ("<i>", "<b>", "<img", "<!-- $"):
+    assert text not in page
+  assert "<title>&lt;i&gt;title&lt;/i&gt; &amp; $sets</title>" in page
+
+
+def test_only_its_own_style_and_script_may_run(workdir):
+  page = pages.render([], "x")
+  policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+  allowed = dict(part.split(" ", 1) for part in policy.split("; "))
+  assert allowed.pop("default-src") == allowed.pop("base-uri") == "'none'"
+  assert allowed.pop("form-action") == "'none'"
+  for tag in ("style", "script"):
+    (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert allowed.pop(f"{tag}-src") == f"'sha256-{digest}'"
+  assert not allowed
+  assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?:(?!//www"
+                       r"\.w3\.org/2000/svg)", page)  # fmt: skip
+
+
+def long_episode(rng, index):
+  """50 turns of 24 tokens, no observation of which is said twice."""
+
+  def turn(at):
+    words = " ".join(rng.choice(["a", "cabinet", "fridge", "see", "you", "is"]) for _ in range(25))
+    return {
+        "observation": f"{index} {at} {words}", "action": f"go to cabinet {at}", "reward": 0.0,
+        "ids": [rng.randrange(800) for _ in range(24)], "tokens": [" token"] * 24,
+        "entropies": [round(rng.random(), 3) for _ in range(24)],
+        "values": {name: rng.gauss(0, 1) for name in "abcdef"},
+    }  # fmt: skip
+
+  return {
+      "task": f"small/train/heat-{index}", "type": "heat", "group": index // 8, "index": index % 8,
+      "success": True, "ended": "done", "reward": 1.0, "info": {"won": True},
+      "turns": [turn(at) for at in range(50)],
+  }  # fmt: skip
+
+
+def test_200_episodes_of_50_turns_are_below_5_mb():
+  rng = random.Random(0)
+  played = EpisodeSet(20, "train", [long_episode(rng, index) for index in range(200)])
+  assert len(pages.render([played], "x").encode()) < 5e6
