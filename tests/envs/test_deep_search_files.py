@@ -1,16 +1,12 @@
 """Corpora and questions in the usual files: read, and told of in one sentence where broken."""
 
 import json
-import os
-import pathlib
 
 import pytest
 
 from empg_jax.envs.deep_search import DeepSearch, corpus, question_files, task_type, tasks
 from empg_jax.envs.deep_search.questions import Question
 
-BESIDE = pathlib.Path(__file__).parents[3] / "shared/data/deep_search"
-REAL = pathlib.Path(os.environ.get("DEEP_SEARCH_SAMPLE", BESIDE))
 PASSAGES = [
     {"id": "0", "contents": '"Rome"\nRome is the capital of Italy.'},
     {"id": "1", "contents": '"Rome"\nThe Tiber flows through it.'},
@@ -157,16 +153,3 @@ def test_absent_files_are_told_of(folder, monkeypatch):
   monkeypatch.delenv("DEEP_SEARCH_DATA")
   with pytest.raises(FileNotFoundError, match="are not set up: set DEEP_SEARCH_DATA"):
     tasks("test", questions="files")
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs real questions and passages in {REAL}")
-def test_real_questions_and_passages(folder):
-  (folder / "corpus.jsonl").write_bytes((REAL / "2wiki_corpus.jsonl").read_bytes())
-  write(folder, "test/2wiki.jsonl", (REAL / "2wiki_questions.jsonl").read_text())
-  names = tasks("test", questions="files")
-  assert len(names) == 318 and len(corpus.corpus("files")) == 6119
-  env = DeepSearch(corpus="files")
-  assert env.reset(names[0]) == "Question: Where was the father of Ștefan I. Nenițescu born?"
-  found = env.step("<search>ștefan i. nenițescu father</search>").observation
-  assert "Nenițescu" in found
-  assert env.step("<answer>galați</answer>").info["won"]

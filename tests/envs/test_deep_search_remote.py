@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import urllib3
 
-from empg_jax.envs.deep_search import DeepSearch, corpus, server, tasks
+from empg_jax.envs.deep_search import DeepSearch, corpus, remote, server, tasks
 from empg_jax.envs.deep_search.remote import Remote
 from empg_jax.envs.deep_search.retrieval import RetrievalFailed
 from empg_jax.rollout.seat import Seat
@@ -47,12 +48,12 @@ def served(tmp_path_factory):
 
 def test_in_process_and_over_http_the_same_is_found(served):
   address, local = served
-  remote = Remote(address)
+  asked = Remote(address)
   for query in ("bridges", "town 7", "river 31 bridges", "nothing?"):
-    assert remote.search(query, 5) == local.search(query, 5)
-  assert remote.document("town 3") == local.document("TOWN 3 ") != []
+    assert asked.search(query, 5) == local.search(query, 5)
+  assert asked.document("town 3") == local.document("TOWN 3 ") != []
   assert [passage.id for passage in local.document("Town 3")] == ["6", "7"]
-  assert remote.document("Town 99") == []
+  assert asked.document("Town 99") == []
 
 
 def test_an_episode_over_http_is_the_one_in_process(served, tmp_path, monkeypatch):
@@ -69,9 +70,9 @@ def test_an_episode_over_http_is_the_one_in_process(served, tmp_path, monkeypatc
 
 def test_64_requests_at_the_same_time_are_answered(served):
   address, local = served
-  remote = Remote(address)
+  asked = Remote(address)
   with concurrent.futures.ThreadPoolExecutor(64) as pool:
-    found = list(pool.map(lambda i: remote.search(f"town {i % 20}", 3), range(256)))
+    found = list(pool.map(lambda i: asked.search(f"town {i % 20}", 3), range(256)))
   assert found == [local.search(f"town {i % 20}", 3) for i in range(256)]
 
 
@@ -102,7 +103,10 @@ def test_without_scores_the_documents_stand_alone(served):
 
 @contextlib.contextmanager
 def stub(*answers):
-  """A server that gives these answers in turn, (status, body) or seconds to wait; its address."""
+  """A server that gives these answers in turn, and its address.
+
+  An answer is (status, body) or (status, body, headers), or seconds to wait before none.
+  """
   left = list(answers)
 
   class Handler(http.server.BaseHTTPRequestHandler):
@@ -113,9 +117,10 @@ def stub(*answers):
       if isinstance(answer, float):
         time.sleep(answer)
         return
-      status, body = answer
+      status, body, *headers = answer
       self.send_response(status)
-      self.send_header("Content-Length", str(len(body)))
+      for header in ({"Content-Length": str(len(body))} | dict(*headers)).items():
+        self.send_header(*header)
       self.end_headers()
       self.wfile.write(body)
 
@@ -154,12 +159,35 @@ def test_a_busy_server_is_asked_again():
         ((200, b'{"result": [[{"id": 1, "contents": null}]]}'), "which is not Search-R1's form"),
         ((200, b'{"result": [["x"]]}'), "which is not Search-R1's form"),
         ((200, b"[" * 100_000), "which is not Search-R1's form"),
+        ((200, GOOD[:-9]), "which is not Search-R1's form"),
+        ((200, GOOD, {"Content-Length": "999"}), "did not answer"),  # and closes
+        ((200, b"x" * 99, {"Content-Encoding": "gzip"}), "did not answer"),
+        ((200, b"\xff" * 99), "which is not Search-R1's form"),
+        ((200, b'"' + b" " * remote._LARGEST + b'"'), "which is not Search-R1's form"),
+        ((302, b"", {"Location": "http://127.0.0.1:1/"}), "did not answer|answered 302"),
     ],
 )
 def test_a_server_that_fails_is_told_of(answer, sentence):
   with stub(answer) as address:
     with pytest.raises(RetrievalFailed, match=sentence):
       Remote(address, timeout=0.2, retries=1, backoff=0.01).search("x", 3)
+
+
+def test_a_server_that_is_not_there_is_told_of():
+  with socket.create_server(("127.0.0.1", 0)) as free:
+    address = f"http://127.0.0.1:{free.getsockname()[1]}"
+  with pytest.raises(RetrievalFailed, match="did not answer .*: see whether the search server"):
+    Remote(address, retries=1, backoff=0.01).search("x", 3)
+
+
+def test_after_garbage_the_same_server_is_asked_and_answers():
+  oversized = (200, b"[" * (remote._LARGEST + 1))
+  with stub(oversized, (200, b"?"), (200, GOOD)) as address:
+    asked = Remote(address, retries=1, backoff=0.01)
+    for _ in range(2):
+      with pytest.raises(RetrievalFailed, match="not Search-R1's form"):
+        asked.search("x", 3)
+    assert len(asked.search("x", 3)) == 1
 
 
 def test_an_address_must_be_one():

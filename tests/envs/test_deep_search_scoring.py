@@ -1,5 +1,7 @@
 """Answers as SQuAD judges them, and excerpts that show what was searched for."""
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from empg_jax.envs.deep_search import pages, scoring
@@ -18,10 +20,31 @@ from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents
         ("São Paulo", "são paulo"),
         ("1,234", "1234"),
         ("the", ""),
+        ("A AN THE", ""),
+        ("a-an", "aan"),  # punctuation goes before articles do
+        ("the\u00a0cat\u2003sat", "cat sat"),
+        ("ÉCOLE ΑΘΉΝΑ Ѐ", "école αθήνα ѐ"),
+        ("E\u0301cole", "e\u0301cole"),  # not composed
+        ("“Cat” – dog", "“cat” – dog"),  # no punctuation but ASCII's
+        ("aé the é", "aé é"),
+        ("北京", "北京"),
     ],
 )
 def test_answers_are_normalised(answer, normal):
   assert scoring.normalize(answer) == normal
+
+
+def told_plainly(answer):
+  """SQuAD's four steps, a character and a word at a time."""
+  kept = "".join(c for c in answer.lower() if c not in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+  return " ".join(word for word in kept.split() if word not in ("a", "an", "the"))
+
+
+@hypothesis.given(st.text(st.sampled_from("aAnNtThHeE .-'_\n9éÉ\u00a0ß"), max_size=20))
+def test_normalising_is_squads(answer):
+  normal = scoring.normalize(answer)
+  assert normal == told_plainly(answer) == scoring.normalize(normal)
+  assert scoring.exact_match(answer, ["x", f" {answer.lower()}."])
 
 
 def test_f1_counts_words_of_the_best_golden_answer():
@@ -33,7 +56,8 @@ def test_f1_counts_words_of_the_best_golden_answer():
 
 
 def test_an_excerpt_is_the_part_with_most_of_the_words_that_the_title_lacks():
-  text = " ".join(["Poland", *(f"poland{i}" for i in range(50)), *"the capital is Warsaw".split(), *"xyz" * 9])
+  others = [f"poland{i}" for i in range(50)]
+  text = " ".join(["Poland", *others, *"the capital is Warsaw".split(), *"xyz" * 9])
   passage = Passage("0", "Poland", text)
   shown = pages.excerpt(passage, "capital of Poland", 6)
   assert shown == "...the capital is Warsaw x y..."
