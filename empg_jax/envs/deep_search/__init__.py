@@ -1,6 +1,7 @@
 """Deep Search: questions that take several searches, answered from an embedded corpus or yours.
 
-Task names are `embedded/SPLIT/NUMBER`, or `files/SPLIT/COLLECTION/NUMBER`. For example:
+Task names are `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
+`tfds/SPLIT/NAME/NUMBER`. For example:
 
     env = make()
     print(env.reset(tasks("train")[0]))

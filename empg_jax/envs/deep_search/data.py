@@ -1,38 +1,61 @@
-"""Which questions a split holds: embedded ones, or those of your own files.
+"""Which questions a split holds: embedded ones, published ones, or those of your own files.
 
     $DEEP_SEARCH_DATA/corpus.jsonl                        see corpus.py
     $DEEP_SEARCH_DATA/questions/SPLIT/COLLECTION.jsonl    see question_files.py; also .json
 
-A task's name is `embedded/SPLIT/NUMBER`, or `files/SPLIT/COLLECTION/NUMBER`.
+A task's name is `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
+`tfds/SPLIT/NAME/NUMBER` (see published.py).
 """
 
 import functools
+import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from empg_jax.envs._shared import disk
-from empg_jax.envs.deep_search import embedded, question_files
+from empg_jax.envs.deep_search import embedded, published, question_files
 from empg_jax.envs.deep_search.corpus import HINT, data_folder
 from empg_jax.envs.deep_search.questions import Question
 
 SPLITS = embedded.SPLITS
+_TFDS = {f"tfds:{name}": name for name in published.NAMES}
 # "short": the embedded questions that take two searches.
-QUESTIONS = ("embedded", "short", "files")
+QUESTIONS = ("embedded", "short", "files", *_TFDS)
 VERSION = 1  # raised when the same files would give other questions
 
 
 def names(split: str, questions: str) -> list[str]:
   """The tasks of a split; errors as for `environment.tasks`."""
   if questions == "files":
-    collections = _paths(split, str(data_folder()))
+    collections = _paths(split, data_folder())
     return [
         f"files/{split}/{name}/{number}"
         for name in collections
         for number in range(len(_collection(split, name)))
     ]
+  if name := _TFDS.get(questions):
+    return [f"tfds/{split}/{name}/{number}" for number in range(len(_published(split, name)))]
   found = embedded.questions(split)
   longest = 2 if questions == "short" else 99
   return [f"embedded/{split}/{i}" for i, q in enumerate(found) if len(q.titles) <= longest]
+
+
+def splits(questions: str) -> tuple[str, ...]:
+  """Those of SPLITS that there are; FileNotFoundError if DEEP_SEARCH_DATA names no folder."""
+  if questions == "files":
+    folder = data_folder()
+    return tuple(split for split in SPLITS if _files(split, folder))
+  return tuple(published.SPLITS) if questions in _TFDS else SPLITS
+
+
+def digest(questions: str) -> str:
+  """What tells them from those that other files would hold; errors as for `splits`."""
+  if questions == "files":
+    folder = data_folder()
+    return disk.digest([path for split in SPLITS for path in _files(split, folder)])
+  if questions in _TFDS:
+    return published.digest()
+  return hashlib.sha256(embedded.QUESTIONS.read_bytes()).hexdigest()[:12]
 
 
 def question(task: str) -> Question:
@@ -42,6 +65,8 @@ def question(task: str) -> Question:
       found: Sequence[Question] = embedded.questions(split)
     case "files", split, name, number if split in SPLITS:
       found = _collection(split, name)
+    case "tfds", split, *name, number if split in SPLITS and "/".join(name) in published.NAMES:
+      found = _published(split, "/".join(name))
     case _:
       found, number = (), ""
   if not number.isdecimal() or int(number) >= len(found):
@@ -50,31 +75,55 @@ def question(task: str) -> Question:
 
 
 def _collection(split: str, name: str) -> Sequence[Question]:
-  path = _paths(split, str(data_folder())).get(name)
-  return _Stored(_built(path, disk.digest([path]))) if path else ()
+  path = _paths(split, data_folder()).get(name)
+  return _of_file(path, disk.digest([path])) if path else ()
 
 
-def _paths(split: str, folder: str) -> dict[str, pathlib.Path]:
+@functools.cache
+def _of_file(path: pathlib.Path, digest: str) -> Sequence[Question]:
+  return _stored(f"questions-{path.stem}-{digest}", lambda: question_files.read(path))
+
+
+def _published(split: str, name: str) -> Sequence[Question]:
+  if split not in published.SPLITS:
+    raise ValueError(
+        f"tfds:{name} has no split {split}: evaluate on test alone,"
+        " --config.evaluation.splits=\"('test',)\""
+    )
+  return _of_tfds(name, split, published.digest())
+
+
+@functools.cache
+def _of_tfds(name: str, split: str, digest: str) -> Sequence[Question]:
+  key = f"questions-{name.replace('/', '-')}-{split}-{digest}"
+  return _stored(key, lambda: published.read(name, split))
+
+
+def _paths(split: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
   """The files of a split by the names of their collections, in order."""
-  home = pathlib.Path(folder) / "questions" / split
-  paths = sorted(p for p in home.glob("*") if p.suffix in question_files.SUFFIXES)
+  paths = _files(split, folder)
   if not paths:
+    home = folder / "questions" / split
     raise FileNotFoundError(f"there is no .jsonl or .json file in {home}: {HINT}")
   return {path.stem: path for path in paths}
 
 
-@functools.cache
-def _built(path: pathlib.Path, digest: str) -> disk.Records:
-  """The questions of a file, written down once so that no process has to hold them all."""
-  folder = disk.folder_for("deep_search", f"questions-{path.stem}-{digest}-v{VERSION}")
+def _files(split: str, folder: pathlib.Path) -> list[pathlib.Path]:
+  there = (folder / "questions" / split).glob("*")
+  return sorted(path for path in there if path.suffix in question_files.SUFFIXES)
+
+
+def _stored(key: str, read: Callable[[], Iterable[Question]]) -> Sequence[Question]:
+  """The questions that `read` gives, written down once so that no process has to hold them."""
+  folder = disk.folder_for("deep_search", f"{key}-v{VERSION}")
 
   def build(draft: pathlib.Path) -> None:
     with disk.Writer(draft / "questions") as writer:
-      for question in question_files.read(path):
+      for question in read():
         writer.add(question)
 
   disk.build_once(folder, build)
-  return disk.Records(folder / "questions")
+  return _Stored(disk.Records(folder / "questions"))
 
 
 class _Stored(Sequence[Question]):

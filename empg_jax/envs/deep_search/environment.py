@@ -153,12 +153,13 @@ def tasks(split: str, *, questions: str = "embedded") -> list[str]:
 
   Args:
     split: "train", "test" or "out_of_domain".
-    questions: "embedded", "short" for those of them that take two searches, or "files" for
-      your own (see data.py).
+    questions: "embedded", "short" for those of them that take two searches, "files" for
+      your own (see data.py), or "tfds:NAME" for published ones (see published.py).
 
   Raises:
     ValueError: an unknown split or kind of questions, or a broken file.
-    FileNotFoundError: DEEP_SEARCH_DATA names no folder with the files.
+    FileNotFoundError: DEEP_SEARCH_DATA names no folder with the files, or published
+      questions cannot be had.
   """
   for name, value, known in (("split", split, SPLITS), ("questions", questions, QUESTIONS)):
     if value not in known:

@@ -29,13 +29,24 @@ def read(path: pathlib.Path) -> Iterator[Question]:
     ValueError: an entry is broken, or of none of these forms; the sentence says which.
   """
   for place, entry in _entries(path):
-    question = _question(entry, path.stem)
-    if question is None:
+    asked = question(entry, path.stem)
+    if asked is None:
       raise ValueError(
           f"{path}, {place} is {str(entry)[:100]}: want an object with a question and its answer"
           ' in one of the known forms, such as {"question": "..", "golden_answers": [".."]}'
       )
-    yield question
+    yield asked
+
+
+def question(entry: Any, kind: str) -> Question | None:
+  """The question of an entry; None if it is of none of the forms."""
+  if not isinstance(entry, dict):
+    return None
+  text = entry.get("question", entry.get("Question"))
+  answers = _texts(_answers(entry))
+  if not isinstance(text, str) or not text.strip() or not answers:
+    return None
+  return Question(" ".join(text.split()), answers, _texts(_titles(entry)), kind)
 
 
 def _entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
@@ -68,16 +79,6 @@ def _members(path: pathlib.Path) -> Iterable[Any]:
       yield from value
       return
   raise ValueError(f"{path} is an object without a list as 'data': want a list of questions")
-
-
-def _question(entry: Any, kind: str) -> Question | None:
-  if not isinstance(entry, dict):
-    return None
-  text = entry.get("question", entry.get("Question"))
-  answers = _texts(_answers(entry))
-  if not isinstance(text, str) or not text.strip() or not answers:
-    return None
-  return Question(" ".join(text.split()), answers, _texts(_titles(entry)), kind)
 
 
 def _answers(entry: dict[str, Any]) -> list[Any]:

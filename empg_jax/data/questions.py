@@ -1,0 +1,116 @@
+"""Deep Search's questions as a dataset: written once, read at random.
+
+  splits = questions("embedded")
+  splits["train"][0]
+
+is {"id": "embedded/train/0", "question": "What is the capital of ..?", "answers": ["Warsaw", ..],
+"titles": ["Marie Curie", "Poland (Government)"], "type": "birth_capital", "hops": 2, "split":
+"train"}, and the environment plays it as `env.reset(id)`, with nothing to be prepared.
+
+A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
+needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
+~/tensorflow_datasets, and made again only for other questions. Other programs read them
+without this package, texts as bytes:
+
+  builder = tfds.builder_from_directory(".../deep_search_questions/embedded-DIGEST/1.0.0")
+  builder.as_data_source("train")[0]["question"]
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from empg_jax.console import Progress
+from empg_jax.envs import deep_search
+from empg_jax.envs.deep_search import data
+
+
+@dataclasses.dataclass(kw_only=True)
+class QuestionsConfig(tfds.core.BuilderConfig):
+  """Which questions: one of envs.deep_search.data.QUESTIONS."""
+
+  questions: str
+
+
+class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
+  """Questions with their answers and the documents that lead there, in the order of the tasks."""
+
+  # Raised when what is told of a question changes, so that no older files are read for it.
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES = {"1.0.0": "First version."}
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
+    features = tfds.features.FeaturesDict({
+        "id": text,  # the task, as the environment plays it
+        "question": text,
+        "answers": texts,  # each is right
+        "titles": texts,  # of the documents that lead there, in order; none if unknown
+        "type": text,  # its template, or the collection that it is from
+        "hops": np.int32,  # so many titles; 0 if unknown
+        "split": text,
+    })
+    return tfds.core.DatasetInfo(
+        builder=self, description=__doc__, features=features, disable_shuffling=True
+    )
+
+  def _split_generators(self, dl_manager):
+    splits = data.splits(self.builder_config.questions)
+    return {split: self._generate_examples(split) for split in splits}
+
+  def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    tasks = deep_search.tasks(split, questions=self.builder_config.questions)
+    with Progress(f"{split} questions", len(tasks), "questions") as progress:
+      for i, task in enumerate(tasks):
+        asked = data.question(task)
+        yield i, {
+            "id": task, "question": asked.text, "answers": asked.answers, "titles": asked.titles,
+            "type": asked.kind, "hops": len(asked.titles), "split": split,
+        }  # fmt: skip
+        progress.update(1)
+
+
+class Records(Sequence[dict[str, Any]]):
+  """Questions by index, as plain values, each decoded from its record when asked for."""
+
+  def __init__(self, records: Sequence[dict[str, Any]]):
+    self._records = records
+
+  def __len__(self) -> int:
+    return len(self._records)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    record = self._records[index]
+    plain = {key: record[key].decode() for key in ("id", "question", "type", "split")}
+    lists = {key: [text.decode() for text in record[key]] for key in ("answers", "titles")}
+    return {**plain, **lists, "hops": int(record["hops"])}
+
+
+def questions(source: str, *, data_dir: str | None = None) -> dict[str, Records]:
+  """The questions of every split that there is, made if need be.
+
+  Args:
+    source: "embedded", "short", "files" or "tfds:NAME", as for envs.deep_search.tasks.
+    data_dir: where they are kept; default: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+
+  Raises:
+    ValueError: an unknown source, or a broken file.
+    FileNotFoundError: as for envs.deep_search.tasks.
+  """
+  if source not in data.QUESTIONS:
+    raise ValueError(f"source must be one of {', '.join(data.QUESTIONS)}, got {source!r}")
+  if not data.splits(source):
+    raise FileNotFoundError(f"there are no files of questions in {data.data_folder()}/questions")
+  name = source.removeprefix("tfds:").replace("/", "-")
+  builder = DeepSearchQuestions(
+      config=QuestionsConfig(name=f"{name}-{data.digest(source)}", questions=source),
+      file_format="array_record",
+      data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"),
+  )
+  tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
+  builder.download_and_prepare()
+  return {split: Records(builder.as_data_source(split=split)) for split in builder.info.splits}
