@@ -133,7 +133,8 @@ def read(path: str | os.PathLike) -> EpisodeSet:
 
 
 def _turn(turn, values, split_reply) -> dict[str, Any]:
-  values = {"entropy": float(np.mean(turn.entropy)), **values}
+  if len(turn.entropy):  # An expert's has no tokens.
+    values = {"entropy": float(np.mean(turn.entropy)), **values}
   return {
       "observation": turn.observation,
       "action": turn.action,

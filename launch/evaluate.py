@@ -4,17 +4,21 @@
   python launch/evaluate.py --workdir=runs/alfworld --step=25 --seeds=3
   python launch/evaluate.py --config=configs/alfworld.py --model=FOLDER --json=start.json
   python launch/evaluate.py --config=configs/alfworld.py --agent=expert
+  python launch/evaluate.py --workdir=runs/alfworld --keep=runs/evaluated
   python launch/evaluate.py --compare start.json trained.json
 
-The last compares evaluations of the same tasks with the first of them, task by task.
+The last compares evaluations of the same tasks with the first of them, task by task. What the one
+before it keeps, launch/pages.py shows turn by turn.
 """
+
+import dataclasses
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
-from empg_jax import trained
+from empg_jax import episodes as kept, trained
 from empg_jax.evaluation import players, policies, records, statistics, tables
 from empg_jax.models import folder
 from empg_jax.rollout.tasks import TaskSampler
@@ -33,6 +37,7 @@ _TEMPERATURE = flags.DEFINE_float(
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "plays of each task", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "file to write every episode and the summary to")
+_KEEP = flags.DEFINE_string("keep", None, "folder to write all that was read and said to")
 _COMPARE = flags.DEFINE_bool("compare", False, "compare the files that follow")
 
 
@@ -48,15 +53,19 @@ def main(argv):
   tasks = environment.tasks(split, **config.tasks)
   if 0 < _EPISODES.value < len(tasks):
     tasks = TaskSampler(tasks, 0, kind=environment.task_type).at(0, _EPISODES.value)
-  collect, agent = make_agent(config, environment, checkpoint, len(tasks))
-  episodes = []
+  collect, agent, text = make_agent(config, environment, checkpoint, len(tasks))
+  episodes, whole = [], []
   with console.Progress(split, len(tasks) * _SEEDS.value, "episodes") as progress:
     for seed in range(_SEEDS.value):
       played = collect(tasks, seed=seed, progress=progress.update)
       episodes += [records.record(episode, environment, seed) for episode in played]
+      whole += [dataclasses.replace(episode, index=seed) for episode in played]
   summary = statistics.summarize(episodes)
   print(f"{agent} on {config.env.name}, {split}: {_SEEDS.value} x {len(tasks)} episodes")
   print(tables.results(summary))
+  if _KEEP.value:
+    step = int(checkpoint.name) if checkpoint else 0
+    print(kept.write(_KEEP.value, step, split, whole, text=text, task_type=environment.task_type))
   if _JSON.value:
     about = dict(environment=config.env.name, split=split, tasks=config.tasks.to_dict())
     about |= dict(agent=agent, seeds=_SEEDS.value, max_turns=config.rollout.max_turns)
@@ -80,7 +89,7 @@ def find_config():
 
 
 def make_agent(config, environment, checkpoint, count):
-  """Plays tasks with a seed, and what it is called."""
+  """Plays tasks with a seed; what it is called; and the text of its ids."""
   if _AGENT.value != "policy":
 
     def collect(tasks, seed, progress):
@@ -88,7 +97,7 @@ def make_agent(config, environment, checkpoint, count):
           config, environment, _AGENT.value, tasks, seed=seed, progress=progress
       )
 
-    return collect, _AGENT.value
+    return collect, _AGENT.value, lambda ids: ""
   home = folder.locate(_MODEL.value or config.model.path)
   chat = chats.load(home, **config.chat)
   if checkpoint is None:
@@ -104,7 +113,7 @@ def make_agent(config, environment, checkpoint, count):
         config, environment, policy, chat, tasks, key=jax.random.key(seed), progress=progress
     )
 
-  return collect, f"{checkpoint or home} at temperature {temperature:g}"
+  return collect, f"{checkpoint or home} at temperature {temperature:g}", chat.text
 
 
 def compare(paths):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from empg_jax import trained
+from empg_jax import episodes, trained
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -28,11 +28,12 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
       "--config.policy.max_length=256", "--config.policy.piece_lengths=(48,)",
   )  # fmt: skip
   done = evaluate(*shared, "--model=alfworld-tiny", "--temperature=1", "--seeds=2",
-                  f"--json={policy}")  # fmt: skip
+                  f"--json={policy}", f"--keep={tmp_path}")  # fmt: skip
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
   assert lines[0].endswith("alfworld-tiny at temperature 1 on alfworld, valid_seen: 2 x 6 episodes")
-  assert lines[-2].split()[:3] == ["all", "6", "12"]
+  assert lines[-3].split()[:3] == ["all", "6", "12"]
+  assert lines[-1] == str(tmp_path / "episodes" / "step_000000.valid_seen.jsonl.gz")
   written = json.loads(policy.read_text())
   assert len({(e["task"], e["seed"]) for e in written["episodes"]}) == 12
   assert len({e["type"] for e in written["episodes"]}) == 6
@@ -40,7 +41,17 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   assert written["summary"]["all"]["turns"]["mean"] == pytest.approx(
       sum(e["turns"] for e in written["episodes"]) / 12
   )
-  assert evaluate(*shared, "--agent=expert", f"--json={expert}").returncode == 0
+  (kept,) = map(episodes.read, episodes.paths(tmp_path))
+  assert {(e["group"], e["index"]) for e in kept.episodes} == {
+      (task, seed) for task in range(6) for seed in range(2)
+  }
+  assert [e["success"] for e in kept.episodes] == [e["success"] for e in written["episodes"]]
+  whole = "".join(kept.episodes[0]["turns"][0]["tokens"])
+  assert whole.startswith("<think>") and whole.endswith("</action>")
+  done = evaluate(*shared, "--agent=expert", f"--json={expert}", f"--keep={tmp_path / 'expert'}")
+  assert done.returncode == 0, done.stderr
+  (kept,) = map(episodes.read, episodes.paths(tmp_path / "expert"))
+  assert len(kept.episodes) == 6 and kept.episodes[0]["turns"][0]["values"] == {}
   done = evaluate("--compare", policy, expert)
   assert done.returncode == 0, done.stderr
   assert "alfworld-tiny at temperature 1, alfworld valid_seen" in done.stdout

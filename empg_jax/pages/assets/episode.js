@@ -10,6 +10,7 @@ const VALUES = [
   ["advantage", "A final", true],
 ];
 const LONG = 14; // lines of an observation that is folded
+const NARROW = "(max-width: 760px)"; // as in page.css
 
 function drawEpisode(set, episode, go) {
   const turns = episode.rewards.map((_, turn) => drawTurn(set, episode, turn));
@@ -95,7 +96,7 @@ function groupTable(episode, go) {
   const heads = ["", "return", "turns", "mean H", "mean A final"];
   return el(
     "details",
-    { class: "group", open: true },
+    { class: "group", open: !window.matchMedia(NARROW).matches },
     el("summary", {}, `Group ${episode.group}: ${wins(episode.groupmates)} of ${plural(episode.groupmates.length, "member")} won`),
     el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)),
   );
@@ -116,9 +117,9 @@ function chart(set, episode, go) {
     if (a !== undefined) column.append(bar(`advantage ${sign(a)}`, Math.abs(a) / set.tops.advantage));
     return column;
   });
-  const scales = [`H of each step, full height ${fixed(set.tops.entropy)} nats`];
-  if (advantage) scales.push(`A final, full height ±${fixed(set.tops.advantage)}`);
-  return el("figure", { class: "chart" }, el("div", { class: "columns" }, ...columns), el("figcaption", {}, ...scales.map((text) => el("span", {}, text))));
+  const scales = [`H of each step, full height ${fixed(set.tops.entropy)} nats and more`];
+  if (advantage) scales.push(`A final, full height ±${fixed(set.tops.advantage)} and beyond`);
+  return el("figure", { class: advantage ? "chart" : "chart single" }, el("div", { class: "columns" }, ...columns), el("figcaption", {}, ...scales.map((text) => el("span", {}, text))));
 }
 
 function bar(name, share) {

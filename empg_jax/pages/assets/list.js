@@ -61,7 +61,7 @@ function listItem(set, episode) {
   const place =
     episode.groupmates.length > 1
       ? `group ${episode.group}, member ${episode.index}`
-      : episode.task.split("/").at(-1);
+      : ownName(set, episode);
   return el(
     "li",
     { role: "option", id: `item-${episode.at}`, "aria-selected": "false", "data-at": episode.at },

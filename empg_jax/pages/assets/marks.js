@@ -59,7 +59,7 @@ function drawScale(set) {
     cell.style.setProperty("--heat", part / 10);
     strip.append(cell);
   }
-  return [el("span", {}, "token entropy 0"), strip, el("span", {}, `${top} nats and more`)];
+  return [el("span", {}, "token entropy 0"), strip, el("span", {}, `${top} nat${top === 1 ? "" : "s"} and more`)];
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -73,7 +73,7 @@ function sparkline(set, episode) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  const at = (x, turn) => `${((100 * (turn + 0.5)) / h.length).toFixed(1)} ${(19 - (18 * x) / set.tops.entropy).toFixed(1)}`;
+  const at = (x, turn) => `${((100 * (turn + 0.5)) / h.length).toFixed(1)} ${(19 - 18 * Math.min(x / set.tops.entropy, 1)).toFixed(1)}`;
   path.setAttribute("d", h.length ? "M" + h.map(at).join("L") : "");
   svg.append(path);
   return svg;

@@ -26,6 +26,7 @@ function readSet(text) {
     for (const episode of members) episode.groupmates = members;
   }
   set.tops = tops(set.episodes);
+  set.prefix = commonPrefix(set.episodes.map((e) => e.task));
   return set;
 }
 
@@ -34,16 +35,20 @@ function outcomeOf(episode) {
   return episode.success ? "won" : "lost";
 }
 
-/** Where the set's scales end, so that all of its episodes are drawn alike. */
+/** Where the set's scales end: few values lie beyond, and all of its episodes are drawn alike. */
 function tops(episodes) {
-  const tokens = Float64Array.from(episodes.flatMap((e) => e.entropies.flat())).sort();
   const of = (name) => episodes.flatMap((e) => e.values[name] ?? []);
-  const largest = (name) => of(name).reduce((top, x) => Math.max(top, Math.abs(x)), 1e-6);
   return {
-    token: roundUp((tokens[Math.floor(0.995 * tokens.length)] ?? 0) / 1000),
-    entropy: largest("entropy"),
-    advantage: largest("advantage"),
+    token: roundUp(quantile(episodes.flatMap((e) => e.entropies.flat()), 0.995) / 1000),
+    entropy: Math.max(quantile(of("entropy"), 0.98), 0.001),
+    advantage: Math.max(quantile(of("advantage"), 0.98), 0.001),
   };
+}
+
+/** What that share of the absolute values does not exceed. */
+function quantile(values, share) {
+  const sorted = Float64Array.from(values, Math.abs).sort();
+  return sorted.at(Math.ceil(share * (sorted.length - 1))) ?? 0;
 }
 
 /** The next of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... */
@@ -77,7 +82,21 @@ function searchable(set, episode) {
   return episode.text;
 }
 
-/** "heat_then_place: two words" of a task's type. */
+/** What all of these begin with, up to a slash. */
+function commonPrefix(names) {
+  let prefix = names[0] ?? "";
+  for (const name of names) while (!name.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  return prefix.slice(0, prefix.lastIndexOf("/") + 1);
+}
+
+/** What tells a task from others of its set and its type. */
+function ownName(set, episode) {
+  const name = episode.task.slice(set.prefix.length);
+  const own = name.startsWith(episode.type) ? name.slice(episode.type.length) : name;
+  return own.replace(/^[^\p{L}\p{N}]+/u, "") || name;
+}
+
+/** A task's type in words. */
 function readable(type) {
   return type.replaceAll("_", " ");
 }
