@@ -1,11 +1,13 @@
 """Trains a policy by reinforcement learning.
 
   python launch/train.py --config=configs/alfworld.py [--workdir=runs/alfworld]
+  python launch/train.py --config=... --workdir=RUN --replay=RUN/skipped/step_7.npz
 
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
 evaluation and before every checkpoint. Started again with the same workdir, it goes on from
-the newest checkpoint.
+the newest checkpoint. A batch whose update was not finite is kept in skipped/; --replay runs
+it through the update from the newest checkpoint, prints the metrics and ends.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays all episodes on its own environments, so that all know what was said; the
@@ -31,10 +33,11 @@ from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
 from empg_jax.rollout.tasks import TaskSampler
 from empg_jax.rollout.unpack import unpack
-from empg_jax.training import guard, state as states
+from empg_jax.training import guard, replay, state as states
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_REPLAY = flags.DEFINE_string("replay", None, "a batch that the run kept, to be updated on again")
 _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
 
 
@@ -44,6 +47,7 @@ def main(_):
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
   settings.check(config, environment)
+  kept = replay.load(_REPLAY.value) if _REPLAY.value else None
   chat = chats.load(folder.locate(config.model.path), **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
@@ -57,14 +61,9 @@ def main(_):
   trained, frozen = prepare(config, mesh, algorithm)
   state = sharding.place(states.create(trained, optimizer), mesh)
   state, first = restore(checkpointer, state)
-  update = functools.partial(
-      train_step,
-      **frozen,
-      algorithm=algorithm,
-      optimizer=optimizer,
-      temperature=config.policy.temperature,
-      **config.train,
-  )
+  update = make_update(config, frozen, algorithm, optimizer)
+  if kept is not None:
+    return update_again(update, state, kept, mesh)
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
   keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
@@ -86,10 +85,12 @@ def main(_):
       order, rows = make_rows(config, groups.kept)
       with jax.set_mesh(mesh):
         state, updated = update(state, sharding.to_mesh(rows, mesh))
+      watched = watch(step, updated, rows, groups.kept, writer.rows, workdir)
       guard.check_finite(int(state.skipped), step)
       policy.update(lora.merge(frozen["base"], state.model))
       timing = {"time/rollout_s": played - begun, "time/update_s": time.monotonic() - played}
-      writer.write(step, summarize(groups), updated, throughput(groups.played, rows, timing))
+      writer.write(step, summarize(groups), updated, watched)
+      writer.write(step, throughput(groups.played, rows, timing))
       if step == config.num_steps or step % config.evaluation.every == 0:
         writer.write(step, evaluate_policy(policy, step))
       report(config, writer.flush())
@@ -101,7 +102,7 @@ def main(_):
 
 
 def prepare(config, mesh, algorithm):
-  """What is trained, and what train_step takes beside it: adapters' base, a KL penalty's reference."""
+  """What is trained, and what train_step takes beside it: a base, a KL penalty's reference."""
   model = folder.load(mesh=mesh, **config.model)
   if config.lora.rank:
     adapters = lora.create(model, jax.random.key(config.seed), **config.lora)
@@ -113,6 +114,13 @@ def prepare(config, mesh, algorithm):
   return model, dict(base=None, reference=reference)
 
 
+def make_update(config, frozen, algorithm, optimizer):
+  """train_step with all but the state and the batch."""
+  temperature = config.policy.temperature
+  given = dict(algorithm=algorithm, optimizer=optimizer, temperature=temperature)
+  return functools.partial(train_step, **frozen, **given, **config.train)
+
+
 def restore(checkpointer, state):
   """The newest checkpoint's state and step, or the given one and 0."""
   restored = checkpointer.restore(state)
@@ -120,6 +128,14 @@ def restore(checkpointer, state):
     return state, 0
   hosts.say(f"going on from the checkpoint of step {restored.step}")
   return restored.state, restored.step
+
+
+def update_again(update, state, batch, mesh):
+  """Prints what the update says of a batch."""
+  with jax.set_mesh(mesh):
+    _, updated = update(state, sharding.to_mesh(batch, mesh))
+  for name in sorted(updated):
+    hosts.say(f"{name} {float(updated[name]):.7g}")
 
 
 def environments(config, environment):
@@ -179,6 +195,14 @@ def make_rows(config, episodes):
     count = count_rows(len(episodes), count)
   order = deal(episodes, config.train.size, count)
   return order, pack(order, multiple=count, **config.pack)
+
+
+def watch(step, *seen):
+  """Tells what in an update calls for a look; see guard.watch."""
+  watched, notes = guard.watch(step, *seen)
+  for note in notes:
+    hosts.say(f"  {note}")
+  return watched
 
 
 def summarize(groups):

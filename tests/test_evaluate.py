@@ -26,6 +26,7 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   shared = (
       "--config=configs/alfworld.py", "--config.rollout.max_turns=3", "--episodes=6",
       "--config.policy.max_length=256", "--config.policy.piece_lengths=(48,)",
+      "--config.workers.count=2",
   )  # fmt: skip
   done = evaluate(*shared, "--model=alfworld-tiny", "--temperature=1", "--seeds=2",
                   f"--json={policy}", f"--keep={tmp_path}")  # fmt: skip

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from empg_jax import episodes
+from empg_jax.training import replay
+from empg_jax.types import Batch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
@@ -130,6 +132,28 @@ def test_what_was_played_is_written_down(finished):
     values = [turn["values"][name] for e in last for turn in e["turns"]]
     assert max(values) == pytest.approx(row[f"empg/{name}_max"], rel=1e-4, abs=1e-6), name
     assert np.mean(values) == pytest.approx(row[f"empg/{name}_mean"], rel=1e-4, abs=1e-6), name
+
+
+def test_a_batch_that_was_kept_is_updated_on_again(finished, tmp_path):
+  rng = np.random.default_rng(0)
+  steps = np.zeros((8, 256), np.int32)
+  steps[:, 50:60] = 1
+  floats = np.where(steps > 0, -rng.random(steps.shape), 0).astype(np.float32)
+  batch = Batch(
+      tokens=rng.integers(3, 800, steps.shape).astype(np.int32),
+      actions=rng.integers(3, 800, steps.shape).astype(np.int32),
+      steps=steps, behavior_logprobs=np.where(floats < -0.9, np.nan, floats).astype(np.float32),
+      behavior_entropy=-floats, rewards=floats, anchors=steps,
+      returns=np.arange(8, dtype=np.float32), group_ids=np.repeat(np.int32([0, 1]), 4),
+      episode_ids=np.arange(8, dtype=np.int32),
+  )  # fmt: skip
+  replay.save(batch, tmp_path / "step_3.npz")
+  before = (finished[0] / "metrics.jsonl").read_text()
+  code, out, err = run([*command(finished[0]), f"--replay={tmp_path / 'step_3.npz'}"])
+  assert code == 0, err
+  told = dict(line.split() for line in out.splitlines() if line.startswith(("update/", "loss/")))
+  assert told["update/skipped"] == "1" and told["loss/total"] == "nan"
+  assert (finished[0] / "metrics.jsonl").read_text() == before
 
 
 def test_another_config_does_not_touch_the_run(finished):

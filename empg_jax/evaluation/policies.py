@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from empg_jax import chat as chats, config as configs
+from empg_jax import chat as chats, config as configs, workers
 from empg_jax.generation.policy import Policy
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout import actor
@@ -21,6 +21,10 @@ def check(config: Any, environment: ModuleType) -> None:
   configs.check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   configs.check_arguments(chats.load, config.chat, "config.chat", ["path"])
   configs.check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
+  given = ["module", "arguments"]
+  configs.check_arguments(
+      workers.environments, config.get("workers", {}), "config.workers", given
+  )
 
 
 def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Policy:
@@ -42,15 +46,18 @@ def collect(
   """Plays every task once, in the config's environment and row layout."""
   window = config.rollout.get("window", -1)
   prompt = functools.partial(environment.prompt, window=window) if window >= 0 else None
-  return actor.collect(
-      policy,
-      chat,
-      functools.partial(environment.make, **configs.arguments(config.env)),
-      tasks,
-      group_size=1,
-      max_turns=config.rollout.max_turns,
-      invalid_penalty=config.rollout.invalid_penalty,
-      prompt=prompt,
-      key=key,
-      progress=progress,
-  )
+  arguments = configs.arguments(config.env)
+  settings = config.get("workers", {})
+  with workers.environments(environment.__name__, arguments, **settings) as make_env:
+    return actor.collect(
+        policy,
+        chat,
+        make_env,
+        tasks,
+        group_size=1,
+        max_turns=config.rollout.max_turns,
+        invalid_penalty=config.rollout.invalid_penalty,
+        prompt=prompt,
+        key=key,
+        progress=progress,
+    )

@@ -1,11 +1,20 @@
-"""When a run has to stop."""
+"""What in an update calls for a look, and when a run has to stop."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import math
+import os
+import pathlib
+import statistics
+from typing import Any
 
-from empg_jax.types import Episode
+from empg_jax import hosts
+from empg_jax.training import replay
+from empg_jax.types import Batch, Episode
 
 MAX_SKIPPED = 3
+_SPIKE = 5.0  # times the median of the norms of the last steps
+_WINDOW = 20  # of them, once there are half as many
 
 
 def check_aborted(episodes: Sequence[Episode], most: float, step: int) -> None:
@@ -23,6 +32,61 @@ def check_aborted(episodes: Sequence[Episode], most: float, step: int) -> None:
   )
 
 
+def watch(
+    step: int,
+    updated: Mapping[str, Any],
+    batch: Batch,
+    episodes: Sequence[Episode],
+    rows: Sequence[Mapping[str, Any]],
+    workdir: str | os.PathLike,
+) -> tuple[dict[str, int], list[str]]:
+  """Looks at an update's gradient.
+
+  A batch of which an update was skipped is kept in WORKDIR/skipped/step_N.npz. A norm five
+  times the median of the last twenty steps' is a spike.
+
+  Args:
+    step: of training.
+    updated: the update's metrics.
+    batch: what it was made of, as numpy arrays.
+    episodes: those in it.
+    rows: the metrics of the steps before.
+    workdir: the run's folder.
+
+  Returns:
+    Metrics (update/spikes: how many the run has had), and what to tell, a line each.
+  """
+  notes = []
+  if float(updated["update/finite"]) < 1:
+    path = pathlib.Path(workdir) / "skipped" / f"step_{step}.npz"
+    if hosts.is_first():
+      replay.save(batch, path)
+    notes.append(
+        f"The loss or its gradient was not finite in step {step}, and the policy stayed as it was:"
+        f" the batch is kept, and --replay={path} runs it again."
+    )
+  spikes = max((row.get("update/spikes") or 0 for row in rows), default=0)
+  norm = float(updated["update/grad_norm"])
+  before = [row["update/grad_norm"] for row in rows if row.get("update/grad_norm") is not None]
+  median = statistics.median(before[-_WINDOW:]) if len(before) >= _WINDOW // 2 else math.inf
+  if math.isfinite(norm) and norm > _SPIKE * median:
+    spikes += 1
+    notes.append(
+        f"The gradient's norm in step {step} is {norm:.3g}, and the median of the steps before"
+        f" {median:.3g}; in the batch were {_told(episodes)}."
+    )
+  return {"update/spikes": spikes}, notes
+
+
+def _told(episodes: Sequence[Episode]) -> str:
+  """The episodes by their tasks: "episodes 0 1 3 of heat/1; episodes 0 2 of cool/1"."""
+  groups: dict[tuple[int, str], list[str]] = {}
+  for episode in episodes:
+    if episode.ended != "aborted":
+      groups.setdefault((episode.group, episode.task), []).append(str(episode.index))
+  return "; ".join(f"episodes {' '.join(of)} of {task}" for (_, task), of in groups.items())
+
+
 def check_finite(skipped: int, step: int) -> None:
   """Raises FloatingPointError when updates had to be skipped again and again.
 
@@ -34,5 +98,6 @@ def check_finite(skipped: int, step: int) -> None:
     raise FloatingPointError(
         f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
         f" {step}: the policy is as it was before them; lower optimizer.learning_rate or look at"
-        " the batch, and start again with the same workdir to go on from the last checkpoint."
+        " the batches in WORKDIR/skipped (--replay=FILE), and start again with the same workdir to"
+        " go on from the last checkpoint."
     )

@@ -94,4 +94,5 @@ def apply_gradient(
       state.step + 1,
       jnp.where(finite, 0, state.skipped + 1),
   )
-  return sharding.hold(new), {"update/grad_norm": norm}
+  counted = {"update/grad_norm": norm, "update/finite": finite.astype(jnp.float32)}
+  return sharding.hold(new), counted

@@ -21,6 +21,7 @@ import psutil
 from empg_jax.envs import Fault
 
 MAX_MESSAGE = 16 * 2**20  # bytes
+_PIECE = 2**16  # bytes received at once
 _START_S = 120.0  # to load the environment, which may build an index first
 _LOOK_S = 0.1  # between looks at how much memory a busy worker holds
 
@@ -55,6 +56,8 @@ class Worker:
     content = json.dumps(request | {"number": self._number}).encode()
     self._unsent = len(content).to_bytes(4, "big") + content
     self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
+    with contextlib.suppress(OSError):  # `answer` sends what does not go at once
+      self._unsent = self._unsent[self._link.send(self._unsent) :]
 
   def answer(self) -> dict[str, Any] | None:
     """The answer ("answer", or "error" in words) if it is there by now; never waits.
@@ -97,9 +100,9 @@ class Worker:
     try:
       if self._unsent:
         self._unsent = self._unsent[self._link.send(self._unsent) :]
-      while piece := self._link.recv(65536):
+      while piece := self._link.recv(_PIECE):
         self._received += piece
-        if len(self._received) > MAX_MESSAGE:
+        if len(piece) < _PIECE or len(self._received) > MAX_MESSAGE:
           return
     except BlockingIOError:
       return

@@ -214,3 +214,17 @@ def test_no_worker_outlives_its_parent(how):
     parent.kill()
   parent.communicate(timeout=60)
   assert all(gone(number) for number in numbers)
+
+
+def test_memory_is_steady():
+  tasks = alfworld.tasks("train")[:4]
+  with workers.environments("empg_jax.envs.alfworld", {}, count=1) as make_env:
+    env, ours = make_env(), psutil.Process()
+    (worker,) = ours.children()
+    held = []
+    for episode in range(120):
+      env.reset(tasks[episode % 4])
+      for _ in range(20):
+        env.step("look")
+      held.append(ours.memory_info().rss + worker.memory_info().rss)
+  assert held[-1] - held[40] < 2**20  # 1,600 answers of about 2 KiB

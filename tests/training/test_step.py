@@ -224,14 +224,14 @@ def test_a_non_finite_update_is_skipped_counted_and_stops_when_it_repeats(state,
   current = jax.tree.map(jnp.copy, state)
   for step in range(1, 4):
     current, metrics = update(current, bad)
-    assert metrics["update/skipped"] == step
+    assert metrics["update/skipped"] == step and metrics["update/finite"] == 0
     if step < 3:
       check_finite(int(current.skipped), step)
   jax.tree.map(np.testing.assert_array_equal, current.model, state.model)
   with pytest.raises(FloatingPointError, match="not finite in 3 updates in a row, up to step 3"):
     check_finite(int(current.skipped), 3)
   _, metrics = update(current, batch)
-  assert metrics["update/skipped"] == 0
+  assert metrics["update/skipped"] == 0 and metrics["update/finite"] == 1
 
 
 def test_the_reference_policy_pulls_back(state, batch):

@@ -1,0 +1,50 @@
+"""A batch on disk as plain arrays, so that an update can be run again."""
+
+import dataclasses
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from empg_jax.types import Batch
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
+_FLOATS = ("behavior_logprobs", "behavior_entropy", "rewards", "returns")
+_BY_ROW = ("returns", "group_ids", "episode_ids")
+
+
+def save(batch: Batch, path: str | os.PathLike) -> None:
+  """Writes a numpy batch to an .npz file, whole or not at all; its folder is made."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_suffix(".tmp")
+  with partial.open("wb") as file:
+    np.savez_compressed(file, **{name: getattr(batch, name) for name in _FIELDS})
+  partial.replace(path)
+
+
+def load(path: str | os.PathLike) -> Batch:
+  """Reads what `save` wrote.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is not such a file.
+  """
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f"There is no batch {path}: a run keeps them in WORKDIR/skipped/")
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      arrays = {name: file[name] for name in _FIELDS}
+    B, T = arrays["tokens"].shape
+  except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    raise ValueError(f"{path} is no batch that a run kept: {error}") from None
+  for name, array in arrays.items():
+    dtype = np.dtype(np.float32 if name in _FLOATS else np.int32)
+    wanted = dtype, (B,) if name in _BY_ROW else (B, T)
+    if (array.dtype, array.shape) != wanted:
+      raise ValueError(
+          f"{path} is no batch that a run kept: its {name} are {array.dtype} {array.shape},"
+          f" not {wanted[0]} {wanted[1]}"
+      )
+  return Batch(**arrays)
