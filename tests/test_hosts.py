@@ -80,6 +80,28 @@ def test_two_processes_play_train_and_go_on_as_one(tmp_path):
   assert again[0] == "going on from the checkpoint of step 1"
 
 
+def test_hosts_agree_on_the_largest_of_each():
+  code = """
+import numpy as np, jax
+from empg_jax import hosts
+hosts.join()
+mine = np.array([3, 0, jax.process_index()], np.int32) * (1 - 2 * jax.process_index())
+print("agreed", *hosts.maximum(mine))
+"""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+  processes = [
+      subprocess.Popen(
+          [sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+          env={**os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", number)))},
+      )
+      for number in "01"
+  ]  # fmt: skip
+  outputs = [process.communicate(timeout=300)[0] for process in processes]
+  assert all("agreed 3 0 0" in out for out in outputs), outputs
+
+
 def test_a_process_that_is_alone_joins_nobody(monkeypatch):
   for name in NAMES:
     monkeypatch.delenv(name, raising=False)
