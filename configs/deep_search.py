@@ -45,7 +45,9 @@ def _tiny() -> dict:
       sft=dict(  # how launch/sft.py makes the policy that training begins with
           fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
           demonstrations=dict(  # data.demonstrations.demonstrations
-              embedded=dict(episodes=24_000, noise=0.1, questions="short", **_SHOWN)
+              embedded=dict(
+                  episodes=24_000, noise=0.1, renamed=0.8, questions="short", **_SHOWN
+              )
           ),
           batches=dict(  # data.cloning.batches
               lengths=(192, 256, 384, 512, 768), tokens=8192, microbatch=4,

@@ -5,13 +5,16 @@ policy sees how to go on from there; such a turn is not to be trained on. Nothin
 that way.
 """
 
+import itertools
 import random
+import re
 from collections.abc import Iterator
 
 from empg_jax.envs import DemoTurn, Demonstration
 from empg_jax.envs.deep_search import reading
 from empg_jax.envs.deep_search.environment import DeepSearch, tasks
 from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, search, visit
+from empg_jax.envs.deep_search.renaming import renamed as with_other_names
 
 # Always a piece of their own, so that transcripts are short: what is fixed in a transcript.
 PHRASES = (
@@ -30,11 +33,14 @@ PHRASES = (
     "<search>", "</search>", "<visit>", "</visit>", "<answer>", "</answer>",
 )  # fmt: skip
 
+_FIXED = frozenset(re.findall(r"[a-z]+", " ".join(PHRASES).lower())) | {"on", "read", "code"}
+
 
 def demonstrations(
     seed: int | str,
     noise: float = 0.1,
     *,
+    renamed: float = 0.0,
     questions: str = "embedded",
     topk: int = 3,
     passage_words: int = 0,
@@ -45,6 +51,7 @@ def demonstrations(
   Args:
     seed: of the questions' order and the noise.
     noise: probability with which a turn is not the expert's, in [0, 1).
+    renamed: share of the demonstrations that are of other names; see renaming.py.
     questions: "embedded" or "short", of which training questions.
     topk, passage_words, page_words: how much is shown, as for `DeepSearch`.
 
@@ -56,11 +63,12 @@ def demonstrations(
   env = DeepSearch(
       topk=topk, passage_words=passage_words, page_words=page_words, max_actions=MAX_TURNS
   )
-  names, rng, number = tasks("train", questions=questions), random.Random(f"{seed}/{noise}"), 0
-  while True:
-    for name in rng.sample(names, len(names)):
-      yield _play(f"demo/{seed}/{number}", name, env, rng, noise)
-      number += 1
+  names, rng = tasks("train", questions=questions), random.Random(f"{seed}/{noise}")
+  naming = random.Random(f"{seed}/{noise}/{renamed}")
+  shuffled = (name for _ in itertools.count() for name in rng.sample(names, len(names)))
+  for number, name in enumerate(shuffled):
+    demo = _play(f"demo/{seed}/{number}", name, env, rng, noise)
+    yield with_other_names(demo, naming, _FIXED) if naming.random() < renamed else demo
 
 
 def _play(
