@@ -179,6 +179,14 @@ _METHODS: dict[str, dict[str, Any]] = {
         rollout=dict(max_rounds=10),
         train=dict(truncation=2.0),
     ),
+    # It compares no group's members, so as many episodes are of as many tasks.
+    "ppo": dict(
+        algorithm=dict(
+            name="ppo", gamma=1.0, lam=0.95, clip_low=0.2, clip_high=0.2, value_coef=0.5,
+            value_clip=0.5, aggregation="",
+        ),
+        rollout=dict(tasks=128, group_size=1),
+    ),
 }
 METHODS = (*_METHODS, *(f"{name}-empg" for name in _METHODS))
 

@@ -32,6 +32,7 @@ PARAMETERS = {
     "up_proj": _INWARDS,
     "o_proj": _OUTWARDS,
     "down_proj": _OUTWARDS,
+    "value_head": (),  # [D]
 }
 
 

@@ -79,6 +79,9 @@ class Batch:
   """Equal for the episodes of one task."""
   episode_ids: Int[_HostOrDevice, "B"]
   """Equal for the rows of one episode."""
+  values: Float[_HostOrDevice, "B T"] | None = None
+  """What the state in which each action was chosen seemed worth, before the update; None
+  where nobody estimates it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
 from empg_jax.models import casting, folder, lora
+from empg_jax.models.value_head import ValueHead
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.dynamic import differing_groups
 from empg_jax.rollout.pack import by_turn, count_rows, deal, pack
@@ -59,7 +60,7 @@ def main(_):
   checkpointer = Checkpointer(str(workdir / "checkpoints"), keep=config.checkpoint.keep)
   optimizer = states.make_optimizer(**config.optimizer)
   trained, frozen = prepare(config, mesh, algorithm)
-  state = sharding.place(states.create(trained, optimizer), mesh)
+  state = sharding.place(states.create(**trained, optimizer=optimizer), mesh)
   state, first = restore(checkpointer, state)
   update = make_update(config, frozen, algorithm, optimizer)
   if kept is not None:
@@ -104,14 +105,16 @@ def main(_):
 def prepare(config, mesh, algorithm):
   """What is trained, and what train_step takes beside it: a base, a KL penalty's reference."""
   model = folder.load(mesh=mesh, **config.model)
+  value_head = ValueHead(model.config.hidden_size) if algorithm.value_loss else None
+  trained = dict(model=model, value_head=value_head)
   if config.lora.rank:
-    adapters = lora.create(model, jax.random.key(config.seed), **config.lora)
-    return adapters, dict(base=model, reference=model if algorithm.uses_reference else None)
+    trained["model"] = lora.create(model, jax.random.key(config.seed), **config.lora)
+    return trained, dict(base=model, reference=model if algorithm.uses_reference else None)
   if not algorithm.uses_reference:
-    return model, dict(base=None, reference=None)
+    return trained, dict(base=None, reference=None)
   # A state gives its arrays away, so the reference has its own, in the type that it is used in.
   reference = states.copy(casting.cast(model, config.train.compute_dtype))
-  return model, dict(base=None, reference=reference)
+  return trained, dict(base=None, reference=reference)
 
 
 def make_update(config, frozen, algorithm, optimizer):

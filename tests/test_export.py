@@ -13,6 +13,7 @@ import pytest
 from empg_jax import chat as chats, config as configs, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.models import folder, lora
+from empg_jax.models.value_head import ValueHead
 from empg_jax.training import state as states
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -34,7 +35,7 @@ def export(checkpoint, out, *arguments):
   )  # fmt: skip
 
 
-def make_run(workdir, rank, trained):
+def make_run(workdir, rank, trained, value_head=None):
   """A run of the shipped policy with two checkpoints, `trained` the newer one."""
   config = configs.load("configs/alfworld.py")
   config.lora.rank = rank
@@ -42,7 +43,7 @@ def make_run(workdir, rank, trained):
   checkpointer = Checkpointer(workdir / "checkpoints")
   older = jax.tree.map(lambda x: 0 * x, trained)
   for step, model in ((1, older), (2, trained)):
-    checkpointer.save(step, states.create(model, OPTIMIZER))
+    checkpointer.save(step, states.create(model, OPTIMIZER, value_head))
   checkpointer.close()
 
 
@@ -95,11 +96,11 @@ def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
   assert theirs.generation_config.eos_token_id == chats.load(out).end_id
 
 
-def test_adapters_are_merged_and_a_step_can_be_named(base, tmp_path):
+def test_adapters_are_merged_a_value_head_stays_and_a_step_can_be_named(base, tmp_path):
   config = configs.load("configs/alfworld.py")
   config.lora.rank = 4
   adapters = noisy(lora.create(base, jax.random.key(0), **config.lora))
-  make_run(tmp_path / "run", 4, adapters)
+  make_run(tmp_path / "run", 4, adapters, ValueHead(base.config.hidden_size))
   done = export(tmp_path / "run" / "checkpoints" / "2", tmp_path / "out", "--dtype=bfloat16")
   assert done.returncode == 0, done.stderr
   want = jax.tree.map(lambda x: x.astype("bfloat16"), lora.merge(base, adapters))

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from empg_jax import episodes
+from empg_jax.checkpoint import read_part
+from empg_jax.models.value_head import ValueHead
 from empg_jax.training import replay
 from empg_jax.types import Batch
 
@@ -33,10 +35,10 @@ SMALL = {
 }
 
 
-def command(workdir, **changes):
+def command(workdir, preset="tiny", **changes):
   settings = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
   return [
-      sys.executable, str(ROOT / "launch" / "train.py"), "--config=configs/alfworld.py",
+      sys.executable, str(ROOT / "launch" / "train.py"), f"--config=configs/alfworld.py:{preset}",
       f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in settings.items()),
   ]  # fmt: skip
 
@@ -154,6 +156,23 @@ def test_a_batch_that_was_kept_is_updated_on_again(finished, tmp_path):
   told = dict(line.split() for line in out.splitlines() if line.startswith(("update/", "loss/")))
   assert told["update/skipped"] == "1" and told["loss/total"] == "nan"
   assert (finished[0] / "metrics.jsonl").read_text() == before
+
+
+def test_ppo_trains_a_value_head_and_a_checkpoint_keeps_it(tmp_path):
+  # So warm that replies go wrong, and cost something: there is a return to foretell.
+  settings = dict(
+      num_steps=1, evaluation__tasks=1, optimizer__warmup_steps=0, policy__temperature=3.0,
+      rollout__invalid_penalty=0.1,
+  )  # fmt: skip
+  code, _, err = run(command(tmp_path, "tiny-ppo-empg", **settings))
+  assert code == 0, err
+  row = rows(tmp_path)[-1]
+  for name in ("loss/value", "loss/value_clip_fraction", "value/explained_variance"):
+    assert isinstance(row[name], (int, float)), name
+  assert row["value/mean"] == 0  # nothing is foretold before the first update
+  head = {"value_head": ValueHead(128)}
+  head = read_part(tmp_path / "checkpoints" / "1", head)["value_head"]
+  assert np.all(np.isfinite(head.weight[...])) and np.any(head.weight[...] != 0)
 
 
 def test_another_config_does_not_touch_the_run(finished):

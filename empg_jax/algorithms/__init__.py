@@ -24,10 +24,12 @@ class Signal(NamedTuple):
   """How much the token counts in the loss (core.losses.token_weights)."""
   votes: Float[Array, "B"]
   """What the loss is a mean over, by rows (core.losses.row_votes)."""
+  targets: Float[Array, "B T"] | None = None
+  """What the value of a token's step is to become, where values are estimated."""
 
 
 class Algorithm(NamedTuple):
-  """A pair of pure functions.
+  """A pair of pure functions, and a third where values are estimated.
 
   advantages(batch, entropy [B, T]) -> (Signal, Metrics): over the whole batch, before any
     split into microbatches; `entropy` is the behaviour policy's, in nats.
@@ -36,6 +38,9 @@ class Algorithm(NamedTuple):
   uses_reference: whether the loss wants the log-probabilities of a frozen reference policy.
   parts(batch, entropy) -> {name: [B, T]}: what an advantage was made of on its way, for those
     who look (`explain`); the update does not ask for it.
+  value_loss(values [B, T], signal, rows) -> (scalar, Metrics): what is added to the loss to
+    train the value head; `advantages` then finds the old values in the batch. None: there is
+    no head.
   """
 
   advantages: Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
@@ -44,6 +49,9 @@ class Algorithm(NamedTuple):
   ]
   uses_reference: bool = False
   parts: Callable[[Batch, Float[Array, "B T"]], dict[str, Float[Array, "B T"]]] | None = None
+  value_loss: (
+      Callable[[Float[Array, "B T"], Signal, Batch], tuple[Float[Array, ""], Metrics]] | None
+  ) = None
 
 
 def make(name: str, **arguments: Any) -> Algorithm:
@@ -68,8 +76,11 @@ def explain(
 ) -> dict[str, Float[Array, "B T"]]:
   """The advantages that `algorithm` gives a batch, as "advantage", and their parts by name.
 
-  Apart from the update, and on one device: to be read, not trained on.
+  Apart from the update, and on one device: to be read, not trained on. Nothing where they
+  rest on estimated values that the batch does not hold: the update makes those itself.
   """
+  if algorithm.value_loss and batch.values is None:
+    return {}
   signal, _ = algorithm.advantages(batch, entropy)
   parts = algorithm.parts(batch, entropy) if algorithm.parts else {}
   return {**parts, "advantage": signal.advantages}

@@ -77,6 +77,15 @@ def step_value(x: Num[Array, "B T"], grid: StepGrid) -> Num[Array, "E S"]:
   return jnp.where(grid.exists, largest, 0)
 
 
+def step_first(x: Float[Array, "B T"], grid: StepGrid) -> Float[Array, "E S"]:
+  """What the first token of each step has; 0 in empty slots."""
+  tokens = jax.lax.broadcasted_iota(jnp.int32, grid.slot.shape, 1)
+  first = _by_slot(jax.ops.segment_min, tokens, grid.slot)  # beyond all where a slot is empty
+  first = jnp.minimum(first, grid.slot.shape[1] - 1)
+  values = jnp.take_along_axis(x.reshape(grid.slot.shape), first, axis=1)
+  return jnp.where(grid.exists, values, 0)
+
+
 def returns_to_go(
     rewards: Float[Array, "E S"], grid: StepGrid, gamma: Scalar
 ) -> Float[Array, "E S"]:

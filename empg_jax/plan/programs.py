@@ -12,6 +12,7 @@ from empg_jax import algorithms, sharding
 from empg_jax.generation import decode, layout
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.models.value_head import ValueHead
 from empg_jax.plan import flops
 from empg_jax.training import score, state as states
 from empg_jax.training.step import train_step
@@ -43,7 +44,9 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
     trained = jax.eval_shape(make, model, jax.random.key(0))
   else:
     frozen = _cast(model, config.train.compute_dtype, mesh)
-  state = jax.eval_shape(lambda trained: states.create(trained, optimizer), trained)
+  head = ValueHead(shape.hidden_size) if algorithm.value_loss else None
+  create = lambda trained, head: states.create(trained, optimizer, head)
+  state = jax.eval_shape(create, trained, head)
   state = _placed(state, sharding.shardings(state, mesh))
   batch = _batch(_rows(config), _length(config), mesh)
   with jax.set_mesh(mesh):

@@ -9,7 +9,8 @@ import numpy as np
 
 from empg_jax.types import Batch
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
+# Without `values`, which an update estimates itself.
+_FIELDS = tuple(field.name for field in dataclasses.fields(Batch) if field.name != "values")
 _FLOATS = ("behavior_logprobs", "behavior_entropy", "rewards", "returns")
 _BY_ROW = ("returns", "group_ids", "episode_ids")
 

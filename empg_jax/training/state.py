@@ -10,6 +10,17 @@ from jaxtyping import Array, Float, Int
 from empg_jax import sharding
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.lora import Adapters
+from empg_jax.models.value_head import ValueHead
+
+
+class ActorCritic(NamedTuple):
+  """What is trained where values are estimated too."""
+
+  model: Decoder | Adapters
+  value_head: ValueHead
+
+
+Trained = Decoder | Adapters | ActorCritic
 
 
 class TrainState(NamedTuple):
@@ -20,11 +31,27 @@ class TrainState(NamedTuple):
   step: Int[Array, ""]
   skipped: Int[Array, ""]
   """Updates in a row whose loss or gradient was not finite; 0 after a good one."""
+  value_head: ValueHead | None = None
+
+  @property
+  def trained(self) -> Trained:
+    """What gradients are taken of."""
+    return self.model if self.value_head is None else ActorCritic(self.model, self.value_head)
 
 
-def create(model: Decoder | Adapters, optimizer: optax.GradientTransformation) -> TrainState:
+def parts(trained: Trained) -> tuple[Decoder | Adapters, ValueHead | None]:
+  """The model, and the value head where there is one."""
+  return tuple(trained) if isinstance(trained, ActorCritic) else (trained, None)
+
+
+def create(
+    model: Decoder | Adapters,
+    optimizer: optax.GradientTransformation,
+    value_head: ValueHead | None = None,
+) -> TrainState:
   """The state before the first update."""
-  return TrainState(model, optimizer.init(model), jnp.int32(0), jnp.int32(0))
+  state = TrainState(model, (), jnp.int32(0), jnp.int32(0), value_head)
+  return state._replace(opt_state=optimizer.init(state.trained))
 
 
 def copy(model: Decoder) -> Decoder:
@@ -67,32 +94,34 @@ def make_optimizer(
   )
 
 
-def _matrices(model: Decoder | Adapters) -> Any:
+def _matrices(trained: Trained) -> Any:
   is_matrix = lambda path, _: not any(s in jax.tree_util.keystr(path) for s in ("norm", "bias"))
-  return jax.tree_util.tree_map_with_path(is_matrix, model)
+  return jax.tree_util.tree_map_with_path(is_matrix, trained)
 
 
 def apply_gradient(
     state: TrainState,
     optimizer: optax.GradientTransformation,
-    gradient: Decoder | Adapters,
+    gradient: Trained,
     loss: Float[Array, ""],
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One optimizer step, or none if the loss or the gradient is not finite.
 
-  A skipped step leaves model and moments as they were; `TrainState.skipped` counts how
+  A skipped step leaves what is trained and moments as they were; `TrainState.skipped` counts how
   many came in a row, so that the training loop can stop when it repeats.
   """
   norm = optax.tree.norm(gradient)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-  updates, opt_state = optimizer.update(gradient, state.opt_state, state.model)
-  model = optax.apply_updates(state.model, updates)
+  updates, opt_state = optimizer.update(gradient, state.opt_state, state.trained)
+  trained = optax.apply_updates(state.trained, updates)
   keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+  model, value_head = parts(keep(trained, state.trained))
   new = TrainState(
-      keep(model, state.model),
+      model,
       keep(opt_state, state.opt_state),
       state.step + 1,
       jnp.where(finite, 0, state.skipped + 1),
+      value_head,
   )
   counted = {"update/grad_norm": norm, "update/finite": finite.astype(jnp.float32)}
   return sharding.hold(new), counted

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from empg_jax.algorithms import Algorithm
+from empg_jax.algorithms import Algorithm, Signal
 from empg_jax.core.mismatch import truncated_ratio
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.training import microbatch
-from empg_jax.training.score import token_stats
-from empg_jax.training.state import TrainState, apply_gradient
+from empg_jax.training.score import Scores, scores
+from empg_jax.training.state import TrainState, apply_gradient, parts
 from empg_jax.types import Batch, Metrics, TokenStats
 
 Entropies = Literal["rollout", "recomputed"]
@@ -51,7 +51,7 @@ def train_step(
   """The update of the policy on one batch.
 
   Args:
-    state: donated.
+    state: donated; with a value head if the algorithm has a use for one, and only then.
     batch: padded episodes; a filler row counts nowhere.
     reference: the frozen policy of the KL penalty, where the algorithm has one.
     base: the frozen decoder of the state's adapters, where it holds adapters; it may be
@@ -75,25 +75,29 @@ def train_step(
     The new state, and float32 scalars, means over the minibatches of all epochs.
   """
   microbatch.check(batch.tokens.shape[0], size, minibatches)
-  stats = functools.partial(
-      token_stats, temperature=temperature, compute_dtype=compute_dtype, remat=remat
+  check_head(algorithm, state)
+  score = functools.partial(
+      scores, temperature=temperature, compute_dtype=compute_dtype, remat=remat
   )
+  of_policy = functools.partial(score, lora.attach(base, state.model), state.value_head)
   batch, entropy, ratio, mismatch = behavior(
-      stats, lora.attach(base, state.model), batch, size, entropies, truncation
+      of_policy, batch, size, entropies, truncation, algorithm.value_loss is not None
   )
   signal, metrics = algorithm.advantages(batch, entropy)
 
   def loss(trained, rows):
     rows, signal = rows
-    model = lora.attach(base, trained)
+    model, value_head = parts(trained)
     reference_logprobs = None
     if algorithm.uses_reference:
-      reference_logprobs = jax.lax.stop_gradient(stats(reference, rows).logprobs)
-    return algorithm.loss(stats(model, rows), signal, rows, reference_logprobs)
+      of_reference = score(reference, None, rows).stats
+      reference_logprobs = jax.lax.stop_gradient(of_reference.logprobs)
+    scored = score(lora.attach(base, model), value_head, rows)
+    return total_loss(algorithm, scored, signal, rows, reference_logprobs)
 
   def update(state, pieces):
     sums, gradient = microbatch.sum_gradients(
-        loss, state.model, pieces, structure, lengths=lengths
+        loss, state.trained, pieces, structure, lengths=lengths
     )
     state, applied = apply_gradient(state, optimizer, gradient, sums["loss/total"])
     return state, {**sums, **applied}
@@ -110,23 +114,53 @@ def train_step(
   return state, {**metrics, **mismatch, **updates, **skipped}
 
 
+def check_head(algorithm: Algorithm, state: TrainState) -> None:
+  """Raises ValueError unless the state has a value head where the algorithm trains one."""
+  if (algorithm.value_loss is None) != (state.value_head is None):
+    has, does = ("no", "does") if state.value_head is None else ("a", "does not")
+    raise ValueError(
+        f"The state has {has} value head and the algorithm {does} estimate values: give"
+        " training.state.create a value_head for such an algorithm, and for no other."
+    )
+
+
+def total_loss(
+    algorithm: Algorithm,
+    scored: Scores,
+    signal: Signal,
+    rows: Batch,
+    reference_logprobs: Float[Array, "B T"] | None,
+) -> tuple[Float[Array, ""], Metrics]:
+  """The policy's loss, and the values' with it where there are any."""
+  total, metrics = algorithm.loss(scored.stats, signal, rows, reference_logprobs)
+  if scored.values is None:
+    return total, metrics
+  of_values, more = algorithm.value_loss(scored.values, signal, rows)
+  return total + of_values, {**metrics, **more, "loss/total": total + of_values}
+
+
 def behavior(
-    stats: Callable[[Decoder, Batch], TokenStats],
-    model: Decoder,
+    score: Callable[..., Scores],
     batch: Batch,
     size: int,
     entropies: Entropies,
     truncation: float,
+    with_values: bool,
 ) -> tuple[Batch, Float[Array, "B T"], Float[Array, "B T"] | float, Metrics]:
   """What the policy that sampled is taken to be: recorded, or computed before the update.
 
-  Returns the batch with that policy's log-probabilities, its entropies, what weights are
-  multiplied by, and metrics.
+  Returns the batch with that policy's log-probabilities, and with its values if there are to
+  be any; its entropies; what weights are multiplied by; and metrics.
   """
   recorded = TokenStats(batch.behavior_logprobs, batch.behavior_entropy)
-  if entropies == "rollout" and not truncation:
+  with_stats = entropies == "recomputed" or truncation > 0
+  if not with_stats and not with_values:
     return batch, recorded.entropy, 1.0, {}
-  computed = recompute(stats, model, batch, size)
+  score = functools.partial(score, with_stats=with_stats)
+  computed, values = recompute(score, batch, size)
+  batch = dataclasses.replace(batch, values=values)
+  if computed is None:
+    return batch, recorded.entropy, 1.0, {}
   ratio, metrics = truncated_ratio(
       computed, recorded, batch.steps > 0, truncation or float("inf")
   )
@@ -137,9 +171,9 @@ def behavior(
   return batch, entropy, ratio, metrics
 
 
-def recompute(stats, model: Decoder, batch: Batch, size: int) -> TokenStats:
+def recompute(score: Callable[[Batch], Scores], batch: Batch, size: int) -> Scores:
   """What the current policy says of the batch, `size` rows at a time."""
   structure = jax.tree.structure(batch)
   pieces = microbatch.split(batch, batch.steps > 0, size)
-  computed = jax.lax.map(lambda x: stats(model, structure.unflatten(x)), pieces.leaves)
+  computed = jax.lax.map(lambda x: score(structure.unflatten(x)), pieces.leaves)
   return jax.tree.map(microbatch.join, computed)

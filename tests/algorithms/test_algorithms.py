@@ -135,9 +135,10 @@ def test_other_peoples_tokens_carry_no_signal(name, batch):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"empg"}))
 def test_equal_returns_give_no_signal(name, batch):
-  """EMPG alone adds something, the bonus; see below."""
+  """EMPG alone adds something, the bonus; see below. Values foretell what comes: nothing."""
+  nothing = jnp.zeros_like(batch.rewards)
   zero = dataclasses.replace(
-      batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=jnp.zeros_like(batch.rewards)
+      batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=nothing, values=nothing
   )
   _, signal, metrics = value(zero, name)
   np.testing.assert_array_equal(signal.advantages, 0)
@@ -195,6 +196,18 @@ def test_steps_that_equal_rewards_follow_have_exactly_equal_returns(batch):
   np.testing.assert_array_equal(value(same, "gigpo")[1].advantages, 0)
 
 
+@pytest.mark.parametrize("name", ["ppo", "empg ppo"])
+def test_what_values_are_to_become_is_not_modulated(name, batch):
+  _, signal, metrics = value(batch, name)
+  estimated = told.estimated(batch)
+  want = {key: target for key, (_, target) in estimated.items()}
+  assert_same_steps(by_step(batch, signal.targets), want)
+  tokens = [estimated[key] for key, places in told.steps_of(batch).items() for _ in places]
+  v, targets = np.array(tokens).T
+  explained = 1 - np.var(targets - v) / np.var(targets)
+  np.testing.assert_allclose(metrics["value/explained_variance"], explained, atol=1e-5)
+
+
 @pytest.mark.parametrize("gamma", ["", " 0.9"])
 def test_dapo_holds_long_episodes_back(batch, gamma):
   """An episode has 4 to 6 tokens: 0 is taken from those of 4, all from those of 6."""
@@ -227,6 +240,12 @@ def test_it_is_explained_by_what_the_update_is_given(name, batch):
     np.testing.assert_allclose(found["base"] * found["g"], found["advantage"], atol=1e-6)
   else:
     assert found.keys() == {"entropy", "normal_entropy", "g", "bonus", "base", "advantage"}
+
+
+def test_what_rests_on_values_is_not_explained_without_them(batch):
+  without = dataclasses.replace(batch, values=None)
+  assert algorithms.explain(MADE["ppo"], without, batch.behavior_entropy) == {}
+  assert "advantage" in algorithms.explain(MADE["ppo"], batch, batch.behavior_entropy)
 
 
 def test_dapo_refuses_lengths_the_wrong_way_round():

@@ -35,6 +35,7 @@ def drawn(seed=0) -> Batch:
       returns=np.sum(rewards * played, axis=1, dtype=np.float32),
       group_ids=groups,
       episode_ids=np.arange(ROWS, dtype=np.int32),
+      values=rng.normal(size=(ROWS, LENGTH)).astype(np.float32),
   )
   return jax.tree.map(jnp.asarray, batch)
 
@@ -103,6 +104,25 @@ def gigpo(batch):
   return {key: a + steps[key] for key, a in of_episodes(batch).items()}
 
 
+def ppo(batch, gamma=1.0, lam=0.95):
+  """Normalised over all steps."""
+  a = {key: target - value for key, (value, target) in estimated(batch, gamma, lam).items()}
+  mean, std = np.mean(list(a.values())), np.std(list(a.values()))
+  return {key: (x - mean) / (std + 1e-6) for key, x in a.items()}
+
+
+def estimated(batch, gamma=1.0, lam=0.95):
+  """{step: (its value, what that is to become)}."""
+  steps, result = steps_of(batch), {}
+  value = lambda key: float(batch.values[steps[key][0]]) if key in steps else 0.0
+  for e, s in reversed(steps):
+    v, next_v = value((e, s)), value((e, s + 1))
+    next_value, next_target = result.get((e, s + 1), (0.0, 0.0))
+    delta = float(batch.rewards[steps[e, s][0]]) + gamma * next_v - v
+    result[e, s] = v, v + delta + gamma * lam * (next_target - next_value)
+  return result
+
+
 def entropies(batch):
   at = lambda places: np.mean([float(batch.behavior_entropy[p]) for p in places])
   return {key: at(places) for key, places in steps_of(batch).items()}
@@ -144,6 +164,7 @@ ADVANTAGES = {
     "reinforce_pp": lambda batch: of_episodes(batch, one_group=True),
     "gigpo": gigpo,
     "sampo": gigpo,
+    "ppo": ppo,
     "aem": aem,
     "empg": empg,
 }

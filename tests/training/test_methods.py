@@ -8,6 +8,7 @@ import pytest
 
 from empg_jax import algorithms, presets
 from empg_jax.models.decoder import Decoder, DecoderConfig
+from empg_jax.models.value_head import ValueHead
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.training import state as states
 from empg_jax.training.step import train_step
@@ -42,20 +43,22 @@ def updates():
   batch = jax.tree.map(jnp.asarray, pack(deal(episodes, 4, 8), lengths=[16], multiple=8))
   model = Decoder(DecoderConfig(VOCAB, 16, 24, 1, 2, 1, 8), jax.random.key(0))
   state = states.create(model, OPTIMIZER)
+  with_head = states.create(model, OPTIMIZER, ValueHead(16))
 
   @jax.jit
-  def every(state, batch):
+  def every(state, with_head, batch):
     result = {}
     for name in presets.METHODS:
       config = presets.with_method(presets.tiny(""), name)
       train = config["train"] | dict(size=4, lengths=(), compute_dtype="float32")
+      algorithm = algorithms.make(**config["algorithm"])
       result[name] = train_step.__wrapped__(
-          state, batch, algorithm=algorithms.make(**config["algorithm"]), optimizer=OPTIMIZER,
-          **train,
+          with_head if algorithm.value_loss else state, batch, algorithm=algorithm,
+          optimizer=OPTIMIZER, **train,
       )  # fmt: skip
     return result
 
-  return state, every(state, batch)
+  return with_head, every(state, with_head, batch)
 
 
 @pytest.mark.parametrize("name", presets.METHODS)
@@ -64,6 +67,7 @@ def test_it_changes_the_policy(updates, name):
   state, metrics = after[name]
   assert all(np.isfinite(x) for x in metrics.values())
   assert metrics["update/grad_norm"] > 1e-4 and metrics["update/skipped"] == 0
-  moved = jax.tree.map(lambda a, b: np.any(a != b), before.model, state.model)
+  before = before if state.value_head else before._replace(value_head=None)
+  moved = jax.tree.map(lambda a, b: np.any(a != b), before.trained, state.trained)
   assert all(jax.tree.leaves(moved))
   assert ("empg/g_mean" in metrics) == name.endswith("empg")

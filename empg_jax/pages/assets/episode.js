@@ -67,7 +67,8 @@ function notice(set, episode) {
       " the episode counts in no figure and is not trained on.",
     );
   }
-  if (set.split === "train" && !episode.values.advantage) {
+  const advantages = set.episodes.some((e) => e.values.advantage); // PPO's are not written down
+  if (set.split === "train" && advantages && !episode.values.advantage) {
     return el("p", { class: "notice", role: "note" }, "Not trained on: all members of its group returned the same, so its group was dropped.");
   }
   return null;

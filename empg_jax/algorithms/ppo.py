@@ -1,0 +1,63 @@
+"""Proximal Policy Optimization with a value head (arXiv 1707.06347), turn by turn.
+
+  delta_t = r_t + gamma V_{t+1} - V_t
+  A_t     = delta_t + gamma lam A_{t+1}, then less its mean and over its std of all steps
+  loss    = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+            + value_coef max((V - R)^2, (V_old + clip(V - V_old) - R)^2) / 2,  R = V_old + A
+
+t counts the agent's turns, not its tokens: V_t is read where turn t begins, and all tokens of
+a turn have its advantage, as in Turn-PPO (arXiv 2512.17008) and ArCHer (arXiv 2402.19446).
+PPO baselines on verl have a value a token and skip observations in the recursion. For an
+agent the turn is what meets the environment and earns the reward, what gamma counts in this
+folder's other methods, and what EMPG scales; on WebShop Turn-PPO found it the better of the two.
+
+The head is a linear map on the policy's own decoder, trained with it by one optimizer, where
+verl trains a second model. No group is needed: one episode a task will do.
+"""
+
+from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.core import losses, values
+
+
+def make(
+    *,
+    gamma: float = 1.0,
+    lam: float = 0.95,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    value_coef: float = 0.5,
+    value_clip: float = 0.5,
+    kl_coef: float = 0.0,
+    entropy_coef: float = 0.0,
+    aggregation: losses.Aggregation = "token_mean",
+) -> Algorithm:
+  """PPO.
+
+  Args:
+    gamma: what a reward is worth one turn before.
+    lam: 1: advantages from whole returns; lower: the more from the next turns' values.
+    value_coef: of the value loss.
+    value_clip: how far a value may go in one batch's updates, 0.5 as in verl; 0: no bound.
+    clip_low, clip_high, kl_coef, entropy_coef, aggregation: see grpo.make; a turn's value
+      weighs as its tokens do.
+  """
+
+  def advantages(batch, entropy):
+    del entropy
+    estimates = values.gae(
+        batch.rewards, batch.values, batch.steps, batch.episode_ids, gamma=gamma, lam=lam
+    )
+    signal, metrics = _parts.signal(batch, estimates.advantages, aggregation)
+    signal = signal._replace(targets=estimates.targets)
+    return signal, {**metrics, **values.fit(estimates, batch.steps)}
+
+  def value_loss(new, signal, rows):
+    loss, metrics = values.clipped_value_loss(
+        new, signal.targets, signal.weights, rows.steps, old_values=rows.values, clip=value_clip
+    )
+    return value_coef * loss, metrics
+
+  base = grpo.make(
+      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+  )
+  return base._replace(advantages=advantages, value_loss=value_loss)

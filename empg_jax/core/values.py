@@ -1,0 +1,119 @@
+"""Advantages from estimated values, over the steps of an episode, and what trains the estimate.
+
+  delta_t = r_t + gamma V_{t+1} - V_t
+  A_t     = delta_t + gamma lam A_{t+1}      generalised advantage estimation, arXiv 1506.02438
+
+V_t is what the value head says where the step's first token is drawn, having read all
+observations up to then. Nothing else that it says counts, so neither an observation's
+length nor a reply's changes anything.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from empg_jax.core import border, masked, placement
+from empg_jax.core import steps as grids
+from empg_jax.core.advantages import group_advantages
+from empg_jax.types import Metrics, Scalar
+
+
+class Estimates(NamedTuple):
+  """Float32, equal on all tokens of a step; 0 on tokens that are not the agent's."""
+
+  advantages: Float[Array, "B T"]
+  """A, less its mean over all steps and over its standard deviation there."""
+  values: Float[Array, "B T"]
+  """V."""
+  targets: Float[Array, "B T"]
+  """V + A, what V is to become: for lam 1 the discounted return."""
+
+
+@jax.jit
+def gae(
+    rewards: Float[Array, "B T"],
+    values: Float[Array, "B T"],
+    steps: Int[Array, "B T"],
+    episode_ids: Int[Array, "B"],
+    *,
+    gamma: Scalar,
+    lam: Scalar,
+) -> Estimates:
+  """The equations above.
+
+  Args:
+    rewards: of the step that a token belongs to.
+    values: of the state in which each token was chosen; read at the first of each step.
+    steps: 0: not the agent's token; s >= 1: a token of its episode's step s.
+    episode_ids: the episode of each row.
+    gamma: what a reward is worth one step before.
+    lam: 1: whole returns, unbiased; 0: one reward and the next value, of least variance.
+  """
+  border.shape("values", values, ("[B, T]", steps.shape))
+
+  def on_steps(rewards, values, steps, episode_ids, gamma, lam):
+    grid = grids.step_grid(steps, episode_ids)
+    r, v = grids.step_value(rewards, grid), grids.step_first(values, grid)
+    delta = r + gamma * grids.next_step(v, grid) - v
+    a = grids.returns_to_go(delta, grid, gamma * lam)
+    one_group = jnp.zeros(a.shape[1], jnp.int32)
+    normal = group_advantages(a[0], one_group, exists=grid.exists[0])[None]
+    return tuple(grids.to_tokens(x, grid, steps.shape) for x in (normal, v, v + a))
+
+  arrays = jax.lax.stop_gradient((rewards, values, steps, episode_ids, gamma, lam))
+  return Estimates(*placement.automatic(on_steps, *arrays, like=(rewards,) * 3))
+
+
+def fit(estimates: Estimates, steps: Int[Array, "B T"]) -> Metrics:
+  """How well values foretold their targets, over the agent's tokens.
+
+  value/explained_variance: 1 - Var(target - V) / Var(target): 1 when they are equal but for a
+  constant, 0 when V tells the states apart no better than a constant, below when worse.
+  """
+  mask = steps > 0
+  _, values, targets = estimates
+  left = masked.std(targets - values, mask) ** 2
+  return {
+      "value/mean": masked.mean(values, mask),
+      "value/target_mean": masked.mean(targets, mask),
+      "value/explained_variance": 1 - left / (masked.std(targets, mask) ** 2 + 1e-8),
+  }
+
+
+def clipped_value_loss(
+    values: Float[Array, "B T"],
+    targets: Float[Array, "B T"],
+    weights: Float[Array, "B T"],
+    steps: Int[Array, "B T"],
+    *,
+    old_values: Float[Array, "B T"],
+    clip: float,
+) -> tuple[Float[Array, ""], Metrics]:
+  """Half the squared error of each step's value, which must not run far from what it was.
+
+    loss = sum_t w_t max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2
+
+  Args:
+    values: as the trained head has them; gradients flow to those that are read.
+    targets: on all tokens of a step.
+    weights: see `losses.token_weights`; a step counts by the sum of its tokens'.
+    steps: as in `gae`.
+    old_values: as they were when the targets were made.
+    clip: how far a value may go in one batch's updates; 0: no bound.
+
+  Returns:
+    The loss, and metrics. All are sums over tokens: add them up over microbatches.
+  """
+  grid = grids.step_grid(steps)
+  of_steps = lambda x: grids.to_tokens(grids.step_first(x, grid), grid, steps.shape)
+  values, old = of_steps(values), jax.lax.stop_gradient(of_steps(old_values))
+  error, clipped = (values - targets) ** 2, jnp.zeros_like(values, bool)
+  if clip:
+    held = (old + jnp.clip(values - old, -clip, clip) - targets) ** 2
+    error, clipped = jnp.maximum(error, held), held > error
+  loss = jnp.sum(weights * error) / 2
+  fraction = jnp.sum(weights * clipped)
+  metrics = {"loss/value": loss, "loss/value_clip_fraction": fraction}
+  return loss, jax.lax.stop_gradient(metrics)
