@@ -98,13 +98,21 @@ class MetricsWriter:
   `rows` holds all rows so far, those of earlier runs in the same folder included.
   """
 
-  def __init__(self, workdir: str | os.PathLike, first_step: int = 0, *, keep: bool = True):
+  def __init__(
+      self,
+      workdir: str | os.PathLike,
+      first_step: int = 0,
+      *,
+      keep: bool = True,
+      watchers: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+  ):
     """Rows of `first_step` and later, left by a run cut short, are dropped.
 
-    Without `keep` the file is left to another process of the run.
+    Without `keep` the file is left to another process of the run. `watchers` are called
+    with each row once it is finished.
     """
     self._path = pathlib.Path(workdir) / FILE
-    self._keep = keep
+    self._keep, self._watchers = keep, watchers
     self.rows = [row for row in read_rows(workdir) if row["step"] < first_step]
     self._pending: dict[str, Any] | None = None
     if keep:
@@ -142,6 +150,8 @@ class MetricsWriter:
       with self._path.open("a") as file:
         file.write(_line(row))
     self.rows.append(row)
+    for watch in self._watchers:
+      watch(row)
     return row
 
   def __enter__(self) -> "MetricsWriter":

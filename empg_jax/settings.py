@@ -12,12 +12,13 @@ from empg_jax.training.step import train_step
 _OF_LAUNCHER = ("tasks", "max_rounds", "window", "max_aborted")
 
 
-def check(config, environment) -> None:
+def check(config, environment, *, devices: int = 0) -> None:
   """Raises ValueError unless every section fits the function that it configures.
 
   Args:
     config: of launch/train.py.
     environment: the module of empg_jax.envs that config.env names.
+    devices: of the machines that it is meant for; 0: those that are here.
   """
   check_arguments = configs.check_arguments
   check_arguments(environment.make, configs.arguments(config.env), "config.env")
@@ -42,7 +43,7 @@ def check(config, environment) -> None:
     )
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
-  sharding.check_rows(config.train.size, **config.mesh)
+  sharding.check_rows(config.train.size, devices, **config.mesh)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
         f"config.policy.max_length is {config.policy.max_length} and the longest of"

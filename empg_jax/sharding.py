@@ -111,9 +111,14 @@ def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarr
   )
 
 
-def check_rows(size: int, *, data: int = 1, fsdp: int = 1, tensor: int = 1) -> None:
-  """Raises ValueError unless a microbatch divides over the devices that share its rows."""
-  data, fsdp, _ = _sizes(len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
+def check_rows(
+    size: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
+) -> None:
+  """Raises ValueError unless a microbatch divides over the devices that share its rows.
+
+  There are `devices`, or by default those that are here.
+  """
+  data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
   if size % (data * fsdp):
     raise ValueError(
         f"A microbatch of {size} rows (config.train.size) does not divide over {data * fsdp}"

@@ -7,13 +7,15 @@ Prints a line a step and a table of success by task type at the end, and leaves 
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
 evaluation and before every checkpoint. Started again with the same workdir, it goes on from
 the newest checkpoint. A batch whose update was not finite is kept in skipped/; --replay runs
-it through the update from the newest checkpoint, prints the metrics and ends.
+it through the update from the newest checkpoint, prints the metrics and ends. --dry_run says
+what the run would take, and ends.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays all episodes on its own environments, so that all know what was said; the
 devices of all of them share the sampling and the update.
 """
 
+import contextlib
 import functools
 import pathlib
 import time
@@ -23,7 +25,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs, console
-from empg_jax import episodes as records, hosts, lookup, metrics, settings, sharding, workers
+from empg_jax import dry_run, episodes as records, hosts, live, lookup, metrics, settings
+from empg_jax import sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -40,6 +43,9 @@ from empg_jax.training.step import train_step
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _REPLAY = flags.DEFINE_string("replay", None, "a batch that the run kept, to be updated on again")
 _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "write WORKDIR/tensorboard too")
+_WANDB = flags.DEFINE_string("wandb", None, "a project on Weights & Biases to show the run in")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "say what the run would take, and end")
 
 
 def main(_):
@@ -47,6 +53,8 @@ def main(_):
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = lookup.find("empg_jax.envs", config.env.name)
+  if _DRY_RUN.value:
+    return describe(config, environment, workdir)
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
   chat = chats.load(folder.locate(config.model.path), **config.chat)
@@ -68,10 +76,9 @@ def main(_):
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
   keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
-
   with (
       environments(config, environment) as make_env,
-      metrics.MetricsWriter(workdir, first + bool(first), keep=hosts.is_first()) as writer,
+      open_writer(config, workdir, first + bool(first)) as writer,
   ):
     play_tasks = functools.partial(play, config, chat, make_env, make_prompt(config, environment))
     evaluate_policy = functools.partial(evaluate, config, environment, play_tasks, key, keep)
@@ -100,6 +107,13 @@ def main(_):
         checkpointer.save(step, state)
   checkpointer.close()
   compare(config, writer.rows)
+
+
+def describe(config, environment, workdir):
+  """Says what the run would take, on machines that need not be here."""
+  settings.check(config, environment, devices=dry_run.devices(config))
+  preset = flags.FLAGS["config"].config_filename.partition(":")[2]
+  hosts.say("\n".join(dry_run.lines(config, environment, workdir, preset)))
 
 
 def prepare(config, mesh, algorithm):
@@ -145,6 +159,18 @@ def environments(config, environment):
   """Gives, in `with`, a function without arguments that makes the config's environment."""
   arguments = configs.arguments(config.env)
   return workers.environments(environment.__name__, arguments, **config.workers)
+
+
+@contextlib.contextmanager
+def open_writer(config, workdir, first_step):
+  """What takes the rows from `first_step` on; the first host alone writes and shows them."""
+  alone = hosts.is_first()
+  shown = dict(tensorboard=_TENSORBOARD.value and alone, wandb=_WANDB.value if alone else None)
+  with (
+      live.watchers(workdir, config.to_dict(), first_step, **shown) as watchers,
+      metrics.MetricsWriter(workdir, first_step, keep=alone, watchers=watchers) as writer,
+  ):
+    yield writer
 
 
 def make_prompt(config, environment):

@@ -17,11 +17,11 @@ FLOORS = {
     0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
-        "command_line", "workers",
+        "command_line", "workers", "live",
     },  # fmt: skip
     2: {"generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
-    4: {"benchmark", "evaluation", "settings"},
+    4: {"benchmark", "dry_run", "evaluation", "settings"},
     5: {"plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -71,7 +71,7 @@ def test_requirements_are_pinned_and_need_no_particular_index():
 def test_every_library_that_the_code_imports_is_declared():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   declared = [*project["dependencies"]]
-  for extra in ("train", "test", "textworld", "torch", "webshop"):
+  for extra in ("train", "plot", "test", "textworld", "torch", "wandb", "webshop"):
     declared += project["optional-dependencies"][extra]
   declared = {normal(requirement) for requirement in declared}
   distributions = importlib.metadata.packages_distributions()
@@ -100,7 +100,8 @@ def test_what_is_installed_by_requirements_is_all_that_is_declared_for_cpu():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   extras = project["optional-dependencies"]
   declared = {
-      normal(name) for name in [*project["dependencies"], *extras["train"], *extras["test"]]
+      normal(name)
+      for name in [*project["dependencies"], *extras["train"], *extras["plot"], *extras["test"]]
   }
   pinned = {
       line.split("==")[0]

@@ -1,0 +1,125 @@
+"""What launch/train.py would do, told without doing it."""
+
+from collections.abc import Iterator
+import json
+import math
+import pathlib
+from types import ModuleType
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, AxisType
+
+from empg_jax import sharding
+from empg_jax.envs._shared import disk
+from empg_jax.models import folder
+from empg_jax.plan import memory, shapes
+
+
+def lines(config: Any, environment: ModuleType, workdir: pathlib.Path, preset: str) -> Iterator[str]:
+  """The config, the tasks, the model, what memory holds, the shapes, what is to be made.
+
+  Nothing is loaded, written or compiled. What is missing is told, with how to get it.
+
+  Args:
+    config: of a run, as settings.check passes it.
+    environment: the module of empg_jax.envs that it names.
+    workdir: of the run.
+    preset: of the config, whose model's shape may be known where the model is not here.
+  """
+  yield json.dumps(config.to_dict(), indent=2)
+  yield from ["", "TASKS", *_tasks(config, environment)]
+  yield from ["", "MODEL", *_model(config, preset)]
+  yield from ["", "SHAPES", *_shapes(config)]
+  yield from ["", "TO BE MADE", *_made(config, workdir)]
+
+
+def devices(config: Any) -> int:
+  """As many as the config's mesh names, or those that are here if these are more."""
+  named = (size for size in (config.mesh[axis] for axis in sharding.AXES) if size > 0)
+  return max(math.prod(named), jax.device_count())
+
+
+def _tasks(config, environment: ModuleType) -> Iterator[str]:
+  try:
+    for split in ("train", *config.evaluation.splits):
+      there = len(environment.tasks(split, **config.tasks))
+      played = "" if split == "train" else f", of which {min(there, config.evaluation.tasks)} count"
+      yield f"  {split}: {there:,}{played}"
+  except (FileNotFoundError, ImportError, ValueError) as error:
+    yield f"  missing: {error}"
+
+
+def _model(config, preset: str) -> Iterator[str]:
+  try:
+    yield f"  {folder.locate(config.model.path)}"
+    shape = shapes.of(config.model.path, preset)
+  except (FileNotFoundError, ValueError) as error:
+    yield f"  missing: {error}"
+    if preset not in shapes.KNOWN:
+      return
+    shape = shapes.KNOWN[preset]
+  yield (
+      f"  {shape.model_type}: {memory.count(shape):,} parameters, {shape.num_hidden_layers} layers"
+      f" of width {shape.hidden_size}, a vocabulary of {shape.vocab_size:,}"
+  )
+  mesh = _mesh(config)
+  taken, here = math.prod(mesh.shape.values()), jax.device_count()
+  yield ""
+  yield f"MEMORY, MiB (the mesh takes {taken} devices; here: {here} of {jax.default_backend()})"
+  if taken > here:
+    yield f"  missing: config.mesh takes {taken} devices, and there are {here}."
+  copies = here if taken == 1 and jax.default_backend() != "tpu" else 1
+  items = memory.items(config, shape, mesh, copies)
+  items.append(memory.Item("together", sum(i.total for i in items), sum(i.device for i in items)))
+  width = max(len(item.name) for item in items)
+  for item in items:
+    share = f" {item.device / 2**20:>10,.1f} on each device" if taken > 1 else ""
+    yield f"  {item.name:<{width}} {item.total / 2**20:>12,.1f}{share}"
+  yield "  Activations and temporaries of the update come on top: launch/plan.py has them for TPUs."
+
+
+def _shapes(config) -> Iterator[str]:
+  r, c, t = config.rollout, config.policy, config.train
+  rows = r.tasks * r.group_size
+  lengths = " or ".join(f"{n:,}" for n in sorted(config.pack.lengths))
+  yield f"  rollout: {r.tasks} tasks x {r.group_size} episodes of at most {r.max_turns} turns"
+  yield (
+      f"  a turn: {c.slots} conversations, pieces of {_listed(c.piece_lengths)} tokens, replies of"
+      f" {c.max_reply}, windows of {_listed(c.windows)}"
+  )
+  window = "a row an episode" if r.window < 0 else f"a row a turn, told {r.window} before it"
+  yield f"  batch: [{rows}, {lengths}], {window}"
+  pieces = rows // t.size // t.minibatches
+  cut = f", cut to {_listed(t.lengths)} where they are short" if t.lengths else ""
+  yield (
+      f"  update: {t.epochs} x {t.minibatches} minibatches of {pieces} microbatches of {t.size}"
+      f" rows{cut}"
+  )
+
+
+def _made(config, workdir: pathlib.Path) -> Iterator[str]:
+  saved = [int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit()]
+  if saved:
+    yield f"  {workdir} goes on from step {max(saved)} of {config.num_steps}"
+  else:
+    yield f"  {workdir}: config.json, metrics.jsonl, checkpoints of {config.num_steps} steps"
+  turns = len(config.policy.piece_lengths) * len({*config.policy.windows, config.policy.max_length})
+  yield (
+      f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
+      " for each device that samples"
+  )
+  yield f"  what the environment keeps, if anything: {disk.folder_for(config.env.name, '')}"
+  yield "  nothing is downloaded"
+
+
+def _mesh(config) -> AbstractMesh:
+  """The config's mesh, of as many devices as it names; an open axis takes what is here."""
+  sizes = [config.mesh[axis] for axis in sharding.AXES]
+  rest = max(jax.device_count() // math.prod(size for size in sizes if size), 1)
+  sizes = tuple(size or rest for size in sizes)
+  return AbstractMesh(sizes, sharding.AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def _listed(values) -> str:
+  return ", ".join(f"{value:,}" for value in sorted(values))

@@ -1,0 +1,84 @@
+"""launch/train.py --dry_run: what a run would take, told without loading or writing anything."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from empg_jax import config as configs, dry_run, lookup, sharding
+from empg_jax.models import folder
+from empg_jax.plan import memory, shapes
+from empg_jax.training import state as states
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def told(path, workdir=pathlib.Path("nowhere"), **changes):
+  config = configs.load(path)
+  for key, value in changes.items():
+    section, name = key.split("__")
+    config[section][name] = value
+  environment = lookup.find("empg_jax.envs", config.env.name)
+  return "\n".join(dry_run.lines(config, environment, workdir, path.partition(":")[2]))
+
+
+def test_it_prints_everything_and_leaves_nothing(tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(ROOT / "launch" / "train.py"), "--config=configs/alfworld.py",
+       f"--workdir={tmp_path / 'run'}", "--dry_run", "--config.num_steps=7"],
+      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      timeout=600,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  assert '"num_steps": 7' in done.stdout and "train: 2,000" in done.stdout
+  assert "batch: [128, 1,024], a row an episode" in done.stdout
+  assert "32 microbatches of 4 rows" in done.stdout
+  assert not (tmp_path / "run").exists()
+
+
+def test_its_bytes_are_those_of_the_arrays():
+  config = configs.load("configs/alfworld.py")
+  model = folder.load("alfworld-tiny", sharding.make_mesh())
+  size = lambda tree: sum(x.nbytes for x in jax.tree.leaves(tree))
+  state = states.create(model, states.make_optimizer(**config.optimizer))
+  mesh = dry_run._mesh(config)
+  found = {i.name: i for i in memory.items(config, model.config, mesh)}
+  assert found["parameters (float32)"].total == size(model)
+  assert found["AdamW's moments"].total == size(state.opt_state)
+  assert memory.count(model.config) == sum(x.size for x in jax.tree.leaves(model))
+  cache = found["KV cache, 2 x 64 conversations of 1,024 tokens"]
+  kept = 1024 + 48 + 24  # of a conversation: its tokens, the next piece, a reply
+  assert cache.total == 2 * 64 * kept * 5 * 2 * 64 * 2  # layers, keys and values, width, bytes
+  assert {i.device for i in found.values()} == {i.total for i in found.values()}
+
+
+def test_a_released_models_memory_is_told_without_the_model(monkeypatch):
+  monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+  text = told("configs/alfworld.py:qwen2.5-7b")
+  assert "missing: No model is named" in text and "ALFWORLD_DATA" in text
+  assert "7,615,616,512 parameters" in text
+  assert "config.mesh takes 64 devices" in text
+  total, device = re.search(r"parameters \(float32\) +([\d,.]+) +([\d,.]+) on each", text).groups()
+  total, device = (float(x.replace(",", "")) for x in (total, device))
+  assert total == pytest.approx(4 * 7_615_616_512 / 2**20, abs=0.1)
+  assert device == pytest.approx(total / 64, rel=0.01)
+
+
+def test_adapters_have_moments_of_their_own_and_the_base_has_none():
+  config = configs.load("configs/alfworld.py:qwen2.5-1.5b")
+  shape, mesh = shapes.KNOWN["qwen2.5-1.5b"], dry_run._mesh(config)
+  whole = {i.name: i.total for i in memory.items(config, shape, mesh)}
+  config.lora.rank = 16
+  few = {i.name: i.total for i in memory.items(config, shape, mesh)}
+  assert "reference policy" in whole and "reference policy" not in few
+  assert few["AdamW's moments"] == pytest.approx(2 * few["adapters of rank 16"], rel=1e-3)
+  assert few["AdamW's moments"] < whole["AdamW's moments"] / 50
+
+
+def test_a_run_that_goes_on_is_told(tmp_path):
+  (tmp_path / "checkpoints" / "30").mkdir(parents=True)
+  assert "goes on from step 30 of 50" in told("configs/alfworld.py", tmp_path)

@@ -1,0 +1,92 @@
+"""TensorBoard and Weights & Biases are given the rows of metrics.jsonl, and nothing else."""
+
+import struct
+import subprocess
+import sys
+import types
+
+import pytest
+from tensorboardX.proto import event_pb2
+
+from empg_jax import live, metrics
+
+
+def scalars(folder):
+  """What TensorBoard shows: {name: {step: value}}, purged steps left out."""
+  shown = {}
+  for file in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime_ns):
+    data = file.read_bytes()
+    while data:
+      (length,) = struct.unpack("<Q", data[:8])
+      event = event_pb2.Event.FromString(data[12 : 12 + length])
+      data = data[16 + length :]
+      if event.session_log.status == 1:
+        for values in shown.values():
+          for step in [s for s in values if s >= event.step]:
+            del values[step]
+      for value in event.summary.value:
+        shown.setdefault(value.tag, {})[event.step] = value.simple_value
+  return shown
+
+
+def run(workdir, steps, first=0, **where):
+  settings = dict(tensorboard=True, wandb=None) | where
+  with (
+      live.watchers(workdir, {"seed": 1}, first, **settings) as watchers,
+      metrics.MetricsWriter(workdir, first, watchers=watchers) as writer,
+  ):
+    for step in steps:
+      writer.write(step, {"train/success": step / 8, "train/entropy": float("nan")})
+
+
+def test_tensorboard_shows_the_rows_and_a_run_that_goes_on_shows_its_own(tmp_path):
+  run(tmp_path, range(5))
+  run(tmp_path, range(3, 6), first=3)
+  rows = {row["step"]: row["train/success"] for row in metrics.read_rows(tmp_path)}
+  assert list(rows) == [0, 1, 2, 3, 4, 5]
+  shown = scalars(tmp_path / "tensorboard")
+  assert shown == {"train/success": rows}  # what is not finite is no number to draw
+
+
+def test_what_is_not_asked_for_is_not_there(tmp_path):
+  run(tmp_path, [0], tensorboard=False)
+  assert sorted(file.name for file in tmp_path.iterdir()) == ["metrics.jsonl"]
+  program = "import sys, empg_jax.live; print({'wandb', 'tensorboardX'} & {*sys.modules})"
+  done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert done.stdout.strip() == "set()", done.stderr
+
+
+class FakeRun:
+  id = "abc"
+
+  def __init__(self):
+    self.logged, self.finished = [], False
+
+  def log(self, values, step):
+    self.logged.append((step, values))
+
+  def finish(self):
+    self.finished = True
+
+
+def test_wandb_is_given_the_rows_and_a_run_that_goes_on_keeps_its_id(tmp_path, monkeypatch):
+  calls, runs = [], []
+
+  def init(**arguments):
+    calls.append(arguments)
+    runs.append(FakeRun())
+    return runs[-1]
+
+  monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+  run(tmp_path, [0, 1], tensorboard=False, wandb="empg")
+  run(tmp_path, [2], first=2, tensorboard=False, wandb="empg")
+  assert runs[0].logged == [(0, {"train/success": 0}), (1, {"train/success": 0.125})]
+  assert runs[1].logged == [(2, {"train/success": 0.25})] and runs[1].finished
+  assert [call["id"] for call in calls] == [None, "abc"]
+  assert calls[0]["project"] == "empg" and calls[0]["config"] == {"seed": 1}
+
+
+def test_wandb_that_is_not_installed_is_told_in_a_sentence(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "wandb", None)
+  with pytest.raises(ImportError, match="--wandb=empg needs the package wandb"):
+    run(tmp_path, [0], wandb="empg")
