@@ -1,0 +1,1 @@
+"""Figures of runs, as PNG and SVG; no display is needed."""

@@ -1,0 +1,177 @@
+"""Figures from metrics.jsonl: over training, and by task type before and after it."""
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+import numpy as np
+
+from empg_jax.plots import style
+from empg_jax.plots.runs import Curve, series
+
+_BAND = "line: mean; band: lowest to highest of the seeds"
+_SUCCESS = "success (% of episodes)"
+
+
+class NothingToDraw(Exception):
+  """The runs lack what a figure shows; the message says what."""
+
+
+def learning_curves(curves: Sequence[Curve]) -> Figure:
+  """Success on the splits of the evaluation, over training."""
+  splits = _splits(curves)
+  figure, axes = style.panels(len(splits))
+  for ax, split in zip(axes, splits):
+    _draw(ax, curves, f"eval/{split}/success", scale=100.0, marked=True)
+    ax.set(title=split, ylabel=_SUCCESS)
+  low, high = (pick(x) for pick, x in zip((min, max), zip(*(ax.get_ylim() for ax in axes))))
+  for ax in axes:
+    ax.set_ylim(low, high)
+  _finish(figure, axes, curves)
+  return figure
+
+
+def training(curves: Sequence[Curve]) -> Figure:
+  """Success, length, entropy and gradient norm of the training steps."""
+  shown = (
+      ("train/success", _SUCCESS, 100.0),
+      ("train/turns", "turns of an episode", 1.0),
+      ("train/entropy_mean", "step entropy (nats)", 1.0),
+      ("update/grad_norm", "gradient norm", 1.0),
+  )
+  figure, axes = style.panels(len(shown), height=2.3)
+  for ax, (metric, label, scale) in zip(axes, shown):
+    _draw(ax, curves, metric, scale=scale)
+    ax.set(ylabel=label)
+  _finish(figure, axes, curves)
+  return figure
+
+
+def kl(curves: Sequence[Curve]) -> Figure:
+  """KL to the initial policy: figure 2 of the paper."""
+  measured = [c for c in curves if (s := series(c, "loss/kl")) is not None and s.high.max() > 0]
+  if not measured:
+    raise NothingToDraw("no run has a KL penalty (kl_coef), so none measured it")
+  figure, axes = style.panels(1, width=5.0)
+  _draw(axes[0], measured, "loss/kl")
+  axes[0].set(ylabel="KL to the initial policy (nats a token, k3)")
+  _finish(figure, axes, measured)
+  return figure
+
+
+def scales(curves: Sequence[Curve]) -> Figure:
+  """The range of EMPG's g over training, a panel a curve."""
+  drawn = [c for c in curves if series(c, "empg/g_min") is not None]
+  if not drawn:
+    raise NothingToDraw("no run has EMPG's scales")
+  figure, axes = style.panels(len(drawn), width=4.2)
+  for ax, curve in zip(axes, drawn):
+    low, mean, std, high = (
+        series(curve, f"empg/g_{name}") for name in ("min", "mean", "std", "max")
+    )
+    ax.fill_between(
+        low.steps, low.low, high.high, color=style.COLOURS[5], alpha=0.3, lw=0,
+        label="lowest to highest",
+    )  # fmt: skip
+    ax.fill_between(
+        mean.steps, mean.mean - std.mean, mean.mean + std.mean, color=style.COLOURS[0],
+        alpha=0.45, lw=0, label="mean ± std",
+    )  # fmt: skip
+    ax.axhline(1, color=style.GREY, lw=0.8, ls=":")
+    ax.set(title=curve.label, ylabel="g of the steps of a batch", ylim=(0, None))
+  _steps_below(axes)
+  style.legend(figure, axes[0])
+  return figure
+
+
+def success_by_type(curves: Sequence[Curve]) -> Figure:
+  """Success by task type at the first and the last evaluation, a row a type and a curve."""
+  splits = _splits(curves)
+  figure, axes = style.panels(len(splits), width=4.4, height=0.9 + 0.3 * _rows(curves, splits))
+  for ax, split in zip(axes, splits):
+    kinds = _kinds(curves, split)
+    for place, kind in enumerate(kinds):
+      for number, curve in enumerate(curves):
+        name = f"eval/{split}/success" + f"/{kind}" * (kind != "all")
+        _dumbbell(ax, curve, name, place + 0.7 * number / len(curves), number)
+    ax.set_yticks(np.arange(len(kinds)) + 0.35 * (len(curves) - 1) / len(curves))
+    ax.set_yticklabels([kind.replace("_", " ") for kind in kinds])
+    ax.set(title=split, xlabel=_SUCCESS, xlim=(-3, 103))
+    ax.set_ylim(len(kinds) - 0.3 / len(curves), -0.5)
+    ax.grid(axis="y", visible=False)
+  for ax in axes[1:]:
+    if _kinds(curves, splits[0]) == kinds:
+      ax.tick_params(labelleft=False)
+  style.legend(figure, axes[0], "hollow: first evaluation; filled: last; mean of the seeds")
+  return figure
+
+
+FIGURES: dict[str, Callable[[Sequence[Curve]], Figure]] = {
+    "learning_curves": learning_curves,
+    "training": training,
+    "kl": kl,
+    "g_over_training": scales,
+    "success_by_type": success_by_type,
+}
+
+
+def _splits(curves: Sequence[Curve]) -> list[str]:
+  splits = dict.fromkeys(s for c in curves for s in c.runs[0].config.get("evaluation.splits", ()))
+  found = [s for s in splits if any(series(c, f"eval/{s}/success") for c in curves)]
+  if not found:
+    raise NothingToDraw("no run has an evaluation")
+  return found
+
+
+def _kinds(curves: Sequence[Curve], split: str) -> list[str]:
+  prefix = f"eval/{split}/success/"
+  names = {name for c in curves for row in c.runs[0].rows for name in row}
+  return [*sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix)), "all"]
+
+
+def _rows(curves: Sequence[Curve], splits: Sequence[str]) -> int:
+  return max(len(_kinds(curves, split)) for split in splits) * len(curves)
+
+
+def _draw(
+    ax: Axes, curves: Sequence[Curve], metric: str, *, scale: float = 1.0, marked: bool = False
+) -> None:
+  """A line for each curve, and a band where it has several seeds."""
+  for number, curve in enumerate(curves):
+    found = series(curve, metric)
+    if found is None:
+      continue
+    colour = style.COLOURS[number % len(style.COLOURS)]
+    marker = style.MARKERS[number % len(style.MARKERS)] if marked else None
+    ax.plot(
+        found.steps, scale * found.mean, color=colour, marker=marker, label=curve.label
+    )
+    if len(curve.runs) > 1:
+      low, high = scale * found.low, scale * found.high
+      ax.fill_between(found.steps, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def _dumbbell(ax: Axes, curve: Curve, metric: str, y: float, number: int) -> None:
+  """From the first evaluation to the last."""
+  found = series(curve, metric)
+  if found is None:
+    return
+  colour, first, last = style.COLOURS[number % 7], 100 * found.mean[0], 100 * found.mean[-1]
+  ax.plot([first, last], [y, y], color=colour, lw=1.2, alpha=0.6)
+  ax.plot([first], [y], "o", color=colour, markerfacecolor="white")
+  label = curve.label if metric.endswith("/success") else None
+  ax.plot([last], [y], "o", color=colour, label=label)
+
+
+def _finish(figure: Figure, axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
+  _steps_below(axes)
+  several = any(len(curve.runs) > 1 for curve in curves)
+  only = f"{curves[0].label}, " if len(curves) == 1 else ""
+  style.legend(figure, axes[0], only + _BAND if several else only.removesuffix(", "))
+
+
+def _steps_below(axes: Sequence[Axes]) -> None:
+  for ax in axes:
+    ax.set_xlabel("training step")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

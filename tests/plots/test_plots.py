@@ -1,0 +1,121 @@
+"""Figures of runs: what is drawn is what metrics.jsonl and the policies say."""
+
+import json
+import xml.etree.ElementTree
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="the extra plot is not installed")
+
+from empg_jax import config as configs, sharding
+from empg_jax.core import modulation
+from empg_jax.models import folder
+from empg_jax.plots import curves, runs, scoring, steps, style
+from empg_jax.types import Batch
+
+
+def make_run(workdir, seed, **changes):
+  config = configs.load("configs/alfworld.py")
+  config.seed = seed
+  with config.unlocked():
+    config.update(changes)
+  configs.claim_workdir(workdir, config)
+  rows = []
+  for step in range(5):
+    row = {"step": step, "train/success": (step + seed) / 10, "loss/kl": 0.0}
+    row |= {f"empg/g_{name}": x for name, x in dict(min=0.4, mean=1, std=0.2, max=1.2).items()}
+    if step % 2 == 0:
+      for split in config.evaluation.splits:
+        row |= {f"eval/{split}/success": step / 5, f"eval/{split}/success/heat": step / 4}
+    rows.append(row)
+  (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  return runs.read(workdir)
+
+
+@pytest.fixture
+def two_methods(tmp_path):
+  seeds = [make_run(tmp_path / f"s{seed}", seed) for seed in (0, 1, 2)]
+  return runs.curves([*seeds, make_run(tmp_path / "other", 0, num_steps=7)])
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_curve(two_methods):
+  assert [c.label for c in two_methods] == ["num_steps 50 (3 seeds)", "num_steps 7"]
+  found = runs.series(two_methods[0], "train/success")
+  np.testing.assert_allclose(found.mean, [0.1, 0.2, 0.3, 0.4, 0.5])
+  np.testing.assert_allclose(found.low, [0, 0.1, 0.2, 0.3, 0.4])
+  np.testing.assert_allclose(found.high, [0.2, 0.3, 0.4, 0.5, 0.6])
+
+
+def test_a_step_that_one_run_lacks_is_left_out(tmp_path):
+  whole, cut = (make_run(tmp_path / f"s{seed}", seed) for seed in (0, 1))
+  curve = runs.Curve("x", (whole, cut._replace(rows=cut.rows[:3])))
+  assert runs.series(curve, "train/success").steps.tolist() == [0, 1, 2]
+  assert runs.series(curve, "no/metric") is None
+
+
+def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_path):
+  with style.styled():
+    for name, draw in curves.FIGURES.items():
+      if name == "kl":
+        with pytest.raises(curves.NothingToDraw, match="no run has a KL penalty"):
+          draw(two_methods)
+        continue
+      png, svg = style.save(draw(two_methods), tmp_path, name)
+      assert png.read_bytes()[:4] == b"\x89PNG"
+      xml.etree.ElementTree.parse(svg)
+
+
+def test_the_line_of_a_figure_is_the_mean_in_percent(two_methods):
+  ax = curves.learning_curves(two_methods).axes[0]
+  assert ax.get_ylabel() == "success (% of episodes)"
+  np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0], [2, 40], [4, 80]])
+
+
+def test_the_squared_gradient_is_that_of_automatic_differentiation():
+  model = folder.load("alfworld-tiny", sharding.make_mesh())
+  rng = np.random.default_rng(0)
+  tokens, actions, place = rng.integers(0, 800, (3, 2, 12)).astype(np.int32)
+  place = np.zeros_like(place)
+  place[0, 3:6], place[0, 8:9], place[1, 2:11] = 1, 2, 1
+  zeros = np.zeros(place.shape, np.float32)
+  ids = np.arange(2, dtype=np.int32)
+  batch = Batch(tokens, actions, place, zeros, zeros, zeros, place, zeros[:, 0], ids, ids)
+  entropy, expected, drawn = scoring.scores(
+      model, batch=batch, size=1, temperature=0.7, compute_dtype="float32"
+  )
+  logits = jax.jit(lambda m: m(jnp.asarray(tokens)) @ m.unembedding / 0.7)(model)
+  gradient = jax.vmap(jax.grad(lambda z, a: jax.nn.log_softmax(z)[a]), (None, 0))
+  p = np.asarray(jax.nn.softmax(logits))
+  for step, (row, own) in enumerate(((0, slice(3, 6)), (0, slice(8, 9)), (1, slice(2, 11)))):
+    norms = [
+        (p[row, t] * np.sum(np.square(gradient(logits[row, t], np.arange(p.shape[2]))), axis=1))
+        for t in range(own.start, own.stop)
+    ]
+    assert expected[step] == pytest.approx(np.sum(norms, axis=1).mean(), rel=1e-3)
+    want = [-np.sum(x * np.log(x)) for x in p[row, own]]
+    assert entropy[step] == pytest.approx(np.mean(want), rel=1e-3)
+    onehot = np.eye(p.shape[2])[actions[row, own]]
+    want = np.sum(np.square(onehot - p[row, own]), axis=1).mean()
+    assert drawn[step] == pytest.approx(want, rel=1e-3)
+
+
+def test_figures_of_steps_show_their_numbers(tmp_path):
+  entropy = np.random.default_rng(0).exponential(0.3, 400)
+  found = scoring.Steps(entropy, entropy / 2, -np.expm1(-entropy) / 2, -np.expm1(-entropy) / 2)
+  with style.styled():
+    for name, draw in steps.FIGURES.items():
+      style.save(draw(found, 1.0, "a run"), tmp_path, name)
+  bars = steps.entropy_change(found, 1.0, "a run").axes[0].patches
+  assert len(bars) == 20
+  assert sum(bar.get_height() for bar in bars) / 20 == pytest.approx(-entropy.mean() / 2)
+
+
+def test_the_g_that_is_drawn_is_the_updates():
+  entropy = jnp.asarray(np.random.default_rng(0).exponential(0.3, (1, 50)), jnp.float32)
+  exists = jnp.ones((1, 50), bool)
+  normal = modulation.normalize_entropy(entropy, exists)
+  want = modulation.gradient_scale(normal, exists, 2.0)
+  np.testing.assert_allclose(steps._scale(np.asarray(entropy[0]), 2.0), want[0], rtol=1e-5)
