@@ -1,5 +1,6 @@
 """Which batch fits, and what would make one fit."""
 
+import math
 from collections.abc import Callable
 
 import ml_collections
@@ -38,12 +39,16 @@ def _changes(config, least: int):
 
 
 def largest(config: ml_collections.ConfigDict, fits: Fits, least: int) -> int:
-  """Rows of the largest microbatch that fits, by doubling from the least; 0: none."""
+  """Rows of the largest microbatch that fits, by doubling from the least; 0: none.
+
+  One of more rows than the config's minibatches have is tried in fewer of these.
+  """
   rows, best = config.rollout.tasks * config.rollout.group_size, 0
   size = least
   while rows % size == 0:
     try:
-      fits(_with(config, size=size))
+      fewer = math.gcd(config.train.minibatches, rows // size)
+      fits(_with(config, size=size, minibatches=fewer))
     except TooLarge:
       break
     best, size = size, 2 * size

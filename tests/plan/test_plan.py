@@ -8,6 +8,7 @@ import pytest
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.plan import chips, fitting, flops, shapes
 from empg_jax.plan.compiling import TooLarge
+from empg_jax.training import microbatch
 
 SHAPE = DecoderConfig(256, 64, 128, 3, 4, 2, 16)
 
@@ -65,7 +66,10 @@ def test_unknown_topologies_and_models_are_told():
 
 def config(**train):
   return ml_collections.ConfigDict(
-      dict(rollout=dict(tasks=4, group_size=8), train=dict(size=32, remat=False) | train)
+      dict(
+          rollout=dict(tasks=4, group_size=8),
+          train=dict(size=32, minibatches=1, remat=False) | train,
+      )
   )
 
 
@@ -73,6 +77,7 @@ def limited(most):
   """A compiler for which at most so many rows fit, without remat a quarter of them."""
 
   def compiles(config):
+    microbatch.check(32, config.train.size, config.train.minibatches)
     if config.train.size > (most if config.train.remat else most // 4):
       raise TooLarge(2.0, 1.0)
 
@@ -94,3 +99,4 @@ def test_the_cheapest_change_that_fits(most, sentence):
 def test_the_largest_microbatch_that_fits():
   assert fitting.largest(config(remat=True), limited(16), least=4) == 16
   assert fitting.largest(config(remat=True), limited(2), least=4) == 0
+  assert fitting.largest(config(remat=True, minibatches=4), limited(32), least=4) == 32
