@@ -14,7 +14,8 @@ from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import deal, pack
 from empg_jax.training import state as states
-from empg_jax.training.step import token_stats, train_step
+from empg_jax.training.score import token_stats
+from empg_jax.training.step import train_step
 
 GROUP, KEY = 4, jax.random.key(3)
 

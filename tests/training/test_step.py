@@ -15,7 +15,8 @@ from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import microbatch, state as states
 from empg_jax.training.guard import check_finite
-from empg_jax.training.step import token_stats, train_step
+from empg_jax.training.score import token_stats
+from empg_jax.training.step import train_step
 from empg_jax.types import Batch
 
 ROWS, LENGTH, VOCAB = 8, 24, 20
