@@ -34,7 +34,7 @@ def test_the_warm_start_wins_between_30_and_60_percent(name, split):
   episodes = collect(
       policy,
       chat,
-      lambda: environment.make(**configs.arguments(given.env)),
+      lambda: environment.make(**config.arguments(given.env)),
       environment.tasks(split, **given.tasks)[:TASKS],
       group_size=1,
       max_turns=given.rollout.max_turns,
