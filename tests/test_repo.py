@@ -52,6 +52,12 @@ def test_files_and_functions_are_short(path):
       assert lines <= 60, node.name
 
 
+def test_no_two_files_of_the_tests_have_the_same_name():
+  names = [path.name for path in CODE if path.is_relative_to(ROOT / "tests")]
+  twice = {name for name in names if names.count(name) > 1} - {"conftest.py"}
+  assert not twice, f"{twice}: imported by name, one would stand for the other"
+
+
 def test_the_files_that_the_readme_names_are_there():
   readme = (ROOT / "README.md").read_text()
   named = set(re.findall(r"\b(?:launch|configs|tests|empg_jax|\.ci)/[\w/.{}-]*\w/?", readme))

@@ -218,9 +218,10 @@ def test_a_failing_server_aborts_the_episode_and_is_no_wrong_answer():
   with stub((404, b"gone")) as address:
     env = DeepSearch(corpus=address)
     seat = Seat(Talk(), lambda: env, max_length=9, max_reply=1, max_turns=9, invalid_penalty=0.0)
-    assert seat.begin(tasks("test")[0], 0, 0) is None
-    reply = np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32)
-    episode = seat.answer(*reply)
+    seat.begin(tasks("test")[0], 0, 0)
+    assert seat.opened() is None
+    seat.reply(np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32))
+    episode = seat.answered()
   assert episode.ended == "aborted" and not episode.success
   assert episode.info["error"].startswith("RetrievalFailed: http://127.0.0.1")
   assert pickle.loads(pickle.dumps(env)).close() is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from made import record
+from made_records import record
 
 from empg_jax.evaluation import records
 

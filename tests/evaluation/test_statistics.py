@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from made import record
+from made_records import record
 
 from empg_jax.evaluation import statistics, tables
 
