@@ -78,7 +78,7 @@ def test_a_small_policy_trains_on_eight_chips(tmp_path):
   assert train["peak"] < 0.5
   # Parameters are whole on each chip: what travels is their gradients.
   summed = [x["sent"] for x in train["collectives"] if x["kind"] == "all-reduce"]
-  assert sum(summed) > 0.99 * sum(x["sent"] for x in train["collectives"])
+  assert sum(summed) > 0.95 * sum(x["sent"] for x in train["collectives"])
 
 
 @needs_compiler
