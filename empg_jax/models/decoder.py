@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 from empg_jax import sharding
 from empg_jax.models import attention, embedding, rotary
 from empg_jax.models.linear import linear
+from empg_jax.models.pieces import by_pieces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +128,12 @@ class Layer(nnx.Module):
     h = _gathered(self.input_layernorm(x, c.rms_norm_eps), compute_dtype)
     h, kept = self.self_attn(h, positions, c, attend, compute_dtype)
     x = x + _scattered(h)
-    h = _gathered(self.post_attention_layernorm(x, c.rms_norm_eps), compute_dtype)
-    return x + _scattered(self.mlp(h, compute_dtype)), kept
+
+    def feed_forward(x):
+      h = _gathered(self.post_attention_layernorm(x, c.rms_norm_eps), compute_dtype)
+      return x + _scattered(self.mlp(h, compute_dtype))
+
+    return by_pieces(feed_forward, x), kept
 
 
 class Embedding(nnx.Module):
