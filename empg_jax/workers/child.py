@@ -20,6 +20,7 @@ from typing import Any
 
 
 def main() -> None:
+  """Answers one request after another until the other end of standard input closes."""
   link = _take_link()
   _end_with_parent(link)
   make, envs = None, {}

@@ -76,9 +76,10 @@ def test_a_small_policy_trains_on_eight_chips(tmp_path):
   assert process.returncode == 0, process.stderr
   (train,) = json.loads(file.read_text())["programs"]
   assert train["peak"] < 0.5
-  # Parameters are whole on each chip: what travels is their gradients.
-  summed = [x["sent"] for x in train["collectives"] if x["kind"] == "all-reduce"]
-  assert sum(summed) > 0.95 * sum(x["sent"] for x in train["collectives"])
+  # Parameters are whole on each chip: what travels is their gradients, and less of all else
+  # than the seven numbers a token that the batch has.
+  others = [x["sent"] for x in train["collectives"] if x["kind"] != "all-reduce"]
+  assert sum(others) < 7 * 4 * 128 * 1024
 
 
 @needs_compiler
