@@ -176,11 +176,11 @@ def test_two_groups_of_slots_on_two_devices_sample_as_one_device_does(model):
 
 
 def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
-  want = converse(make_policy(model, slots=4), 3, (0, 1, 2))
+  want = converse(make_policy(model, slots=8), 3, (0, 1, 2))
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   monkeypatch.setattr(sharding, "platform", lambda: "tpu")
   placed = sharding.place(model, mesh)
-  policy = make_policy(placed, mesh=mesh, slots=4)
+  policy = make_policy(placed, mesh=mesh, slots=8)
   got = converse(policy, 3, (0, 1, 2))
   assert got[0] == want[0]
   for one, other in zip(got[1], want[1]):
