@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from empg_jax.envs._shared import json_files
 from empg_jax.envs.deep_search import DeepSearch, corpus, question_files, task_type, tasks
 from empg_jax.envs.deep_search.questions import Question
 
@@ -93,6 +94,11 @@ def test_triviaqas_own_files_are_objects_with_data(tmp_path):
         ("a.jsonl", '{"question": "Q?"}', "line 1 is {'question': 'Q\\?'}: want an object"),
         ("a.jsonl", '{"question": " ", "answer": "A"}', "want an object with a question"),
         ("a.jsonl", '{"question": "Q?", "answer": [null, " "]}', "want an object with a question"),
+        ("a.jsonl", '{"question": "Q?", "answer": NaN}', "want an object with a question"),
+        ("a.jsonl", r'"a\nb"', r"line 1 is 'a\\nb': want an object"),
+        ("a.jsonl", "[" * 200 + "]" * 200, "no JSON .it nests deeper than 100 levels"),
+        ("a.jsonl", "[" * 100_000, "no JSON .it nests too deeply"),
+        ("a.jsonl", r'{"question": "\udfff", "answer": "A"}', "no JSON .*surrogates not allowed"),
         ("a.json", '[{"question": "Q?", "answer": "A"}, 7]', "entry 2 is 7: want an object"),
         ("a.json", '[{"question"', "cannot read .*a.json as one JSON list"),
         ("a.json", '{"rows": []}', "is an object without a list as 'data'"),
@@ -122,6 +128,13 @@ def test_a_broken_corpus_is_told_of_and_leaves_nothing_behind(folder, line, sent
   with pytest.raises(ValueError, match=sentence):
     corpus.corpus("files")
   assert not [path for path in (folder / "cache/deep_search").iterdir() if path.is_dir()]
+
+
+def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(json_files, "_LARGEST_LINE", 40)
+  (tmp_path / "a.jsonl").write_text('{"question": "Q?", "answer": "A"}\n' + "x" * 41)
+  with pytest.raises(ValueError, match="a.jsonl, line 2 is no JSON .it is longer than 40 bytes"):
+    list(question_files.read(tmp_path / "a.jsonl"))
 
 
 def test_your_own_files_are_played(folder):

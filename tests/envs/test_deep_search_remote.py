@@ -158,6 +158,9 @@ def test_a_busy_server_is_asked_again():
         ((200, b'{"result": []}'), "which is not Search-R1's form"),
         ((200, b'{"result": [[{"id": 1, "contents": null}]]}'), "which is not Search-R1's form"),
         ((200, b'{"result": [["x"]]}'), "which is not Search-R1's form"),
+        ((200, b'{"result": [[[]]]}'), "which is not Search-R1's form"),
+        ((200, GOOD.replace(b": 2", b": 1" + b"0" * 400)), "which is not Search-R1's form"),
+        ((200, GOOD.replace(b"T", rb"\ud800")), "which is not Search-R1's form"),
         ((200, b"[" * 100_000), "which is not Search-R1's form"),
         ((200, GOOD[:-9]), "which is not Search-R1's form"),
         ((200, GOOD, {"Content-Length": "999"}), "did not answer"),  # and closes

@@ -61,6 +61,10 @@ def test_doubtful_and_double_items_are_left_out(folder):
         ({"name": 3}, "item B.* has 3 as 'name': every item must have a string there"),
         ({"asin": "GONE"}, "an item has no 'asin' .*: every item must be an object with one"),
         ({"asin": 7}, "an item's asin is 7: want a string"),
+        ({"asin": "B0\n"}, r"an item's asin is 'B0\\n': want a string of letters and digits"),
+        ({"pricing": 7}, "item B.* has the pricing 7: want"),
+        ({"pricing": "$" + "9" * 400}, r"item B.* has the pricing '\$999"),
+        ({"nouns": "lamp"}, "item B.* has 'lamp' as 'nouns': want a list of strings"),
         ({"pricing": "cheap"}, r"item B.* has the pricing 'cheap': want '\$1.50'"),
         ({"pricing": "$1.2.3"}, r"item B.* has the pricing '\$1.2.3': want"),
         ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
@@ -84,7 +88,38 @@ def test_a_broken_instruction_is_told_of(folder):
     data.shop("small", "synthetic")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense"])
+@pytest.mark.parametrize(
+    ("name", "entry", "sentence"),
+    [
+        ("items_ins_v2_1000.json", ["x"], r"the attributes of B.* are \['x'\]: want an object"),
+        ("items_ins_v2_1000.json", {"attributes": [1]}, r"has \[1\] as 'attributes': want a list"),
+        ("items_human_ins.json", {"a": 1}, "the instructions of B.* are {'a': 1}: want a list"),
+        ("items_human_ins.json", ["x"], "an instruction is 'x': want an object"),
+    ],
+)
+def test_a_broken_entry_is_told_of(folder, name, entry, sentence):
+  write(folder, name, {change(folder)[1]["asin"]: entry})
+  with pytest.raises(ValueError, match=sentence):
+    data.shop("small", "human")
+
+
+def test_options_without_end_are_told_of(folder):
+  many = {name: [{"value": str(i)} for i in range(30)] for name in "abcde"}
+  asin = change(folder, customization_options=many)[1]["asin"]
+  entry = {"instruction": "a lamp", "instruction_attributes": ["x"]}
+  write(folder, "items_ins_v2_1000.json", {asin: entry})
+  with pytest.raises(ValueError, match=f"item {asin}: its options have 24300000 combinations"):
+    data.shop("small", "synthetic")
+
+
+_DEEP = "[" * 200 + "]" * 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense", _DEEP, "[" * 10**5, r'["\ud800"]'],
+    ids=range(10),
+)
 def test_broken_json_is_told_of(tmp_path, text):
   path = tmp_path / "broken.json"
   path.write_text(text)
@@ -101,6 +136,14 @@ def test_big_files_are_read_in_pieces(tmp_path, monkeypatch):
   path.write_text(json.dumps(dict(zip("abcdef", values, strict=True))))
   assert [value for _, value in json_files.entries(path)] == values
   assert [key for key, _ in json_files.entries(path)] == list("abcdef")
+
+
+def test_a_member_without_end_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(json_files, "_CHUNK", 10)
+  monkeypatch.setattr(json_files, "_LARGEST_MEMBER", 100)
+  (tmp_path / "long.json").write_text('["' + "x" * 300)
+  with pytest.raises(ValueError, match="long.json .*a member is longer than 100 characters"):
+    list(json_files.items(tmp_path / "long.json"))
 
 
 def test_absent_files_are_told_of(folder, monkeypatch):

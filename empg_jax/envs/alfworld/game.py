@@ -17,6 +17,16 @@ _GOAL_TYPE = re.compile(r"\((object|receptacle)type (\?\w+) (\w+)\)")
 _GOAL_STATE = re.compile(r"\(is(hot|cool|clean|sliced) \?\w+\)")
 _GOAL_TOGGLED = re.compile(r"\(istoggled (\?\w+)\)")
 
+# The facts that count, by how many arguments they have.
+_ARITY = {
+    "openable": 1, "pickupable": 1, "toggleable": 1, "isreceptacleobject": 1, "heatable": 1,
+    "coolable": 1, "cleanable": 1, "sliceable": 1, "ishot": 1, "iscool": 1, "isclean": 1,
+    "issliced": 1, "istoggled": 1, "opened": 1, "atlocation": 2, "receptacleatlocation": 2,
+    "receptacletype": 2, "objecttype": 2, "cancontain": 2, "inreceptacleobject": 2,
+    "inreceptacle": 2, "objectatlocation": 2,
+}  # fmt: skip
+_MOST_RECEPTACLES = 1000  # all of which are told, and lead to all others
+
 # An object counts as hot, cool, .. for a goal only if it can be made so.
 _CAPABILITY = {
     "hot": "heatable",
@@ -114,6 +124,7 @@ def parse_game(data: Mapping[str, object]) -> Game:
         " and where the receptacles are (receptacleAtLocation)"
     )
   names = _names({arg for rows in facts.values() for row in rows for arg in row})
+  _check(facts, location, names)
   receptacles = tuple(sorted(location))
   start = facts["atlocation"][0][1]
   receptacles_at: dict[str, tuple[str, ...]] = {start: ()}
@@ -158,9 +169,37 @@ def _facts(text: str) -> collections.defaultdict[str, list[tuple[str, ...]]]:
   """The argument tuples of each predicate."""
   facts = collections.defaultdict(list)
   for fact in _FACT.findall(text):
-    predicate, *args = fact.split()
+    predicate, *args = fact.split() or [""]
+    if len(args) != _ARITY.get(predicate, len(args)):
+      raise ValueError(
+          f"the game's pddl_problem says ({fact!r:.80}), which must have {_ARITY[predicate]}"
+          " arguments: it is not an ALFWorld game, or it was damaged"
+      )
     facts[predicate].append(tuple(args))
   return facts
+
+
+def _check(
+    facts: Mapping[str, list[tuple[str, ...]]],
+    location: Mapping[str, str],
+    names: Mapping[str, str],
+) -> None:
+  """Raises ValueError unless all that the game can come to speak of has a name and a place."""
+  if len(location) > _MOST_RECEPTACLES:
+    raise ValueError(f"the game has {len(location)} receptacles: want {_MOST_RECEPTACLES} at most")
+  holders = {holder for _, holder in facts["inreceptacle"]}
+  if nowhere := holders - location.keys():
+    raise ValueError(
+        f"the game puts something into {min(nowhere)!r:.80}, which is nowhere: its"
+        " pddl_problem must have a receptacleAtLocation for it"
+    )
+  spoken_of = {id for pair in facts["inreceptacleobject"] for id in pair} | location.keys()
+  spoken_of |= {id for place in ("inreceptacle", "objectatlocation") for id, _ in facts[place]}
+  if nameless := spoken_of - names.keys():
+    raise ValueError(
+        f"the game has {min(nameless)!r:.80}, for which there is no name: want an id such as"
+        " apple_bar__plus_00_dot_93"
+    )
 
 
 def _members(rows: Iterable[tuple[str, ...]]) -> frozenset[str]:

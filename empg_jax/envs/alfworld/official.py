@@ -5,11 +5,13 @@
 A game's name is `<type-..>/<trial>`.
 """
 
-import json
 import os
 import pathlib
 
+from empg_jax.envs._shared import json_files
+
 _FILE = "game.tw-pddl"
+_LARGEST = 1 << 23  # bytes
 _HINT = (
     "set ALFWORLD_DATA to the folder that holds json_2.1.1 (`alfworld-download` makes"
     " one), or play the embedded games with games='small' or games='full'"
@@ -49,7 +51,9 @@ def read(split: str, name: str) -> dict:
   if not path.is_file():
     raise FileNotFoundError(f"there is no game {path}: restore it or choose another task")
   try:
-    game = json.loads(path.read_text(encoding="utf-8"))
+    if path.stat().st_size > _LARGEST:
+      raise ValueError(f"more than {_LARGEST} bytes")
+    game = json_files.value(path.read_bytes())
     if not isinstance(game, dict):
       raise ValueError("no JSON object")
   except (OSError, ValueError) as e:

@@ -8,14 +8,13 @@ corpus.jsonl in the folder that DEEP_SEARCH_DATA names, in Search-R1's form:
 
 import functools
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from empg_jax.envs._shared import bm25, disk
+from empg_jax.envs._shared import bm25, disk, json_files
 from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
 
@@ -84,21 +83,14 @@ def data_folder() -> pathlib.Path:
 
 def read(path: pathlib.Path) -> Iterator[Passage]:
   """The passages of a JSONL file; ValueError at the first line that is none."""
-  with path.open("rb") as f:
-    for number, line in enumerate(f, 1):
-      if not line.strip():
-        continue
-      try:
-        record = json.loads(line)
-      except ValueError as e:  # also a broken encoding
-        raise ValueError(f"{path}, line {number} is no JSON ({e}): restore this file") from e
-      contents = record.get("contents") if isinstance(record, dict) else None
-      if not isinstance(contents, str) or not isinstance(record.get("id"), str | int):
-        raise ValueError(
-            f"{path}, line {number} is {str(record)[:80]}: want"
-            ' {"id": "0", "contents": "\\"Title\\"\\ntext"}'
-        )
-      yield parse_contents(str(record["id"]), contents)
+  for number, record in json_files.lines(path):
+    contents = record.get("contents") if isinstance(record, dict) else None
+    if not isinstance(contents, str) or not isinstance(record.get("id"), str | int):
+      raise ValueError(
+          f"{path}, line {number} is {record!r:.80}: want"
+          ' {"id": "0", "contents": "\\"Title\\"\\ntext"}'
+      )
+    yield parse_contents(str(record["id"]), contents)
 
 
 def build(folder: pathlib.Path, passages: Iterable[Passage]) -> None:

@@ -110,7 +110,8 @@ def _paths(split: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _files(split: str, folder: pathlib.Path) -> list[pathlib.Path]:
   there = (folder / "questions" / split).glob("*")
-  return sorted(path for path in there if path.suffix in question_files.SUFFIXES)
+  suffixes = question_files.SUFFIXES
+  return sorted(path for path in there if path.suffix in suffixes and path.is_file())
 
 
 def _stored(key: str, read: Callable[[], Iterable[Question]]) -> Sequence[Question]:

@@ -11,7 +11,7 @@ A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognis
     WebWalkerQA           question, answer, root_url, info {..}
 """
 
-import json
+import math
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,7 +32,7 @@ def read(path: pathlib.Path) -> Iterator[Question]:
     asked = question(entry, path.stem)
     if asked is None:
       raise ValueError(
-          f"{path}, {place} is {str(entry)[:100]}: want an object with a question and its answer"
+          f"{path}, {place} is {entry!r:.100}: want an object with a question and its answer"
           ' in one of the known forms, such as {"question": "..", "golden_answers": [".."]}'
       )
     yield asked
@@ -52,19 +52,9 @@ def question(entry: Any, kind: str) -> Question | None:
 def _entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
   """The entries, each with what it is called in a message."""
   if path.suffix == ".jsonl":
-    yield from _lines(path)
+    yield from ((f"line {number}", entry) for number, entry in json_files.lines(path))
   else:
     yield from ((f"entry {number}", entry) for number, entry in enumerate(_members(path), 1))
-
-
-def _lines(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
-  with path.open("rb") as f:
-    for number, line in enumerate(f, 1):
-      if line.strip():
-        try:
-          yield f"line {number}", json.loads(line)
-        except ValueError as e:  # also a broken encoding
-          raise ValueError(f"{path}, line {number} is no JSON ({e}): restore this file") from e
 
 
 def _members(path: pathlib.Path) -> Iterable[Any]:
@@ -114,5 +104,12 @@ def _list(value: Any) -> list[Any]:
 
 def _texts(values: list[Any]) -> tuple[str, ...]:
   """The texts among the values, each once; 2Wiki and others also have numbers as answers."""
-  texts = (str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
+  texts = (str(v) if _is_number(v) else v for v in values)
   return tuple(dict.fromkeys(v.strip() for v in texts if isinstance(v, str) and v.strip()))
+
+
+def _is_number(value: Any) -> bool:
+  """NaN is none: tables have it where an answer is missing."""
+  if isinstance(value, float):
+    return math.isfinite(value)
+  return isinstance(value, int) and not isinstance(value, bool)

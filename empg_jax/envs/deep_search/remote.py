@@ -5,12 +5,12 @@
 """
 
 import functools
-import json
 import urllib.parse
 from typing import Any
 
 import urllib3
 
+from empg_jax.envs._shared import json_files
 from empg_jax.envs.deep_search.retrieval import (
     Hit,
     Passage,
@@ -77,16 +77,16 @@ class Remote:
 
   def _hits(self, body: bytes) -> list[Hit]:
     try:
-      (found,) = json.loads(body)["result"]
+      (found,) = json_files.value(body)["result"]
       return [_hit(entry) for entry in found]
-    except (ValueError, TypeError, KeyError, RecursionError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
       raise RetrievalFailed(
           f"{self._url} answered {body[:80]!r}, which is not Search-R1's form: ask a server of"
           " that protocol, such as launch/serve_search.py"
       ) from e
 
 
-def _hit(entry: dict[str, Any]) -> Hit:
+def _hit(entry: Any) -> Hit:
   """One of the results: with return_scores {"document", "score"}, else the document alone."""
   document = entry.get("document", entry)
   contents = document["contents"]

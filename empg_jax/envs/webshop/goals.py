@@ -8,6 +8,7 @@ change from run to run; here its seed is 233, the one of the original's shuffle.
 """
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from empg_jax.envs.webshop.product import Product
 SEED = 233
 KINDS = ("human", "synthetic")
 NO_LIMIT = 1_000_000.0
+_MOST_COMBINATIONS = 1_000_000
 _LIMITS = [10.0 * i for i in range(1, 100)]
 
 
@@ -40,10 +42,12 @@ def draw_price(product: Product, rng: random.Random) -> float:
 
 
 def human_goals(
-    number: int, price: float, instructions: Sequence[Mapping[str, Any]], rng: random.Random
+    number: int, price: float, instructions: Sequence[Any], rng: random.Random
 ) -> Iterator[Goal]:
   """The goals that people wrote for product `number`; without attributes they are left out."""
   for entry in instructions:
+    if not isinstance(entry, Mapping):
+      raise ValueError(f"an instruction is {entry!r:.80}: want an object")
     attributes = _list(entry, "instruction_attributes")
     if not attributes:
       continue
@@ -62,6 +66,11 @@ def synthetic_goals(
   attributes = _list(entry, "instruction_attributes")
   if not attributes:
     raise ValueError(f"the instruction {entry['instruction']!r:.80} has no attributes: name one")
+  combinations = math.prod(map(len, product.options.values()))
+  if combinations > _MOST_COMBINATIONS:
+    raise ValueError(
+        f"its options have {combinations} combinations: want {_MOST_COMBINATIONS} at most"
+    )
   limit, limit_text = _limit(price, rng)
   names = sorted(product.options)
   for values in itertools.product(*(product.options[name] for name in names)):
@@ -88,12 +97,12 @@ def _limit(price: float, rng: random.Random) -> tuple[float, str]:
 def _list(entry: Mapping[str, Any], key: str) -> list[str]:
   value = entry.get(key)
   if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-    raise ValueError(f"an instruction has {value!r} as {key!r}: want a list of strings")
+    raise ValueError(f"an instruction has {value!r:.80} as {key!r}: want a list of strings")
   return value
 
 
 def _string(entry: Mapping[str, Any], key: str) -> str:
   value = entry.get(key)
   if not isinstance(value, str):
-    raise ValueError(f"an instruction has {value!r} as {key!r}: want a string")
+    raise ValueError(f"an instruction has {value!r:.80} as {key!r}: want a string")
   return value

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import decimal
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -39,21 +40,21 @@ class Product(NamedTuple):
     return " ".join([self.title, self.description, first_bullet, options]).lower()
 
 
-def is_listed(item: Mapping[str, Any]) -> bool:
+def is_listed(item: Any) -> bool:
   """Whether WebShop takes an item up at all: its asin is a real one."""
   try:
     asin = item["asin"]
   except (KeyError, TypeError):
     raise ValueError(
-        f"an item has no 'asin' ({str(item)[:80]}): every item must be an object with one"
+        f"an item has no 'asin' ({item!r:.80}): every item must be an object with one"
     ) from None
-  if not isinstance(asin, str):
-    raise ValueError(f"an item's asin is {asin!r}: want a string")
+  if not isinstance(asin, str) or not asin.isprintable():
+    raise ValueError(f"an item's asin is {asin!r:.80}: want a string of letters and digits")
   return asin != "nan" and len(asin) <= 10
 
 
-def parse_product(item: Mapping[str, Any], attributes: Sequence[str]) -> Product:
-  """A product.
+def parse_product(item: Mapping[str, Any], attributes: Any) -> Product:
+  """A product, from an item and what the file items_ins has as its attributes.
 
   Raises:
     ValueError: something that every item has is missing or of a wrong kind.
@@ -62,7 +63,7 @@ def parse_product(item: Mapping[str, Any], attributes: Sequence[str]) -> Product
   for key in _KEYS:
     if not isinstance(item.get(key), str):
       raise ValueError(
-          f"item {asin} has {item.get(key)!r} as {key!r}: every item must have a string there"
+          f"item {asin} has {item.get(key)!r:.80} as {key!r}: every item must have a string there"
       )
   bullets = item.get("small_description")
   price_tag, prices = _pricing(asin, item.get("pricing"))
@@ -74,15 +75,21 @@ def parse_product(item: Mapping[str, Any], attributes: Sequence[str]) -> Product
       price_tag=price_tag,
       prices=prices,
       options=_options(asin, item.get("customization_options")),
-      attributes=attributes,
+      attributes=_texts(asin, "attributes", attributes),
       category=item["category"],
       query=item["query"].lower().strip(),
       product_category=item["product_category"],
-      nouns=item.get("nouns"),
+      nouns=None if item.get("nouns") is None else _texts(asin, "nouns", item["nouns"]),
   )
 
 
-def _pricing(asin: str, pricing: str | None) -> tuple[str, list[float]]:
+def _texts(asin: str, key: str, value: Any) -> list[str]:
+  if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+    raise ValueError(f"item {asin} has {value!r:.80} as {key!r}: want a list of strings")
+  return value
+
+
+def _pricing(asin: str, pricing: Any) -> tuple[str, list[float]]:
   if not pricing:
     return f"${_NO_PRICE}", [_NO_PRICE]
   try:
@@ -90,14 +97,14 @@ def _pricing(asin: str, pricing: str | None) -> tuple[str, list[float]]:
     prices = [float(decimal.Decimal(amount)) for amount in amounts][:2]
   except (AttributeError, decimal.InvalidOperation):
     prices = []
-  if not prices:
+  if not prices or not all(map(math.isfinite, prices)):
     raise ValueError(
-        f"item {asin} has the pricing {pricing!r}: want '$1.50', '$1.50 - $2.00' or ''"
+        f"item {asin} has the pricing {pricing!r:.80}: want '$1.50', '$1.50 - $2.00' or ''"
     )
   return " to ".join(f"${price}" for price in prices), prices
 
 
-def _options(asin: str, customization: Mapping[str, Any] | str | None) -> dict[str, list[str]]:
+def _options(asin: str, customization: Any) -> dict[str, list[str]]:
   try:
     return {
         name.lower(): [

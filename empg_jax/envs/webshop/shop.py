@@ -112,7 +112,7 @@ def _register(items, attributes, writer, prices, rng) -> Iterator[tuple[str, str
     if not is_listed(item) or item["asin"] in seen:
       continue
     seen.add(item["asin"])
-    entry = attributes.get(item["asin"]) or {}
+    entry = attributes.get(item["asin"], dict)
     product = parse_product(item, entry.get("attributes", ["DUMMY_ATTR"]))
     writer.add(product)
     prices.append(goals.draw_price(product, rng))
@@ -122,10 +122,10 @@ def _register(items, attributes, writer, prices, rng) -> Iterator[tuple[str, str
 def _goals(number, product, price, attributes, instructions, kind, rng) -> Iterator[Goal]:
   try:
     if kind == "human":
-      entries = instructions.get(product.asin) or []
+      entries = instructions.get(product.asin, list)
       yield from goals.human_goals(number, price, entries, rng)
     else:
-      entry = attributes.get(product.asin) or {}
+      entry = attributes.get(product.asin, dict)
       yield from goals.synthetic_goals(number, product, price, entry, rng)
   except ValueError as e:
     raise ValueError(f"item {product.asin}: {e}") from e
@@ -140,8 +140,13 @@ class _Lookup:
     rows = ((key, json.dumps(value)) for key, value in entries)
     connection.executemany(f"INSERT OR REPLACE INTO {name} VALUES (?, ?)", rows)
 
-  def get(self, key: str) -> Any:
+  def get(self, key: str, kind: type) -> Any:
+    """The value of a key, which is to be a dict or a list; an empty one if there is none."""
     query = f"SELECT value FROM {self._name} WHERE key = ?"
     row = self._connection.execute(query, (key,)).fetchone()
-    return row and json.loads(row[0])
+    value = (row and json.loads(row[0])) or kind()
+    if not isinstance(value, kind):
+      wanted = "an object" if kind is dict else "a list"
+      raise ValueError(f"the {self._name} of {key} are {value!r:.80}: want {wanted}")
+    return value
 
