@@ -40,7 +40,9 @@ def _tiny() -> dict:
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
           demonstrations=dict(  # data.demonstrations.demonstrations
-              embedded=dict(episodes=24_000, noise=0.1, repeat_instruction=False)
+              embedded=dict(
+                  episodes=24_000, noise=0.1, haste=0.35, repeat_instruction=False
+              )
           ),
           batches=dict(  # data.cloning.batches
               lengths=(320, 448, 576, 768, 1024), tokens=8192, microbatch=4,

@@ -96,3 +96,10 @@ class Fault(Exception):
 # Why an episode was aborted: its process ended, gave no answer in time, held too much memory or
 # sent what is no answer; the environment raised; its first observation was too long to be read.
 FAULTS = ("crash", "hang", "memory", "garbage", "error", "opening")
+
+
+def check_probabilities(**values: float) -> None:
+  """Raises ValueError, which names the value, if one is not in [0, 1)."""
+  for name, value in values.items():
+    if not 0 <= value < 1:
+      raise ValueError(f"{name} must be a probability below 1, got {value!r}.")

@@ -103,6 +103,16 @@ def test_demonstrations_mostly_win_and_noise_is_not_trained_on():
   assert max(len(turn.observation) for turn in turns) < 900
 
 
+def test_a_hasty_searcher_answers_with_what_it_was_shown_first_and_that_is_trained_on():
+  played = list(itertools.islice(demos.demonstrations(0, noise=0.0, haste=0.4, **SHORT), 100))
+  assert 0.3 < statistics.mean(demo.won for demo in played) < 0.8
+  hasty = [demo.turns[-1] for demo in played if demo.turns[-1].thought == "it may be this"]
+  assert 0.2 < len(hasty) / len(played) < 0.7
+  for turn in hasty:
+    guess = turn.action.removeprefix("<answer>").removesuffix("</answer>")
+    assert f"(Title: {guess}" in turn.observation and turn.trained
+
+
 def test_demonstrations_are_of_training_questions_alone():
   train = {question.text for question in embedded.questions("train")}
   for demo in itertools.islice(demos.demonstrations(3), 50):

@@ -43,6 +43,15 @@ def test_demonstrations_mostly_win_and_noise_is_not_trained_on():
   assert all(len(demo.turns) <= MAX_TURNS for demo in played)
 
 
+def test_a_hasty_shopper_buys_what_it_looks_at_and_that_is_trained_on():
+  played = list(itertools.islice(demos.demonstrations(0, noise=0.0, haste=0.4), 100))
+  assert 0.1 < statistics.mean(demo.won for demo in played) < 0.6
+  ends = [demo.turns[-1] for demo in played]
+  hasty = [turn for turn in ends if turn.thought == "it will do"]
+  assert 0.3 < len(hasty) / len(played) < 0.9
+  assert all(turn.action == "click[buy now]" and turn.trained for turn in hasty)
+
+
 def test_demonstrations_may_say_the_instruction_once():
   often, once = (
       itertools.islice(demos.demonstrations(0, repeat_instruction=say), 20) for say in (True, False)

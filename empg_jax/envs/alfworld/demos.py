@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
 from empg_jax.envs.alfworld.embedded import validation_contents
 from empg_jax.envs.alfworld.engine import Engine, listed
 from empg_jax.envs.alfworld.expert import Expert
@@ -55,8 +55,7 @@ def demonstrations(
   Raises:
     ValueError: noise is out of range, or no room suits a task type.
   """
-  if not 0 <= noise < 1:
-    raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
+  check_probabilities(noise=noise)
   barred = validation_contents()
   for index, spec in enumerate(stream(seed, size, rooms)):
     if spec.content() not in barred:

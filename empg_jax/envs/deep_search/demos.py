@@ -2,7 +2,8 @@
 
 Now and then something else is searched for or visited than the expert's choice, so that a
 policy sees how to go on from there; such a turn is not to be trained on. Nothing is answered
-that way.
+that way. A hasty searcher answers with the first thing that it was shown instead of going on;
+that is trained on, and leaves reinforcement learning a habit to unlearn.
 """
 
 import itertools
@@ -10,10 +11,10 @@ import random
 import re
 from collections.abc import Iterator
 
-from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
 from empg_jax.envs.deep_search import reading
 from empg_jax.envs.deep_search.environment import DeepSearch, tasks
-from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, search, visit
+from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, answer, search, visit
 from empg_jax.envs.deep_search.renaming import renamed as with_other_names
 
 # Always a piece of their own, so that transcripts are short: what is fixed in a transcript.
@@ -29,7 +30,7 @@ PHRASES = (
     "Capital - name: ", "Elevation - highest point: ", "Internet country code: .",
     "Country name - conventional ", "Exchange rates - Currency: ", "The Nobel Prize in ",
     " is the element with ", "It was discovered in ", "Visit it again for the next one.",
-    "i need the ", "i look into ", "it is ", "birth of ", "country of ", "discovery of ",
+    "i need the ", "i look into ", "it is ", "it may be this", "birth of ", "country of ", "discovery of ",
     "<search>", "</search>", "<visit>", "</visit>", "<answer>", "</answer>",
 )  # fmt: skip
 
@@ -40,6 +41,7 @@ def demonstrations(
     seed: int | str,
     noise: float = 0.1,
     *,
+    haste: float = 0.0,
     renamed: float = 0.0,
     questions: str = "embedded",
     topk: int = 3,
@@ -51,15 +53,16 @@ def demonstrations(
   Args:
     seed: of the questions' order and the noise.
     noise: probability with which a turn is not the expert's, in [0, 1).
+    haste: probability with which the first thing shown is answered, instead of the expert's
+      next search or visit, in [0, 1).
     renamed: share of the demonstrations that are of other names; see renaming.py.
     questions: "embedded" or "short", of which training questions.
     topk, passage_words, page_words: how much is shown, as for `DeepSearch`.
 
   Raises:
-    ValueError: noise is out of range.
+    ValueError: noise or haste is out of range.
   """
-  if not 0 <= noise < 1:
-    raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
+  check_probabilities(noise=noise, haste=haste)
   env = DeepSearch(
       topk=topk, passage_words=passage_words, page_words=page_words, max_actions=MAX_TURNS
   )
@@ -67,17 +70,21 @@ def demonstrations(
   naming = random.Random(f"{seed}/{noise}/{renamed}")
   shuffled = (name for _ in itertools.count() for name in rng.sample(names, len(names)))
   for number, name in enumerate(shuffled):
-    demo = _play(f"demo/{seed}/{number}", name, env, rng, noise)
+    demo = _play(f"demo/{seed}/{number}", name, env, rng, noise, haste)
     yield with_other_names(demo, naming, _FIXED) if naming.random() < renamed else demo
 
 
 def _play(
-    task: str, question: str, env: DeepSearch, rng: random.Random, noise: float
+    task: str, question: str, env: DeepSearch, rng: random.Random, noise: float, haste: float
 ) -> Demonstration:
   expert, turns, played, won = Expert(), [], None, False
   observation, done = env.reset(question), False
   while not done:
     thought, action = expert.act(observation, played)
+    shown = reading.documents(observation)
+    if shown and "<answer>" not in action and rng.random() < haste:
+      guess = shown[0][0].partition(" (")[0]
+      thought, action = "it may be this", answer(guess)
     noisy = turns and rng.random() < noise
     played = _something_else(rng, observation, action) if noisy else action
     turns.append(DemoTurn(observation, thought, played, played == action))

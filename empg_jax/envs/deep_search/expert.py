@@ -52,6 +52,11 @@ def visit(title: str) -> str:
   return f"<visit>{title}</visit>"
 
 
+def answer(text: str) -> str:
+  """The action that ends the search with an answer."""
+  return f"<answer>{text}</answer>"
+
+
 def _solve(question: str) -> Plan:
   asked, described = _QUESTION.match(question).groups()
   try:
@@ -60,7 +65,7 @@ def _solve(question: str) -> Plan:
   except NotFound:
     found = "unknown"
   while True:
-    yield f"it is {found}", f"<answer>{found}</answer>"
+    yield f"it is {found}", answer(found)
 
 
 def _place(described: str) -> Plan:

@@ -3,13 +3,14 @@
 No goal is one of the embedded test or eval goals. Now and then something else is clicked
 than the expert's choice, something of the page or something that is not there, so that a
 policy sees how to go on from there; such a turn is not to be trained on. Nothing is bought
-that way.
+that way. A hasty shopper buys what it looks at without the rest of its checks and choices, as
+people do; that is trained on, and leaves reinforcement learning a habit to unlearn.
 """
 
 import random
 from collections.abc import Iterator
 
-from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
 from empg_jax.envs.webshop import data, embedded, generate, goals
 from empg_jax.envs.webshop.environment import WebShop
 from empg_jax.envs.webshop.expert import MAX_TURNS, Expert
@@ -20,6 +21,7 @@ from empg_jax.envs.webshop.shop import Shop
 
 HELD_OUT = 1500  # the test and eval goals
 FUTILE = 0.2  # share of the noise that clicks what is not on the page
+BUY = "click[buy now]"
 
 # Always a piece of their own, so that transcripts are short: the pages' fixed parts.
 PHRASES = (
@@ -34,23 +36,24 @@ PHRASES = (
 
 
 def demonstrations(
-    seed: int | str, noise: float = 0.1, repeat_instruction: bool = True
+    seed: int | str, noise: float = 0.1, haste: float = 0.0, repeat_instruction: bool = True
 ) -> Iterator[Demonstration]:
   """Endless demonstrations; the same for the same arguments.
 
   Args:
-    seed: of goals and noise.
+    seed: of goals, noise and haste.
     noise: probability with which a turn is not the expert's, in [0, 1).
+    haste: probability with which a product is bought as it is, instead of the expert's next
+      look or choice, in [0, 1).
     repeat_instruction: see WebShop.
 
   Raises:
-    ValueError: noise is out of range.
+    ValueError: noise or haste is out of range.
   """
-  if not 0 <= noise < 1:
-    raise ValueError(f"noise must be a probability below 1, got {noise!r}.")
+  check_probabilities(noise=noise, haste=haste)
   env, rng = WebShop(), random.Random(f"{seed}/{noise}")
   for number, goal in enumerate(_goals(rng)):
-    demo = _play(f"demo/{seed}/{number}", env, goal, rng, noise)
+    demo = _play(f"demo/{seed}/{number}", env, goal, rng, noise, haste)
     yield demo if repeat_instruction else _said_once(demo, goal.instruction)
 
 
@@ -74,12 +77,14 @@ def _content(shop: Shop, goal: Goal) -> tuple:
 
 
 def _play(
-    task: str, env: WebShop, goal: Goal, rng: random.Random, noise: float
+    task: str, env: WebShop, goal: Goal, rng: random.Random, noise: float, haste: float
 ) -> Demonstration:
   expert, turns, played, won = Expert(), [], None, False
   observation, done = env.start(goal, "embedded", "human"), False
   while len(turns) < MAX_TURNS and not done:
     thought, action = expert.act(observation, played)
+    if observation.endswith(" [SEP] Buy Now") and action != BUY and rng.random() < haste:
+      thought, action = "it will do", BUY
     played = _something_else(rng, env, action) if rng.random() < noise else action
     turns.append(DemoTurn(observation, thought, played, played == action))
     observation, _, done, info = env.step(played)
