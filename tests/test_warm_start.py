@@ -15,10 +15,17 @@ TASKS = 70  # of each split
 
 
 @pytest.mark.parametrize(
-    ("name", "split"),
-    [("alfworld", "valid_seen"), ("alfworld", "valid_unseen"), ("webshop", "test")],
+    ("name", "split", "least", "most"),
+    [
+        ("alfworld", "valid_seen", 0.3, 0.6),
+        ("alfworld", "valid_unseen", 0.3, 0.6),
+        ("webshop", "test", 0.3, 0.6),
+        ("deep_search", "test", 0.2, 0.45),
+    ],
 )
-def test_the_warm_start_wins_between_30_and_60_percent(name, split):
+def test_the_warm_start_wins_often_enough_to_learn_from_and_leaves_much_to_learn(
+    name, split, least, most
+):
   given = config.load(str(ROOT / "configs" / f"{name}.py"))
   environment = lookup.find("empg_jax.envs", given.env.name)
   home = folder.locate(given.model.path)
@@ -40,5 +47,5 @@ def test_the_warm_start_wins_between_30_and_60_percent(name, split):
       max_turns=given.rollout.max_turns,
       key=jax.random.key(0),
   )
-  assert 0.30 <= sum(episode.success for episode in episodes) / TASKS <= 0.60
+  assert least <= sum(episode.success for episode in episodes) / TASKS <= most
   assert not any(episode.ended == "aborted" for episode in episodes)
