@@ -31,7 +31,7 @@ def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
 def _tiny() -> dict:
   config = presets.tiny("deep_search-tiny")
   return config | dict(
-      num_steps=30,
+      num_steps=20,
       tasks=dict(questions="short"),  # envs.deep_search.tasks
       env=dict(  # envs.deep_search.make
           name="deep_search", corpus="embedded", max_actions=8, **_SHOWN
@@ -43,7 +43,7 @@ def _tiny() -> dict:
       ),
       train=config["train"] | dict(lengths=(256, 384, 640)),
       optimizer=config["optimizer"] | dict(
-          learning_rate=1.5e-4, warmup_steps=2, decay_steps=30
+          learning_rate=1.5e-4, warmup_steps=2, decay_steps=20
       ),
       evaluation=dict(every=10, splits=_SPLITS, tasks=200, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
