@@ -12,7 +12,9 @@ from typing import Any
 
 from empg_jax.envs import Fault, Step
 from empg_jax.workers import process
-from empg_jax.workers.process import Worker
+from empg_jax.workers.process import Unheard, Worker
+
+_MOST_ASKED = 3  # times that a call is put to workers that end before they read it
 
 
 class Session:
@@ -25,6 +27,7 @@ class Session:
   def __init__(self, pool: "Pool", place: "_Place", number: int):
     self._pool, self._place, self.number = pool, place, number
     self.pending: tuple[str, str] | None = None
+    self.asked = 0  # how often the worker was sent what is pending
     self.answer: dict[str, Any] | None = None
     self.fault: Fault | None = None
     self.played: list[tuple[str, str]] = []  # since the last reset, which is the first
@@ -32,7 +35,7 @@ class Session:
 
   def ask(self, method: str, text: str) -> None:
     """Begins a call, which waits its turn if the worker is at another."""
-    self.pending, self.answer = (method, text), None
+    self.pending, self.asked, self.answer = (method, text), 0, None
     if method == "reset":  # What was played before is over.
       self.played, self.last = [], None
     if self.fault is None:
@@ -128,7 +131,8 @@ class Pool:
         return
       session.answer = _checked(session.pending[0], answer)
     except Fault as fault:
-      self._lose(place, session, fault)
+      if not isinstance(fault, Unheard) or session.asked == _MOST_ASKED:
+        self._lose(place, session, fault)
       self._replace(place)
     else:
       place.queue.popleft()
@@ -145,6 +149,7 @@ class Pool:
       self._replace(place)
     if place.queue:
       session = place.queue[0]
+      session.asked += 1
       place.worker.send(_request(session, *session.pending), self._timeout_s)
 
   def _replace(self, place: _Place) -> None:

@@ -26,6 +26,10 @@ _START_S = 120.0  # to load the environment, which may build an index first
 _LOOK_S = 0.1  # between looks at how much memory a busy worker holds
 
 
+class Unheard(Fault):
+  """The worker ended before it had read the request, which therefore changed nothing."""
+
+
 class Worker:
   """One process of `child`, asked one thing at a time.
 
@@ -63,6 +67,7 @@ class Worker:
     """The answer ("answer", or "error" in words) if it is there by now; never waits.
 
     Raises:
+      Unheard: there is going to be none, and the worker ended before it was asked.
       Fault: there is going to be none.
     """
     self._exchange()
@@ -106,8 +111,8 @@ class Worker:
           return
     except BlockingIOError:
       return
-    except OSError:
-      pass
+    except OSError:  # The link closed with a part of the request in it that was never read.
+      raise Unheard("crash", f"its worker {self._ending()} before it was asked") from None
     raise Fault("crash", f"its worker {self._ending()}")
 
   def _ending(self) -> str:

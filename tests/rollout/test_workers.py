@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -43,10 +44,11 @@ def pid(env):
 
 
 def gone(number, wait_s=30):
-  """Whether a process ends before long; init may be slow to bury it."""
+  """Whether a process and all its threads end before long; init may be slow to bury it."""
   for _ in range(10 * wait_s):
     with contextlib.suppress(psutil.NoSuchProcess):
-      if psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+      process = psutil.Process(number)
+      if process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1:
         time.sleep(0.1)
         continue
     return True
@@ -140,9 +142,21 @@ def test_a_worker_that_ends_between_two_calls_costs_nothing():
   with pool() as make_env:
     envs = mates(make_env)
     other = make_env()
-    os.kill(number := pid(other), 9)
+    os.kill(number := pid(other), signal.SIGKILL)
     assert gone(number)
     assert other.reset("another") == "another begins"
+    check_going_on(envs)
+
+
+def test_a_worker_that_ends_before_it_reads_a_call_costs_nothing():
+  with pool() as make_env:
+    envs = mates(make_env)
+    other = make_env()
+    os.kill(number := pid(other), signal.SIGSTOP)
+    while psutil.Process(number).status() != psutil.STATUS_STOPPED:
+      time.sleep(0.01)
+    envs[0].ask("step", "on")
+    os.kill(number, signal.SIGKILL)
     check_going_on(envs)
 
 

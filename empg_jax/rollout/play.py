@@ -1,0 +1,110 @@
+"""What a training step and an evaluation play, as the config of a run has it."""
+
+from collections.abc import Callable, Sequence
+import functools
+from types import ModuleType
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+import ml_collections
+
+from empg_jax import console, hosts, metrics
+from empg_jax.envs import Env
+from empg_jax.rollout.actor import collect, Policy
+from empg_jax.rollout.dynamic import differing_groups, Groups
+from empg_jax.rollout.seat import Chat
+from empg_jax.rollout.tasks import TaskSampler
+from empg_jax.types import Episode
+
+# (policy, tasks, group_size, key, title) -> episodes
+Play = Callable[[Policy, Sequence[str], int, PRNGKeyArray, str], list[Episode]]
+
+
+def sampler(config: ml_collections.ConfigDict, environment: ModuleType) -> TaskSampler:
+  """The tasks of each training step, of all types in turn."""
+  tasks = environment.tasks("train", **config.tasks)
+  return TaskSampler(tasks, config.seed, kind=environment.task_type)
+
+
+def player(
+    config: ml_collections.ConfigDict,
+    environment: ModuleType,
+    chat: Chat,
+    make_env: Callable[[], Env],
+) -> Play:
+  """What plays every task `group_size` times (`collect`) behind a progress bar."""
+  of_config = dict(
+      max_turns=config.rollout.max_turns, invalid_penalty=config.rollout.invalid_penalty
+  )
+  if config.rollout.window >= 0:  # a turn is a prompt of its own
+    of_config["prompt"] = functools.partial(environment.prompt, window=config.rollout.window)
+
+  def play(policy, tasks, group_size, key, title):
+    with console.Progress(title, len(tasks) * group_size, "episodes") as progress:
+      return collect(
+          policy, chat, make_env, tasks, group_size=group_size, key=key, **of_config,
+          progress=progress.update if hosts.is_first() else None,
+      )  # fmt: skip
+
+  return play
+
+
+def groups(
+    config: ml_collections.ConfigDict,
+    tasks: TaskSampler,
+    play: Play,
+    policy: Policy,
+    step: int,
+    key: PRNGKeyArray,
+) -> Groups:
+  """A training step's episodes (rollout.dynamic), a pure function of policy, step and key.
+
+  Later rounds have tasks and draws of their own.
+  """
+  rounds = max(config.rollout.max_rounds, 1)
+
+  def play_round(number, count):
+    drawn = tasks.at(step * rounds + number, config.rollout.tasks)[:count]
+    at = jax.random.fold_in(key, number) if number else key
+    title = f"rollout {step}" + f", round {number + 1}" * (number > 0)
+    return play(policy, drawn, config.rollout.group_size, at, title)
+
+  return differing_groups(play_round, config.rollout.tasks, config.rollout.max_rounds)
+
+
+def evaluation(
+    config: ml_collections.ConfigDict,
+    environment: ModuleType,
+    play: Play,
+    key: PRNGKeyArray,
+    keep: Callable[[int, str, list[Episode]], Any],
+    policy: Policy,
+    step: int,
+) -> dict[str, int | float]:
+  """Plays the validation tasks once each, after training step `step`.
+
+  Args:
+    key: the same at every step, so that evaluations differ by the policy alone.
+    keep: writes (step, split, episodes) down, on the first host.
+
+  Returns:
+    metrics.summarize under eval/SPLIT/.
+  """
+  results, when = {}, f"after step {step}" if step else "before training"
+  for split in config.evaluation.splits:
+    tasks = environment.tasks(split, **config.tasks)[: config.evaluation.tasks]
+    at = policy.at(config.evaluation.temperature)
+    episodes = play(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
+    summary = metrics.summarize(episodes, environment.task_type)
+    results |= metrics.prefixed(f"eval/{split}", summary)
+    if hosts.is_first():
+      keep(step, split, episodes)
+  return results
+
+
+def summarize(groups: Groups) -> dict[str, int | float]:
+  """What a training step's episodes sum up to, those of dropped groups included."""
+  summary = metrics.summarize(groups.played) | metrics.entropy_by_turn(groups.played)
+  counts = {"groups_dropped": groups.dropped, "groups_short": groups.short}
+  return metrics.prefixed("train", summary | counts)
