@@ -19,14 +19,14 @@ def make(
 
   def advantages(batch, entropy):
     signal, metrics = base.advantages(batch, entropy)
-    modulated, statistics = modulation.modulate(
+    modulated, _, statistics = modulation.modulate(
         signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return signal._replace(advantages=modulated), {**metrics, **statistics}
 
   def parts(batch, entropy):
     signal, _ = base.advantages(batch, entropy)
-    found = modulation.parts(
+    _, found, _ = modulation.modulate(
         signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return found._asdict()

@@ -83,7 +83,9 @@ def step_advantages(
     Float32; 0 on tokens that are not the agent's.
   """
 
-  def on_steps(rewards, steps, group_ids, episode_ids, gamma):
+  def on_steps(
+      rewards: Array, steps: Array, group_ids: Array, episode_ids: Array, gamma: Scalar
+  ) -> tuple[Array]:
     grid = grids.step_grid(steps, episode_ids)
     rewards, group_ids = (grids.step_value(x, grid) for x in (rewards, group_ids))
     returns = grids.returns_to_go(rewards, grid, gamma)
@@ -95,7 +97,13 @@ def step_advantages(
   )[0]
 
 
-def _within_groups(returns, group_ids, episode_ids, exists, eps):
+def _within_groups(
+    returns: Float[Array, "B"],
+    group_ids: Int[Array, "B"],
+    episode_ids: Int[Array, "B"] | None,
+    exists: Bool[Array, "B"] | None,
+    eps: Scalar,
+) -> tuple[Float[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
   border.shape("group_ids", group_ids, ("[B]", returns.shape))
   if episode_ids is not None:
@@ -103,7 +111,9 @@ def _within_groups(returns, group_ids, episode_ids, exists, eps):
   if exists is not None:
     border.shape("exists", exists, ("[B]", returns.shape))
 
-  def within_groups(returns, group_ids, episode_ids, exists):
+  def within_groups(
+      returns: Array, group_ids: Array, episode_ids: Array | None, exists: Array | None
+  ) -> tuple[Array, Array, Array]:
     rows = returns.shape[0]
     returns = returns.astype(jnp.float32)
     group = rank(group_ids)
@@ -115,7 +125,7 @@ def _within_groups(returns, group_ids, episode_ids, exists, eps):
       vote /= jnp.maximum(jax.ops.segment_sum(vote, episode, rows)[episode], 1)
     votes = jax.ops.segment_sum(vote, group, rows)[group]
 
-    def mean(x):
+    def mean(x: Array) -> Array:
       return jax.ops.segment_sum(vote * x, group, rows)[group] / jnp.maximum(votes, eps)
 
     # Counted from the group's lowest: equal returns give exactly 0.

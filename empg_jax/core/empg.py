@@ -70,7 +70,7 @@ def empg_loss(
   stats = tokens.token_stats(logits, actions)
   if token_entropy is None:
     token_entropy = stats.entropy
-  advantages, metrics = modulation.modulate(
+  advantages, _, metrics = modulation.modulate(
       returns,
       token_entropy,
       step_mask,

@@ -11,6 +11,7 @@ gradients are summed over devices once, by the kernels in a few large chunks. De
 vocabulary exchange four numbers a token, never logits.
 """
 
+from collections.abc import Callable
 import functools
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from empg_jax.core import fused_blocks
 from empg_jax.core import placement
 from empg_jax.types import Scalar, TokenStats
 
+
 class _Plan(NamedTuple):
   """What is fixed at trace time."""
 
@@ -30,6 +32,11 @@ class _Plan(NamedTuple):
   dtype: str  # of the operands of the matrix products
   kernels: bool  # on TPU
   layout: placement.VocabLayout | None
+
+
+# hidden, unembedding and actions; and entropy, top logit and log of the sum at each token.
+_Saved = tuple[Array, Array, Array, Array, Array, Array]
+_Way = Callable[..., tuple[Array, ...]]  # by the kernels or by XLA
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "compute_dtype"))
@@ -85,21 +92,26 @@ def fused_token_stats(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _stats(hidden, unembedding, actions, plan):
+def _stats(hidden: Array, unembedding: Array, actions: Array, plan: _Plan) -> tuple[Array, Array]:
   return _stats_fwd(hidden, unembedding, actions, plan)[0]
 
 
-def _stats_fwd(hidden, unembedding, actions, plan):
-  f, whole = functools.partial(_forward_on_shard, plan=plan), unembedding
+def _stats_fwd(
+    hidden: Array, unembedding: Array, actions: Array, plan: _Plan
+) -> tuple[tuple[Array, Array], _Saved]:
+  f: _Way = functools.partial(_forward_on_shard, plan=plan)
+  whole = unembedding
   if plan.layout is not None:
     f = plan.layout.on_shards(f, out=plan.layout.tokens)
     whole = plan.layout.gather(unembedding, plan.dtype)
-  out = f(hidden, whole, actions)
-  return out[:2], (hidden, unembedding, actions, *out[1:])
+  logprobs, entropy, top, log_total = f(hidden, whole, actions)
+  return (logprobs, entropy), (hidden, unembedding, actions, entropy, top, log_total)
 
 
-def _stats_bwd(plan, saved, cotangents):
-  f = functools.partial(_backward_on_shard, plan=plan)
+def _stats_bwd(
+    plan: _Plan, saved: _Saved, cotangents: tuple[Array, Array]
+) -> tuple[Array, Array, None]:
+  f: _Way = functools.partial(_backward_on_shard, plan=plan)
   hidden, unembedding, *rest = saved
   if plan.layout is None:
     d_hidden, d_unembedding = f(*saved, *cotangents)
@@ -114,7 +126,9 @@ def _stats_bwd(plan, saved, cotangents):
 _stats.defvjp(_stats_fwd, _stats_bwd)
 
 
-def _forward_on_shard(hidden, unembedding, actions, *, plan):
+def _forward_on_shard(
+    hidden: Array, unembedding: Array, actions: Array, *, plan: _Plan
+) -> tuple[Array, Array, Array, Array]:
   """(logprobs, entropy, top logit, log of the sum of exp(z - top)), each [B, T]."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
   kernel = functools.partial(_sums_by_kernel, dtype=plan.dtype)
@@ -131,7 +145,9 @@ def _forward_on_shard(hidden, unembedding, actions, *, plan):
   return (chosen - top) - log_total, log_total - weighted / total, top, log_total
 
 
-def _backward_on_shard(hidden, unembedding, actions, *of_token, plan):
+def _backward_on_shard(
+    hidden: Array, unembedding: Array, actions: Array, *of_token: Array, plan: _Plan
+) -> tuple[Array, Array]:
   """The gradients of hidden and unembedding."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
   finish = _as_it_is if plan.layout is None else plan.layout.sum_over_tokens
@@ -144,21 +160,24 @@ def _backward_on_shard(hidden, unembedding, actions, *of_token, plan):
   return d_hidden, d_unembedding
 
 
-def _as_it_is(x):
+def _as_it_is(x: Array) -> Array:
   return x
 
 
-def _on_platform(kernel, xla, *args):
+def _on_platform(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
   """The one place that chooses: Pallas on TPU, XLA elsewhere."""
-  return jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
+  chosen: tuple[Array, ...] = jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
+  return chosen
 
 
-def _by_xla(kernel, xla, *args):
+def _by_xla(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
   """Everywhere in blocks of the size that was asked for."""
   return xla(*args)
 
 
-def _sums_by_kernel(hidden, unembedding, actions, *, dtype, interpret=False):
+def _sums_by_kernel(
+    hidden: Array, unembedding: Array, actions: Array, *, dtype: str, interpret: bool = False
+) -> tuple[Array, ...]:
   from empg_jax.kernels import token_stats  # here, for Pallas is slow to import
 
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
@@ -166,27 +185,36 @@ def _sums_by_kernel(hidden, unembedding, actions, *, dtype, interpret=False):
   return tuple(x.reshape(actions.shape) for x in out)
 
 
-def _gradients_by_xla(*args, plan, finish):
+def _gradients_by_xla(
+    *args: Array, plan: _Plan, finish: Callable[[Array], Array]
+) -> tuple[Array, Array]:
   d_hidden, d_unembedding = fused_blocks.gradients(*args, blocks=plan.blocks, dtype=plan.dtype)
   return d_hidden, finish(d_unembedding)
 
 
-def _gradients_by_kernel(hidden, unembedding, *of_token, dtype, finish, interpret=False):
+def _gradients_by_kernel(
+    hidden: Array,
+    unembedding: Array,
+    *of_token: Array,
+    dtype: str,
+    finish: Callable[[Array], Array],
+    interpret: bool = False,
+) -> tuple[Array, Array]:
   from empg_jax.kernels import token_stats
 
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
-  of_token = (x.reshape(-1) for x in of_token)
+  flat = (x.reshape(-1) for x in of_token)
   d_hidden, d_rows = token_stats.gradients(
-      *operands, *of_token, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
+      *operands, *flat, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
   )
   return d_hidden.reshape(hidden.shape), d_rows.T
 
 
-def _flat(hidden):
+def _flat(hidden: Array) -> Array:
   return hidden.reshape(-1, hidden.shape[2])
 
 
-def _local_actions(actions, vocab, plan):
+def _local_actions(actions: Array, vocab: int, plan: _Plan) -> Array:
   """Ids counted from this device's first vocabulary entry."""
   if plan.layout is None:
     return actions

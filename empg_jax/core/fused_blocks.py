@@ -10,6 +10,7 @@ _WIDER = 4  # and at most so much wider where that divides the vocabulary
 _LOW = -1e30  # below every logit, yet finite
 
 Tokens = Float[Array, "B T"]
+Index = Int[Array, ""]
 
 
 def count(tokens: int, vocab: int, block_size: int | None) -> int:
@@ -27,6 +28,7 @@ def sums(
     hidden: Float[Array, "B T D"],
     unembedding: Float[Array, "D V"],
     actions: Int[Array, "B T"],
+    *,
     blocks: int,
     dtype: str,
 ) -> tuple[Tokens, Tokens, Tokens, Tokens]:
@@ -34,7 +36,7 @@ def sums(
   vocab = unembedding.shape[1]
   rows, hidden = _blocks(unembedding, blocks), hidden.astype(dtype)
 
-  def block(i, carry):
+  def block(i: Index, carry: tuple[Tokens, ...]) -> tuple[Tokens, ...]:
     top, total, weighted, chosen = carry
     logits = _block_logits(hidden, _block(rows, i, dtype), i, vocab, blocks)
     new_top = jnp.maximum(top, jnp.max(logits, axis=-1))
@@ -49,7 +51,9 @@ def sums(
     return new_top, total, weighted, jnp.where(here, at_action, chosen)
 
   zeros = jnp.zeros(actions.shape, jnp.float32)
-  return jax.lax.fori_loop(0, blocks, block, (zeros + _LOW, zeros, zeros, zeros))
+  carry = (zeros + _LOW, zeros, zeros, zeros)
+  top, total, weighted, chosen = jax.lax.fori_loop(0, blocks, block, carry)
+  return top, total, weighted, chosen
 
 
 def gradients(
@@ -61,6 +65,7 @@ def gradients(
     log_total: Tokens,
     g_logp: Tokens,
     g_entropy: Tokens,
+    *,
     blocks: int,
     dtype: str,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "D V"]]:
@@ -69,7 +74,7 @@ def gradients(
   all_rows, h = _blocks(unembedding, blocks), hidden.astype(dtype)
   h_t = _kept(h.transpose(2, 0, 1))
 
-  def block(i, carry):
+  def block(i: Index, carry: tuple[Array, Array]) -> tuple[Array, Array]:
     d_hidden, d_blocks = carry
     rows = _block(all_rows, i, dtype)
     z = _block_logits(h, rows, i, vocab, blocks)
@@ -95,7 +100,7 @@ def rescale(total: Tokens, weighted: Tokens, shift: Tokens) -> tuple[Tokens, Tok
   return scale * total, scale * (weighted + shift * total)
 
 
-def _blocks(unembedding, blocks):
+def _blocks(unembedding: Float[Array, "D V"], blocks: int) -> Float[Array, "W n D"]:
   """[V / n, n, D]: block i holds the tokens i, i + n, ...
 
   So a sharded V stays sharded, and nothing is copied for a tied embedding.
@@ -105,31 +110,34 @@ def _blocks(unembedding, blocks):
   return rows.reshape(-1, blocks, d)
 
 
-def _block(rows, i, dtype):
+def _block(rows: Float[Array, "W n D"], i: Index, dtype: str) -> Float[Array, "W D"]:
   rows = jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
   return _kept(rows.astype(dtype))
 
 
-def _block_logits(hidden, rows, i, vocab, blocks):
+def _block_logits(
+    hidden: Float[Array, "B T D"], rows: Float[Array, "W D"], i: Index, vocab: int, blocks: int
+) -> Float[Array, "B T W"]:
   logits = _product("btd,dv->btv", hidden, _kept(rows.T))
   if vocab % blocks == 0:
     return logits
   return jnp.where(_ids(logits, i, blocks) < vocab, logits, _LOW)
 
 
-def _ids(logits, i, blocks):
+def _ids(logits: Float[Array, "B T W"], i: Index, blocks: int) -> Int[Array, "1 1 W"]:
   """The token ids of block i, counted from this device's first."""
   index = jax.lax.broadcasted_iota(jnp.int32, (1, 1, logits.shape[-1]), 2)
   return index * blocks + i
 
 
-def _product(subscripts, a, b):
+def _product(subscripts: str, a: Array, b: Array) -> Array:
   return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
 
 
-def _kept(x):
+def _kept(x: Array) -> Array:
   """Keeps XLA from folding what made x into the matrix product that reads it.
 
   On CPU products of transposed bfloat16 operands are several times slower.
   """
-  return jax.lax.optimization_barrier(x)
+  kept: Array = jax.lax.optimization_barrier(x)
+  return kept

@@ -1,5 +1,7 @@
 """Step entropies against those of the same group, where `modulation` takes the whole batch."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -37,17 +39,19 @@ def group_scale(
     gradient flows through it.
   """
 
-  def on_steps(entropy, steps, group_ids, episode_ids, k):
+  def on_steps(
+      entropy: Array, steps: Array, group_ids: Array, episode_ids: Array, k: Scalar
+  ) -> tuple[Array, Metrics]:
     grid = grids.step_grid(steps, episode_ids)
     group = rank(group_ids)
     of_tokens = jnp.broadcast_to(group[:, None], steps.shape)
     exists, of_steps = grid.exists[0], grids.step_value(of_tokens, grid)[0]
 
-    def over_groups(reduction, x, empty):
+    def over_groups(reduction: Callable[..., Array], x: Array, empty: Scalar) -> Array:
       x = jnp.where(exists, x, empty)
       return reduction(x, of_steps, len(group))[of_steps]
 
-    # Counted from the group's lowest, for the reason that modulation._modulate gives.
+    # Counted from the group's lowest, for the reason that modulation._parts gives.
     above = jnp.where(steps > 0, entropy - _lowest(entropy, steps, group), 0)
     h = grids.step_mean(above, grid)[0]
     low = over_groups(jax.ops.segment_min, h, jnp.inf)
@@ -65,7 +69,9 @@ def group_scale(
 _SPREAD = {"min": masked.minimum, "max": masked.maximum, "mean": masked.mean, "std": masked.std}
 
 
-def _lowest(entropy, steps, group):
+def _lowest(
+    entropy: Float[Array, "B T"], steps: Int[Array, "B T"], group: Int[Array, "B"]
+) -> Float[Array, "B 1"]:
   """[B, 1]: the least entropy of an agent's token in the row's group."""
   of_rows = jnp.min(jnp.where(steps > 0, entropy, jnp.inf), axis=1)
   return jax.ops.segment_min(of_rows, group, len(group))[group][:, None]

@@ -71,15 +71,11 @@ def modulate_advantages(
     Float32; 0 on tokens that are not the agent's. A batch without any step
     comes back unchanged. No gradient flows through it.
   """
-  return modulate(
-      advantages,
-      token_entropy,
-      step_mask,
-      k=k,
-      k_future=k_future,
-      zeta=zeta,
-      episode_ids=episode_ids,
+  strengths = dict(k=k, k_future=k_future, zeta=zeta)
+  modulated: Array = modulate(
+      advantages, token_entropy, step_mask, episode_ids=episode_ids, **strengths
   )[0]
+  return modulated
 
 
 @jax.jit
@@ -92,49 +88,35 @@ def modulate(
     k_future: Scalar,
     zeta: Scalar,
     episode_ids: Int[Array, "B"] | None = None,
-) -> tuple[Float[Array, "B T"], Metrics]:
-  """As `modulate_advantages`, with the batch's statistics as metrics beside."""
+) -> tuple[Float[Array, "B T"], Parts, Metrics]:
+  """As `modulate_advantages`, with what they are made of and the batch's statistics beside.
+
+  Parts are [B, T] each: a token has its step's, and one that is not the agent's has 0.
+  """
   _check(advantages, token_entropy, step_mask, episode_ids)
 
-  def on_steps(advantages, entropy, numbers, episode_ids, k, k_future, zeta):
+  def on_steps(
+      advantages: Array,
+      entropy: Array,
+      numbers: Array,
+      episode_ids: Array | None,
+      *strengths: Scalar,
+  ) -> tuple[Array, Parts, Metrics]:
     if numbers.dtype == bool:
       numbers = steps.number_runs(numbers)
-    grid = steps.step_grid(numbers, episode_ids)
-    return _modulate(advantages, entropy, numbers > 0, grid, k, k_future, zeta)
+    grid, is_agent = steps.step_grid(numbers, episode_ids), numbers > 0
+    advantages = _on_tokens(advantages, entropy.shape)
+    parts, shift = _parts(advantages, entropy, is_agent, grid, *strengths)
+    of_tokens = Parts(*(steps.to_tokens(x, grid, entropy.shape) for x in parts))
+    final = advantages * of_tokens.g + steps.to_tokens(shift, grid, entropy.shape)
+    final = jnp.where(is_agent, final, 0)
+    final = jnp.where(jnp.any(grid.exists), final, advantages)
+    return final, of_tokens, _metrics(parts, is_agent, grid)
 
   arrays = jax.lax.stop_gradient(
       (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
   )
-  return placement.automatic(on_steps, *arrays, like=(token_entropy, None))
-
-
-@jax.jit
-def parts(
-    advantages: Float[Array, "B"] | Float[Array, "B T"],
-    token_entropy: Float[Array, "B T"],
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    *,
-    k: Scalar,
-    k_future: Scalar,
-    zeta: Scalar,
-    episode_ids: Int[Array, "B"] | None = None,
-) -> Parts:
-  """What `modulate` computes on the way, for those who look: [B, T] each.
-
-  Each token has its step's values; those that are not the agent's have 0.
-  """
-  _check(advantages, token_entropy, step_mask, episode_ids)
-
-  def on_steps(advantages, entropy, numbers, episode_ids, k, k_future, zeta):
-    if numbers.dtype == bool:
-      numbers = steps.number_runs(numbers)
-    grid = steps.step_grid(numbers, episode_ids)
-    of_steps, _ = _parts(advantages, entropy, numbers > 0, grid, k, k_future, zeta)
-    return tuple(steps.to_tokens(x, grid, entropy.shape) for x in of_steps)
-
-  arrays = (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
-  like = (token_entropy,) * len(Parts._fields)
-  return Parts(*placement.automatic(on_steps, *arrays, like=like))
+  return placement.automatic(on_steps, *arrays, like=(token_entropy, token_entropy, None))
 
 
 def normalize_entropy(
@@ -161,32 +143,17 @@ def future_clarity(
   return steps.next_step(jnp.exp(-k_future * h), grid)
 
 
-def _modulate(advantages, entropy, is_agent, grid, k, k_future, zeta):
-  shape, exists = entropy.shape, grid.exists
-  of_steps, shift = _parts(advantages, entropy, is_agent, grid, k, k_future, zeta)
-  advantages = _on_tokens(advantages, shape)
-  final = advantages * steps.to_tokens(of_steps.g, grid, shape)
-  final += steps.to_tokens(shift, grid, shape)
-  final = jnp.where(is_agent, final, 0)
-  final = jnp.where(jnp.any(exists), final, advantages)
-  bonus, h = of_steps.bonus, of_steps.normal_entropy
-  metrics = {
-      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
-      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
-      **_spread("empg/entropy", of_steps.entropy, exists),
-      **_spread("empg/g", of_steps.g, exists),
-      **_spread("empg/advantage", of_steps.advantage, exists),
-      "empg/bonus_mean": masked.mean(bonus, exists),
-      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
-      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
-  }
-  return final, metrics
-
-
-def _parts(advantages, entropy, is_agent, grid, k, k_future, zeta):
+def _parts(
+    advantages: Float[Array, "B T"],
+    entropy: Float[Array, "B T"],
+    is_agent: Bool[Array, "B T"],
+    grid: StepGrid,
+    k: Scalar,
+    k_future: Scalar,
+    zeta: Scalar,
+) -> tuple[Parts, Float[Array, "E S"]]:
   """Parts of the grid's slots [E, S], and what is added to A g: bonus - mean A_mod."""
   entropy, exists = entropy.astype(jnp.float32), grid.exists
-  advantages = _on_tokens(advantages, entropy.shape)
   # Counted from the lowest: the mean of equal entropies is then exactly equal,
   # and min-max cannot blow rounding up to the whole range.
   lowest = masked.minimum(entropy, is_agent)
@@ -200,7 +167,23 @@ def _parts(advantages, entropy, is_agent, grid, k, k_future, zeta):
   return Parts(above + lowest, h, g, bonus, base, base * g + shift), shift
 
 
-def _on_tokens(advantages, shape):
+def _metrics(parts: Parts, is_agent: Bool[Array, "B T"], grid: StepGrid) -> Metrics:
+  bonus, h, exists = parts.bonus, parts.normal_entropy, grid.exists
+  return {
+      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
+      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
+      **_spread("empg/entropy", parts.entropy, exists),
+      **_spread("empg/g", parts.g, exists),
+      **_spread("empg/advantage", parts.advantage, exists),
+      "empg/bonus_mean": masked.mean(bonus, exists),
+      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
+      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
+  }
+
+
+def _on_tokens(
+    advantages: Float[Array, "B"] | Float[Array, "B T"], shape: tuple[int, ...]
+) -> Float[Array, "B T"]:
   advantages = advantages.astype(jnp.float32)
   return jnp.broadcast_to(advantages[:, None], shape) if advantages.ndim == 1 else advantages
 
@@ -214,7 +197,9 @@ def _spread(name: str, x: Float[Array, "E S"], exists: Bool[Array, "E S"]) -> Me
   }
 
 
-def _check(advantages, token_entropy, step_mask, episode_ids):
+def _check(
+    advantages: Array, token_entropy: Array, step_mask: Array, episode_ids: Array | None
+) -> None:
   shape = token_entropy.shape
   if len(shape) != 2:
     raise ValueError(f"token_entropy has shape {shape}; it must be [B, T].")

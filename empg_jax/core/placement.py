@@ -6,14 +6,16 @@ Without a mesh, or on an Auto one, nothing here does anything: XLA places all.
 from collections.abc import Callable
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec, auto_axes
 from jaxtyping import Array, Float
 
+Out = TypeVar("Out", bound=tuple[Any, ...])
 
-def automatic(f: Callable[..., tuple], *args, like: tuple[Array | None, ...]) -> tuple:
+
+def automatic(f: Callable[..., Out], *args: Any, like: tuple[Array | None, ...]) -> Out:
   """Returns f(*args); on an Explicit mesh XLA places what happens inside f.
 
   For the few small steps (a sort, a reshape over rows) whose layout the types
@@ -31,7 +33,8 @@ def automatic(f: Callable[..., tuple], *args, like: tuple[Array | None, ...]) ->
     return f(*args)
   specs = [PartitionSpec() if x is None else jax.typeof(x).sharding.spec for x in like]
   out = tuple(jax.NamedSharding(mesh, spec) for spec in specs)
-  return auto_axes(f, axes=explicit, out_sharding=out)(*args)
+  placed: Out = auto_axes(f, axes=explicit, out_sharding=out)(*args)
+  return placed
 
 
 class VocabLayout(NamedTuple):
@@ -68,29 +71,31 @@ class VocabLayout(NamedTuple):
         math.prod(sizes[name] for name in self.vocab),
     )
 
-  def place_tokens(self, hidden, actions):
+  def place_tokens(self, hidden: Array, actions: Array) -> tuple[Array, Array]:
     sharding = functools.partial(jax.NamedSharding, self.mesh)
     return (
         jax.reshard(hidden, sharding(self.hidden)),
         jax.reshard(actions, sharding(self.tokens)),
     )
 
-  def gather(self, unembedding, dtype):
+  def gather(self, unembedding: Array, dtype: str) -> Array:
     """The unembedding whole in D, cast before it travels."""
-    return jax.reshard(
+    whole: Array = jax.reshard(
         unembedding.astype(dtype), jax.NamedSharding(self.mesh, self.unembedding)
     )
+    return whole
 
-  def sum_over_tokens(self, d_unembedding):
+  def sum_over_tokens(self, d_unembedding: Array) -> Array:
     """On shards: the sum over all that share the tokens, left divided over `width`."""
     for axis in self.width:
       d_unembedding = jax.lax.psum_scatter(
           d_unembedding, axis, scatter_dimension=0, tiled=True
       )
     others = set(self.rows + self.time) - set(self.width)
-    return jax.lax.psum(d_unembedding, tuple(others))
+    summed: Array = jax.lax.psum(d_unembedding, tuple(others))
+    return summed
 
-  def on_shards(self, f: Callable, out) -> Callable:
+  def on_shards(self, f: Callable[..., Any], out: Any) -> Callable[..., Any]:
     """f on each device's shards; it does its own sums over devices."""
     return jax.shard_map(
         f,
@@ -121,7 +126,7 @@ def vocab_layout(
   return VocabLayout(mesh, rows, time, vocab, width)
 
 
-def _mesh_of(*arrays) -> AbstractMesh:
+def _mesh_of(*arrays: Any) -> AbstractMesh:
   """The mesh in context, else that of the arrays' types; it may be empty."""
   mesh = jax.sharding.get_abstract_mesh()
   meshes = (jax.typeof(x).sharding.mesh for x in arrays if x is not None)
@@ -133,7 +138,7 @@ def _explicit_axes(mesh: AbstractMesh) -> tuple[str, ...]:
   return tuple(name for name, kind in kinds if kind == AxisType.Explicit)
 
 
-def _names(entry) -> tuple[str, ...]:
+def _names(entry: str | tuple[str, ...] | None) -> tuple[str, ...]:
   """The mesh axes of one entry of a PartitionSpec."""
   if entry is None:
     return ()

@@ -6,15 +6,16 @@ its episode's rows, numbers may be missing, and no bound on their number is
 needed: a grid has as many slots as the batch has tokens.
 """
 
+from collections.abc import Callable
 import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from empg_jax.types import Scalar, StepGrid
 
-_NO_STEP = jnp.iinfo(jnp.int32).max  # sorts after every step
+_NO_STEP = 2**31 - 1  # sorts after every step
 
 
 def number_runs(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
@@ -96,9 +97,8 @@ def returns_to_go(
   """
   returns, follows, reach, discount = rewards, grid.has_next, 1, gamma
   while reach < rewards.shape[1]:
-    ahead = lambda x: jnp.pad(x[:, reach:], ((0, 0), (0, reach)))
-    returns = returns + jnp.where(follows, discount * ahead(returns), 0)
-    follows &= ahead(follows)
+    returns = returns + jnp.where(follows, discount * _shift_left(returns, reach), 0)
+    follows &= _shift_left(follows, reach)
     reach, discount = 2 * reach, discount * discount
   return returns
 
@@ -109,26 +109,28 @@ def next_step(x: Float[Array, "E S"], grid: StepGrid) -> Float[Array, "E S"]:
 
 
 def to_tokens(
-    x: Float[Array, "E S"], grid: StepGrid, shape: tuple[int, int]
+    x: Float[Array, "E S"], grid: StepGrid, shape: tuple[int, ...]
 ) -> Float[Array, "B T"]:
   """Gives every token its step's value; 0 to tokens in no step."""
   values = jnp.take_along_axis(x, jnp.maximum(grid.slot, 0), axis=1)
   return jnp.where(grid.slot < 0, 0, values).reshape(shape)
 
 
-def _sum_by_slot(x, slot):
+def _sum_by_slot(x: Num[Array, "E S"], slot: Int[Array, "E S"]) -> Num[Array, "E S"]:
   return _by_slot(jax.ops.segment_sum, x, slot)
 
 
-def _by_slot(reduction, x, slot):
+def _by_slot(
+    reduction: Callable[..., Array], x: Num[Array, "E S"], slot: Int[Array, "E S"]
+) -> Num[Array, "E S"]:
   """Reduces x [E, S] over the entries of equal slot, row by row; -1 is dropped."""
   size = slot.shape[1]
   return jax.vmap(functools.partial(reduction, num_segments=size))(x, slot)
 
 
-def _shift_right(x):
+def _shift_right(x: Bool[Array, "B T"]) -> Bool[Array, "B T"]:
   return jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
 
 
-def _shift_left(x):
-  return jnp.pad(x[:, 1:], ((0, 0), (0, 1)))
+def _shift_left(x: Shaped[Array, "E S"], by: int = 1) -> Shaped[Array, "E S"]:
+  return jnp.pad(x[:, by:], ((0, 0), (0, by)))

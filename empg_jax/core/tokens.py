@@ -40,7 +40,9 @@ def token_stats(
   return TokenStats(_at_action(log_p, actions), entropy)
 
 
-def _at_action(log_p, actions):
+def _at_action(
+    log_p: Float[Array, "B T V"], actions: Int[Array, "B T"]
+) -> Float[Array, "B T"]:
   if jax.typeof(log_p).sharding.spec[-1] is None:
     return jnp.take_along_axis(log_p, actions[..., None], axis=-1)[..., 0]
   # A gather cannot reach over a sharded V; a sum can.

@@ -53,7 +53,9 @@ def gae(
   """
   border.shape("values", values, ("[B, T]", steps.shape))
 
-  def on_steps(rewards, values, steps, episode_ids, gamma, lam):
+  def on_steps(
+      rewards: Array, values: Array, steps: Array, episode_ids: Array, gamma: Scalar, lam: Scalar
+  ) -> tuple[Array, ...]:
     grid = grids.step_grid(steps, episode_ids)
     r, v = grids.step_value(rewards, grid), grids.step_first(values, grid)
     delta = r + gamma * grids.next_step(v, grid) - v
@@ -107,7 +109,10 @@ def clipped_value_loss(
     The loss, and metrics. All are sums over tokens: add them up over microbatches.
   """
   grid = grids.step_grid(steps)
-  of_steps = lambda x: grids.to_tokens(grids.step_first(x, grid), grid, steps.shape)
+
+  def of_steps(x: Array) -> Array:
+    return grids.to_tokens(grids.step_first(x, grid), grid, steps.shape)
+
   values, old = of_steps(values), jax.lax.stop_gradient(of_steps(old_values))
   error, clipped = (values - targets) ** 2, jnp.zeros_like(values, bool)
   if clip:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empg_jax import modulate_advantages
-from empg_jax.core.modulation import modulate, parts
+from empg_jax.core.modulation import modulate
 import cases
 import oracle
 
@@ -35,7 +35,7 @@ def step_values(tokens, step_mask, episode_ids):
 def test_mean_g_is_one_and_its_range_is_exp_k(kind):
   returns, entropy, step_mask, episode_ids = drawn(kind)
   for k in (0.0, 1.0, 2.5):
-    _, metrics = modulate(
+    *_, metrics = modulate(
         returns, entropy, step_mask, k=k, k_future=1.0, zeta=0.1, episode_ids=episode_ids
     )
     np.testing.assert_allclose(metrics["empg/g_mean"], 1, rtol=1e-6)
@@ -48,9 +48,9 @@ def test_mean_g_is_one_and_its_range_is_exp_k(kind):
 def test_the_parts_of_an_advantage_are_those_of_the_equations(kind):
   returns, entropy, step_mask, episode_ids = drawn(kind)
   strengths = dict(k=1.5, k_future=0.5, zeta=0.2)
-  found = parts(returns, entropy, step_mask, episode_ids=episode_ids, **strengths)
+  _, parts, _ = modulate(returns, entropy, step_mask, episode_ids=episode_ids, **strengths)
   h, normal, g, bonus, base, final = (
-      step_values(np.asarray(x), step_mask, episode_ids) for x in found
+      step_values(np.asarray(x), step_mask, episode_ids) for x in parts
   )
   steps = oracle.steps_of(step_mask, episode_ids)
   want_final, want_g, _ = oracle.modulate(returns, entropy, step_mask, 1.5, 0.5, 0.2, episode_ids)
@@ -120,14 +120,14 @@ def test_a_missing_step_number_ends_the_bonus_there():
 def test_equal_entropies_leave_g_exactly_one(value):
   _, _, steps, _ = drawn("packed")
   entropy = np.full(steps.shape, value, np.float32)
-  _, metrics = modulate(np.ones(cases.B), entropy, steps, k=1.0, k_future=1.0, zeta=0.1)
+  *_, metrics = modulate(np.ones(cases.B), entropy, steps, k=1.0, k_future=1.0, zeta=0.1)
   assert metrics["empg/g_min"] == metrics["empg/g_max"] == 1
   np.testing.assert_allclose(metrics["empg/entropy_mean"], value, rtol=1e-6)
 
 
 def test_a_single_step_is_neither_scaled_nor_rewarded():
   returns, entropy, steps, _ = drawn("one step")
-  final, metrics = modulate(returns, entropy, steps, k=1.0, k_future=1.0, zeta=0.1)
+  final, _, metrics = modulate(returns, entropy, steps, k=1.0, k_future=1.0, zeta=0.1)
   np.testing.assert_array_equal(final, 0)  # its own mean is taken off
   assert metrics["empg/g_max"] == 1 and metrics["empg/bonus_mean"] == 0
 
@@ -137,7 +137,7 @@ def test_a_batch_without_a_step_comes_back_unchanged(rank):
   entropy = np.full((3, 5), np.nan, np.float32)
   advantages = np.random.default_rng(0).normal(size=(3, 5)[:rank]).astype(np.float32)
   for mask in (np.zeros((3, 5), bool), np.zeros((3, 5), int)):
-    final, metrics = modulate(advantages, entropy, mask, k=1.0, k_future=1.0, zeta=0.1)
+    final, _, metrics = modulate(advantages, entropy, mask, k=1.0, k_future=1.0, zeta=0.1)
     want = np.broadcast_to(advantages.reshape(3, -1), (3, 5))
     np.testing.assert_array_equal(final, want)
     assert all(np.isfinite(value) for value in metrics.values())

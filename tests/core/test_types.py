@@ -1,0 +1,33 @@
+"""The algorithm's type hints hold, read as strictly as mypy can."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CORE = sorted((ROOT / "empg_jax" / "core").glob("*.py"))
+
+
+def mypy(*arguments, cwd=ROOT):
+  """What mypy says, and whether it found nothing."""
+  command = [sys.executable, "-m", "mypy", f"--cache-dir={os.devnull}", *arguments]
+  done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+  return done.stdout + done.stderr, done.returncode == 0
+
+
+def test_mypy_finds_nothing_in_the_core():
+  said, clean = mypy()
+  assert clean, said
+  read = int(re.search(r"no issues found in (\d+) source files", said)[1])
+  assert read >= len(CORE) + 2
+
+
+def test_no_line_asks_to_be_overlooked():
+  for path in CORE:
+    assert "type: ignore" not in path.read_text(), path
+
+
+def test_a_user_s_type_checker_is_told_that_the_package_has_types():
+  assert (ROOT / "empg_jax" / "py.typed").exists()
