@@ -76,6 +76,8 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
   described = {}
   try:
     argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    if "config" in flags.FLAGS:
+      argv = _with_config_found(argv)
     path = _config_path(argv)
     if path and "config" in flags.FLAGS:
       # config_flags answers an unknown key with a traceback: look at the keys before it.
@@ -98,6 +100,18 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
   return rest
+
+
+def _with_config_found(argv: Sequence[str]) -> list[str]:
+  """`argv` in which --config names a file, also where it named one of the package's own."""
+  found = list(argv)
+  for at, argument in enumerate(argv):
+    name, equals, value = argument.partition("=")
+    if name in ("--config", "-config") and equals:
+      found[at] = f"{name}={config.find(value)}"
+    elif name in ("--config", "-config") and at + 1 < len(argv):
+      found[at + 1] = config.find(argv[at + 1])
+  return found
 
 
 def _config_path(argv: Sequence[str]) -> str | None:

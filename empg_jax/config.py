@@ -20,20 +20,37 @@ from empg_jax import lookup
 Section = Mapping[str, Any] | ml_collections.ConfigDict
 
 _PLAIN = (bool, int, float, str)
+_SHIPPED = pathlib.Path(__file__).resolve().parent / "configs"
+
+
+def find(path: str) -> str:
+  """`FILE.py:PRESET` with the package's own file where it is meant.
+
+  Those of configs/ are meant by their names, `alfworld:tiny-full`, and where there is no such
+  file by their places, `configs/alfworld.py:tiny-full`.
+  """
+  name, colon, preset = path.partition(":")
+  shipped = _SHIPPED / f"{pathlib.Path(name).stem}.py"
+  meant = name in (shipped.stem, f"configs/{shipped.name}")
+  if meant and shipped.is_file() and not pathlib.Path(name).is_file():
+    name = str(shipped)
+  return name + colon + preset
 
 
 def load(path: str) -> ml_collections.ConfigDict:
-  """Returns the config that `FILE.py` or `FILE.py:PRESET` describes.
+  """Returns the config that `FILE.py` or `FILE.py:PRESET` describes; see `find`.
 
   Raises:
-    FileNotFoundError: there is no such file; the message names those beside it.
+    FileNotFoundError: there is no such file; the message names those beside it, or the
+      package's own.
     ValueError: the file describes no config, or one with a value that no command line
       can set; `get_config` raises it for an unknown preset (`lookup.choose`).
   """
-  name, *preset = path.split(":", 1)
+  name, *preset = find(path).split(":", 1)
   file = pathlib.Path(name)
   if not file.is_file():
-    there = [str(other) for other in file.parent.glob("*.py")]
+    there = [str(other) for other in file.parent.glob("*.py")] if file.suffix else []
+    there = there or [other.stem for other in _SHIPPED.glob("*.py")]
     raise FileNotFoundError(lookup.unknown("there is no config file", name, there))
   content = runpy.run_path(name)
   if "get_config" not in content:

@@ -27,6 +27,26 @@ def find(package: str, name: str) -> ModuleType:
   return importlib.import_module(f"{package}.{name}")
 
 
+def find_or_import(package: str, name: str) -> ModuleType:
+  """As `find`; and with dots in its name, any module that Python finds by that full name.
+
+  `find_or_import("empg_jax.envs", "my_lab.guess_number")` is what a config does with a name.
+
+  Raises:
+    ValueError: there is no such module.
+  """
+  if "." not in name:
+    return find(package, name)
+  try:
+    return importlib.import_module(name)
+  except ModuleNotFoundError as error:
+    if not f"{name}.".startswith(f"{error.name}."):
+      raise
+    raise ValueError(
+        f"there is no module '{name}': Python looks for it in the folders that PYTHONPATH names"
+    ) from error
+
+
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:
   """Returns `table[name]`; `kind` says in the message what the table holds ("preset").
 

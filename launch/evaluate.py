@@ -17,7 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
+from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
 from empg_jax import episodes as kept, trained
 from empg_jax.evaluation import players, policies, records, statistics, tables
 from empg_jax.models import folder
@@ -47,7 +47,7 @@ def main(argv):
   if len(argv) > 1:
     raise ValueError(f"'{argv[1]}' is no flag: files are given to --compare alone.")
   config, checkpoint = find_config()
-  environment = lookup.find("empg_jax.envs", config.env.name)
+  environment = envs.find(config.env.name)
   policies.check(config, environment)
   split = _SPLIT.value or config.evaluation.splits[0]
   tasks = environment.tasks(split, **config.tasks)

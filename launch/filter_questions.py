@@ -17,7 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, console, lookup, sharding
+from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -33,7 +33,7 @@ _QUESTIONS = flags.DEFINE_integer("questions", None, "only so many of them", low
 
 def main(_):
   config = _CONFIG.value
-  environment = lookup.find("empg_jax.envs", config.env.name)
+  environment = envs.find(config.env.name)
   if config.env.name != "deep_search":
     raise ValueError(f"{config.env.name} asks no questions: give a config of deep_search.")
   settings = configs.arguments(config.env)

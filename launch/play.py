@@ -12,7 +12,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, lookup, sharding, transcript
+from empg_jax import chat as chats, command_line, config as configs, envs, sharding, transcript
 from empg_jax.evaluation import players, policies
 from empg_jax.models import folder
 from empg_jax.rollout.tasks import TaskSampler
@@ -29,7 +29,7 @@ _TEMPERATURE = flags.DEFINE_float(
 def main(argv):
   del argv
   config = _CONFIG.value
-  environment = lookup.find("empg_jax.envs", config.env.name)
+  environment = envs.find(config.env.name)
   policies.check(config, environment)
   games = environment.tasks(_SPLIT.value or config.evaluation.splits[0], **config.tasks)
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)

@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, console, lookup, sharding
+from empg_jax import chat as chats, command_line, console, envs, sharding
 from empg_jax.chat import tokenizer_files
 from empg_jax.data import cloning, vocabulary
 from empg_jax.data.demonstrations import demonstrations
@@ -50,7 +50,7 @@ def main(argv):
 
 def fresh(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
   """A policy with random weights, and a vocabulary made from the demonstrations."""
-  phrases = lookup.find("empg_jax.envs", config.env.name).PHRASES
+  phrases = envs.find(config.env.name).PHRASES
   texts = itertools.chain(*map(first_texts, sources))
   (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.fresh.vocabulary, phrases))
   chat = chats.load(out, **config.chat)

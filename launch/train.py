@@ -25,7 +25,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs
-from empg_jax import dry_run, episodes as records, hosts, live, lookup, metrics, report, settings
+from empg_jax import dry_run, envs, episodes as records, hosts, live, metrics, report, settings
 from empg_jax import sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
@@ -48,7 +48,7 @@ def main(_):
   hosts.join()
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
-  environment = lookup.find("empg_jax.envs", config.env.name)
+  environment = envs.find(config.env.name)
   if _DRY_RUN.value:
     return describe(config, environment, workdir)
   settings.check(config, environment)

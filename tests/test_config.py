@@ -76,6 +76,23 @@ def test_leaves_are_named_by_their_whole_path():
   }
 
 
+@pytest.mark.parametrize("name", ["alfworld:tiny-full", "configs/alfworld.py:tiny-full"])
+def test_the_package_s_own_config_is_found_from_any_folder(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  assert configs.load(name).tasks.games == "full"
+  with pytest.raises(FileNotFoundError, match="'alfwrld': did you mean 'alfworld'?"):
+    configs.load("alfwrld")
+
+
+def test_a_file_that_is_there_goes_before_the_package_s_own(tmp_path, monkeypatch):
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs" / "alfworld.py").write_text(
+      "import ml_collections\n\ndef get_config():\n  return ml_collections.ConfigDict({'a': 1})\n"
+  )
+  monkeypatch.chdir(tmp_path)
+  assert configs.load("configs/alfworld.py").a == 1
+
+
 def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
   file = tmp_path / "listed.py"
   file.write_text(

@@ -22,7 +22,7 @@ FLOORS = {
     2: {"generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
     4: {"benchmark", "dry_run", "evaluation", "settings"},
-    5: {"plots"},
+    5: {"commands", "plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from empg_jax import lookup
+from empg_jax import envs, lookup
 
 
 @pytest.fixture
@@ -41,6 +41,28 @@ def test_an_error_inside_a_module_is_not_taken_for_a_missing_one(package, tmp_pa
   (tmp_path / "bakery" / "pie.py").write_text("import no_such_dependency\n")
   with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
     lookup.find(package, "pie")
+
+
+def test_a_module_elsewhere_is_found_by_its_full_name(package):
+  assert lookup.find_or_import("empg_jax.envs", "bakery.bread").NAME == "bread"
+  assert lookup.find_or_import(package, "cake").NAME == "cake"
+
+
+@pytest.mark.parametrize("name", ["bakery.pie", "no_such_folder.pie"])
+def test_a_full_name_that_is_nobody_s_is_told_with_where_python_looks(package, name):
+  with pytest.raises(ValueError, match=f"no module '{name}': .* PYTHONPATH"):
+    lookup.find_or_import("empg_jax.envs", name)
+
+
+def test_an_error_inside_a_module_elsewhere_is_its_own(package, tmp_path):
+  (tmp_path / "bakery" / "pie.py").write_text("import no_such_dependency\n")
+  with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+    lookup.find_or_import("empg_jax.envs", "bakery.pie")
+
+
+def test_a_module_that_is_no_environment_is_refused(package):
+  with pytest.raises(ValueError, match="bakery.bread is no environment: it has no make, tasks"):
+    envs.find("bakery.bread")
 
 
 def test_a_table_entry_is_chosen_or_the_choices_are_named():

@@ -55,7 +55,7 @@ class Algorithm(NamedTuple):
 
 
 def make(name: str, **arguments: Any) -> Algorithm:
-  """The algorithm `name` (a file of this folder) with its arguments.
+  """The algorithm `name` with its arguments: a file of this folder, or `my_lab.my_algorithm`.
 
   A `base` among them is itself a mapping with a name: `make("empg", base={"name": "grpo"})`.
 
@@ -65,7 +65,7 @@ def make(name: str, **arguments: Any) -> Algorithm:
   base = arguments.get("base")
   if isinstance(base, Mapping):
     arguments["base"] = make(**base)
-  module = lookup.find(__name__, name)
+  module = lookup.find_or_import(__name__, name)
   config.check_arguments(module.make, arguments, f"the algorithm {name}")
   return module.make(**arguments)
 

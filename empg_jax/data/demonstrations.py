@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from empg_jax import config, lookup
+from empg_jax import config, envs
 from empg_jax.console import Progress
 from empg_jax.envs import DemoTurn, Demonstration
 
@@ -116,4 +116,4 @@ def demonstrations(
 
 
 def _play(environment: str):
-  return lookup.find("empg_jax.envs", environment).demonstrations
+  return envs.find(environment).demonstrations

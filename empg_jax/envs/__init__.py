@@ -18,7 +18,12 @@ One module or folder each, found by its name, with
                                         policy that is cloned from them
 """
 
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from empg_jax import lookup
+
+_NEEDED = ("make", "tasks", "task_type")
 
 
 class Step(NamedTuple):
@@ -91,6 +96,19 @@ class Fault(Exception):
   def __init__(self, kind: str, message: str):
     super().__init__(message)
     self.kind = kind
+
+
+def find(name: str) -> ModuleType:
+  """The module of an environment: of this folder by its name, of yours as `my_lab.my_env`.
+
+  Raises:
+    ValueError: there is no such module, or it lacks what no environment can do without.
+  """
+  module = lookup.find_or_import(__name__, name)
+  lacking = [part for part in _NEEDED if not hasattr(module, part)]
+  if lacking:
+    raise ValueError(f"{name} is no environment: it has no {', '.join(lacking)}")
+  return module
 
 
 # Why an episode was aborted: its process ended, gave no answer in time, held too much memory or

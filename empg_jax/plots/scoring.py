@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
-from empg_jax import chat as chats, config as configs, lookup, sharding, trained
+from empg_jax import chat as chats, config as configs, envs, sharding, trained
 from empg_jax.evaluation import policies
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
@@ -47,7 +47,7 @@ def measure(
   """
   workdir, step = trained.find(workdir)
   config = configs.read(workdir)
-  environment = lookup.find("empg_jax.envs", config.env.name)
+  environment = envs.find(config.env.name)
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)

@@ -1,0 +1,94 @@
+"""The wheel: small, whole, and at work in another folder, without the repository."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(*command, cwd, **environment):
+  """What the command prints, and its exit code."""
+  environment = os.environ | {"PYTHONPATH": ""} | environment
+  done = subprocess.run(
+      list(map(str, command)), cwd=cwd, env=environment, text=True, timeout=900,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+  )  # fmt: skip
+  return done.stdout, done.returncode
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+  """Built of what git would hand out, without network."""
+  source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+  for name in ("empg_jax", "launch", "configs"):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+  for name in ("pyproject.toml", "README.md", "LICENSE"):
+    shutil.copy(ROOT / name, source / name)
+  flags = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir")
+  said, code = run(sys.executable, "-m", "pip", "wheel", *flags, out, source, cwd=out)
+  assert code == 0, said
+  return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+  """The folder in which the wheel alone is installed."""
+  home = tmp_path_factory.mktemp("installed")
+  flags = ("--no-deps", "--no-index", "--target")
+  said, code = run(sys.executable, "-m", "pip", "install", *flags, home, wheel, cwd=home)
+  assert code == 0, said
+  return home
+
+
+def test_it_is_small(wheel):
+  assert wheel.stat().st_size < 10e6
+
+
+def test_it_holds_all_that_the_package_has_and_nothing_else(wheel):
+  names = set(zipfile.ZipFile(wheel).namelist())
+  wanted = {"empg_jax/py.typed", "empg_jax/commands.py"}
+  for path in (ROOT / "empg_jax").rglob("*"):
+    if path.suffix == ".py" or "assets" in path.parts and path.is_file():
+      wanted.add(str(path.relative_to(ROOT)))
+  for folder in ("launch", "configs"):
+    wanted |= {f"empg_jax/{path.relative_to(ROOT)}" for path in (ROOT / folder).glob("*.py")}
+  wanted = {name for name in wanted if "__pycache__" not in name}
+  package = {name for name in names if ".dist-info/" not in name}
+  assert package == wanted
+
+
+def test_the_loss_is_found_from_another_folder(installed, tmp_path):
+  program = "import empg_jax; print(empg_jax.__file__); empg_jax.empg_loss"
+  said, code = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 0 and said.strip() == str(installed / "empg_jax" / "__init__.py"), said
+
+
+def test_the_command_finds_its_config_its_tasks_and_its_policy(installed, tmp_path):
+  command = (installed / "bin" / "empg-train", "--config=alfworld", "--dry_run")
+  said, code = run(sys.executable, *command, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 0 and "train: 2,000" in said, said
+  assert f"{installed}/empg_jax/assets/alfworld-tiny" in said
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", ["evaluate", "plan"])
+def test_the_other_commands_say_what_they_do(installed, tmp_path, script):
+  command = (installed / "bin" / f"empg-{script}", "--help")
+  said, _ = run(sys.executable, *command, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert f"launch/{script}.py --config=" in said and "Traceback" not in said, said
+
+
+def test_without_the_libraries_of_training_a_command_says_what_to_install(installed, tmp_path):
+  program = "from empg_jax import commands; commands.train()"
+  alone = (sys.executable, "-S", "-c", program)  # the standard library and the package
+  said, code = run(*alone, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 1 and said == (
+      "error: empg-train needs more than the loss does: pip install 'empg-jax[train]'\n"
+  )
