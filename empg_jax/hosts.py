@@ -1,13 +1,18 @@
 """The processes of a run: one on each host, all running the same program."""
 
+import itertools
 import os
 
 import jax
+from jax._src import distributed
 from jax.experimental import multihost_utils
 from jaxtyping import Int32
 import numpy as np
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_PATIENCE_MS = 24 * 60 * 60 * 1000  # JAX notices much earlier that a host is gone
+_CHUNK = 2**20  # bytes of a message that go through the devices at a time
+_asked = itertools.count()
 
 
 def join() -> None:
@@ -33,9 +38,19 @@ def join() -> None:
     jax.distributed.initialize()
 
 
+def number() -> int:
+  """Which process this is, from 0."""
+  return jax.process_index()
+
+
 def is_first() -> bool:
   """Whether this process is the one that writes and speaks for all."""
-  return jax.process_index() == 0
+  return number() == 0
+
+
+def are_several() -> bool:
+  """Whether other processes belong to the run."""
+  return jax.process_count() > 1
 
 
 def say(text: str) -> None:
@@ -44,8 +59,34 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def maximum(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
-  """The largest that any host has, of each; all hosts have to ask, with as many values."""
-  if jax.process_count() == 1:
-    return values
-  return np.max(multihost_utils.process_allgather(values), axis=0)
+def gather(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "hosts n"]:
+  """What each host has, in the order of their numbers; all have to ask, with as many values.
+
+  The hosts tell each other beside the devices, whose answer would have to wait for all that
+  they have been given to do.
+  """
+  if not are_several():
+    return values[None]
+  # JAX has no public function for this. Two places take turns: whoever has been at the barrier
+  # has read what the other one held.
+  client, place = distributed.global_state.client, f"empg_jax/{next(_asked) % 2}/"
+  client.key_value_set_bytes(
+      f"{place}{jax.process_index():08}", values.tobytes(), allow_overwrite=True
+  )
+  client.wait_at_barrier("empg_jax", _PATIENCE_MS)
+  told = sorted(client.key_value_dir_get_bytes(place))
+  return np.stack([np.frombuffer(value, np.int32) for _, value in told])
+
+
+def gather_bytes(message: bytes) -> list[bytes]:
+  """What each host has to say, be it long, in the order of their numbers; all have to ask."""
+  if not are_several():
+    return [message]
+  sizes = gather(np.asarray([len(message)], np.int32))[:, 0]
+  chunks = -(-int(sizes.max()) // _CHUNK)
+  own = np.zeros((chunks, _CHUNK), np.uint8)
+  own.reshape(-1)[: len(message)] = np.frombuffer(message, np.uint8)
+  parts = [multihost_utils.process_allgather(chunk) for chunk in own]
+  return [
+      b"".join(part[host].tobytes() for part in parts)[:size] for host, size in enumerate(sizes)
+  ]

@@ -11,8 +11,8 @@ it through the update from the newest checkpoint, prints the metrics and ends. -
 what the run would take, and ends.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
-see. Each plays all episodes on its own environments, so that all know what was said; the
-devices of all of them share the sampling and the update.
+see. Each plays its share of the episodes in environments of its own and tells the others what
+was said; the devices of all of them share the sampling and the update.
 """
 
 import contextlib

@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
-from empg_jax import hosts, sharding
+from empg_jax import episodes, hosts, sharding
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -68,7 +69,7 @@ def train(workdir):
   ]
 
 
-def test_two_processes_play_train_and_go_on_as_one(tmp_path):
+def test_distributed_processes_play_train_and_go_on_as_one(tmp_path):
   first, second = train(tmp_path)
   assert any(line.startswith("step 1/1") for line in first)
   assert second == []
@@ -76,17 +77,26 @@ def test_two_processes_play_train_and_go_on_as_one(tmp_path):
   assert [row["step"] for row in rows] == [0, 1]
   # What was sampled on all four devices is what the update finds probable there.
   assert abs(rows[1]["loss/behavior_kl"]) < 1e-4
+  # What either played, and what all tasks of an evaluation came to, the first wrote down.
+  assert rows[1]["train/episodes"] + rows[1]["train/aborted"] == 4
+  assert rows[1]["eval/valid_seen/episodes"] == 1
+  sets = [episodes.read(path) for path in episodes.paths(tmp_path)]
+  assert [len(played.episodes) for played in sets if played.split == "train"] == [4]
   again, _ = train(tmp_path)
   assert again[0] == "going on from the checkpoint of step 1"
 
 
-def test_hosts_agree_on_the_largest_of_each():
+def test_distributed_processes_tell_each_other_numbers_and_long_messages():
   code = """
 import numpy as np, jax
 from empg_jax import hosts
 hosts.join()
-mine = np.array([3, 0, jax.process_index()], np.int32) * (1 - 2 * jax.process_index())
-print("agreed", *hosts.maximum(mine))
+me = hosts.number()
+for i in range(3):
+  print("numbers", *hosts.gather(np.array([i, -me], np.int32)).ravel())
+said = hosts.gather_bytes(bytes([me + 1]) * (3 if me else 2**20 + 5))
+print("messages", *map(len, said), *(set(x) for x in said))
+print("nothing", hosts.gather_bytes(b""))
 """
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
@@ -98,8 +108,16 @@ print("agreed", *hosts.maximum(mine))
       )
       for number in "01"
   ]  # fmt: skip
-  outputs = [process.communicate(timeout=300)[0] for process in processes]
-  assert all("agreed 3 0 0" in out for out in outputs), outputs
+  for process in processes:
+    out = process.communicate(timeout=300)[0]
+    for i in range(3):
+      assert f"numbers {i} 0 {i} -1\n" in out, out
+    assert "messages 1048581 3 {1} {2}\n" in out and "nothing [b'', b'']\n" in out, out
+
+
+def test_a_process_that_is_alone_asks_nobody():
+  assert hosts.gather(np.array([3, 4], np.int32)).tolist() == [[3, 4]]
+  assert hosts.gather_bytes(b"said") == [b"said"]
 
 
 def test_a_process_that_is_alone_joins_nobody(monkeypatch):

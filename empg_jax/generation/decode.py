@@ -93,19 +93,20 @@ def turn(
     window: columns of `past` that attention looks at; at least read + written + piece.
     max_reply, end_id: a reply ends with `end_id` or at `max_reply` tokens.
   """
+  of_slots = lambda *xs: [sharding.divide(x, sharding.ROWS) for x in xs]
+  read, written, piece, piece_lengths = of_slots(read, written, piece, piece_lengths)
   past = _append(cache.past, cache.recent, read)
   read = read + written
   hidden, past = _read_piece(model, past, piece, read, window)
   last = jnp.maximum(piece_lengths - 1, 0)
   hidden = jnp.take_along_axis(hidden, last[:, None, None], axis=1)
-  keys = sampling.slot_keys(key, episodes, turns)
+  keys = sampling.slot_keys(key, *of_slots(episodes, turns))
   start = read + piece_lengths
   recent, replies = _write_reply(
       model, past, cache.recent, hidden, start, piece_lengths > 0, keys, temperature,
       window=window, max_reply=max_reply, end_id=end_id,
   )  # fmt: skip
-  # Whole everywhere, for every host plays on with them.
-  return Cache(past, recent), jax.tree.map(sharding.divide, replies)
+  return Cache(past, recent), Replies(*of_slots(*replies))
 
 
 def _scanned() -> bool:

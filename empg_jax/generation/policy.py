@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from empg_jax import sharding
-from empg_jax.generation import decode, layout
+from empg_jax import hosts, sharding
+from empg_jax.generation import decode, layout, owners
 from empg_jax.models import casting
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
@@ -30,13 +30,13 @@ class HostReply:
 class Reply:
   """A turn's replies, perhaps still being computed."""
 
-  def __init__(self, replies: decode.Replies):
-    self._device, self._host = replies, None
+  def __init__(self, replies: decode.Replies, fetch: Callable[[decode.Replies], Sequence]):
+    self._device, self._fetch, self._host = replies, fetch, None
 
   def fetch(self) -> HostReply:
     """Waits for the replies and brings them to the host, in one transfer."""
     if self._host is None:
-      self._host = HostReply(*jax.device_get(self._device))
+      self._host = HostReply(*self._fetch(self._device))
       self._device = None
     return self._host
 
@@ -65,7 +65,9 @@ class Policy:
     piece_lengths: bucket sizes for what is read in a turn.
     windows: bucket sizes for the part of the cache that is looked at.
     devices: groups of slots are dealt out over these in turn.
-    mesh: of accelerators over which every group is divided, instead of `devices`.
+    mesh: of accelerators over which every group is divided, instead of `devices`. On several
+      hosts each fills its own part of the slots (owners.givers), `self.slots` of them, and all
+      act at the same time.
   """
 
   def __init__(
@@ -83,15 +85,19 @@ class Policy:
       devices: Sequence[jax.Device] | None = None,
       mesh: Mesh | None = None,
   ):
-    self.slots, self.max_length, self.max_reply = slots, max_length, max_reply
+    self.slots = self._all_slots = slots
+    self.max_length, self.max_reply = max_length, max_reply
     self.end_id, self.temperature = end_id, temperature
     self._dtype = jnp.dtype(compute_dtype)
     self._piece_lengths = tuple(sorted(piece_lengths))
     self._windows = tuple(sorted({min(w, max_length) for w in (*windows, max_length)}))
     self._devices = tuple(devices or jax.local_devices())
-    self._mesh = mesh
+    self._mesh, self._own = mesh, None
     if mesh is not None:
       self._check_mesh(mesh)
+      if jax.process_count() > 1:
+        self._own = owners.HostSlots(mesh, slots, jax.process_index())
+        self.slots = self._own.count
       self._reshard = layout.for_decoding(mesh, model, self._dtype)
     self._empty = self._cache_maker(model.config)
     self._started = 0
@@ -130,8 +136,10 @@ class Policy:
       key: jax.Array,
       *,
       anew: bool = False,
-  ) -> tuple[Slots, Reply]:
+  ) -> tuple[Slots, Reply | None]:
     """Reads one piece a slot and samples its reply; returns without waiting for it.
+
+    There is no reply if all slots are idle, on all hosts.
 
     Args:
       slots: from `start` or the last `act`; not to be used again.
@@ -144,31 +152,39 @@ class Policy:
     Raises:
       ValueError: a piece longer than the largest bucket, or no room for it and a reply.
     """
-    fresh = np.asarray([anew or turn == 0 for turn in turns])
+    fresh = np.asarray([anew or turn == 0 for turn in turns], bool)
     read, written, last = self._carried_over(slots, fresh)
     full = [self._with_last(*x) for x in zip(pieces, last.tolist(), fresh.tolist())]
     lengths = np.asarray([len(piece) for piece in full], np.int32)
     total = np.where(lengths > 0, read + written + lengths, 0)
-    self._check_room(lengths, total)
-    width = next(n for n in self._piece_lengths if n >= lengths.max())
+    longest = np.asarray([lengths.max(initial=0), total.max(initial=0)], np.int32)
+    self._check_room(*longest.tolist())
+    if self._own is not None:  # All hosts run the same program.
+      longest = hosts.gather(longest).max(axis=0)
+    if not longest[0]:
+      return slots, None
+    width = next(n for n in self._piece_lengths if n >= longest[0])
     ids = np.zeros((self.slots, width), np.int32)
     for row, piece in zip(ids, full):
       row[: len(piece)] = piece
+    episodes, turns = np.asarray(episodes, np.int32), np.asarray(turns, np.int32)
+    given = read, written, ids, lengths, episodes, turns
+    if self._own is not None:
+      given = self._own.to_devices(given)
     with self._on_mesh():
       cache, replies = decode.turn(
-          self._models[slots.model], slots.cache, read, written, ids, lengths,
-          np.asarray(episodes, np.int32), np.asarray(turns, np.int32), key,
+          self._models[slots.model], slots.cache, *given, key,
           np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
-          window=next(w for w in self._windows if w >= total.max()),
+          window=next(w for w in self._windows if w >= longest[1]),
       )  # fmt: skip
-    reply = Reply(replies)
+    reply = Reply(replies, self._own.from_devices if self._own is not None else jax.device_get)
     return Slots(cache, slots.model, read + written + lengths, reply), reply
 
   def _cache_maker(self, config: DecoderConfig) -> Callable[[], decode.Cache]:
     """Makes empty caches; on a mesh each device makes its part, for no one could hold the whole."""
     capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
     make = functools.partial(
-        decode.empty_cache, config, self.slots, capacity, self.max_reply, self._dtype
+        decode.empty_cache, config, self._all_slots, capacity, self.max_reply, self._dtype
     )
     if self._mesh is None:
       return make
@@ -203,14 +219,14 @@ class Policy:
           " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
       )
 
-  def _check_room(self, lengths: np.ndarray, total: np.ndarray) -> None:
-    if lengths.max() > self._piece_lengths[-1]:
+  def _check_room(self, longest: int, total: int) -> None:
+    if longest > self._piece_lengths[-1]:
       raise ValueError(
-          f"A turn's observation has {lengths.max()} tokens, but the largest piece length is"
+          f"A turn's observation has {longest} tokens, but the largest piece length is"
           f" {self._piece_lengths[-1]}: add a larger one to policy.piece_lengths."
       )
-    if total.max() + self.max_reply > self.max_length:
+    if total + self.max_reply > self.max_length:
       raise ValueError(
-          f"A conversation of {total.max()} tokens leaves no room for a reply of"
+          f"A conversation of {total} tokens leaves no room for a reply of"
           f" {self.max_reply} within max_length {self.max_length}: end the episode first."
       )

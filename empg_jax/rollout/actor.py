@@ -10,14 +10,14 @@ import collections
 from collections.abc import Callable, Sequence
 import contextlib
 import functools
-import itertools
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
 import numpy as np
 
 from empg_jax import hosts
-from empg_jax.envs import Env, FAULTS
+from empg_jax.envs import Env
+from empg_jax.rollout import shares
 from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode
 
@@ -26,7 +26,7 @@ from empg_jax.types import Episode
 class Policy(Protocol):
   """What the actor needs of a policy; generation.policy.Policy is one."""
 
-  slots: int
+  slots: int  # of this host
   max_length: int
   max_reply: int
 
@@ -42,10 +42,11 @@ class Policy(Protocol):
       key: PRNGKeyArray,
       *,
       anew: bool = False,
-  ) -> tuple[Any, Any]:
+  ) -> tuple[Any, Any | None]:
     """Appends each slot's piece and samples its reply, without waiting for either.
 
-    Conversations begin at turn 0, or at every turn if `anew`.
+    Conversations begin at turn 0, or at every turn if `anew`. No reply: no slot has a piece,
+    on no host.
     """
 
 
@@ -66,7 +67,7 @@ def collect(
 
   Ids, log-probabilities and entropies are kept exactly as sampled. What an episode
   samples depends on the key, its task and its place in the list, not on the number
-  of slots (`policy.slots` in each half) nor on the slot that it got. `make_env` is
+  of slots (`policy.slots` in each half) or hosts, nor on the slot that it got. `make_env` is
   called once a slot; its environments are reused, and closed at the end.
 
   An episode ends when the environment is done, after `max_turns` turns ("turns"), or
@@ -77,12 +78,16 @@ def collect(
   conversation of its own, whose only message it makes. `progress` is called with the
   number of episodes that have just ended.
 
-  On several hosts an episode that one of them aborts is aborted by all.
+  Several hosts, which all have to call this with the same arguments, play a share each, in
+  environments of their own, and all return the episodes of all. A host's progress is told as
+  if the others were as far.
 
   Raises RuntimeError when every episode was aborted.
   """
-  members = itertools.product(enumerate(tasks), range(group_size))
-  queue = collections.deque((task, group, index) for (group, task), index in members)
+  count = len(tasks) * group_size
+  slots = hosts.gather(np.asarray([policy.slots], np.int32))[:, 0].tolist()
+  own = shares.share(count, slots, hosts.number())
+  queue = collections.deque((tasks[i // group_size], *divmod(i, group_size)) for i in own)
   finished: list[Episode] = []
   make_seat = functools.partial(
       Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
@@ -96,15 +101,16 @@ def collect(
     # As few halves as hold the episodes: a half costs the same full or near empty.
     halves = [
         _Half(policy, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
-        for first in range(0, len(seats), policy.slots)
+        for first in (0, policy.slots)[: -(-count // sum(slots))]
     ]
-    while any(half.running for half in halves):
-      for half in halves:
+    while running := [half for half in halves if half.running]:
+      for half in running:
         ended = half.advance(queue)
         finished += ended
         if progress is not None and ended:
-          progress(len(ended))
-  finished.sort(key=lambda episode: (episode.group, episode.index))
+          before = len(finished) - len(ended)
+          progress(count * len(finished) // len(own) - count * before // len(own))
+  finished = shares.gather(finished)
   _check_some_played(finished)
   return finished
 
@@ -138,11 +144,10 @@ class _Half:
       for slot in begun:
         self._seats[slot].begin(*queue.popleft())
       ended += self._wait(begun, Seat.opened)
-    self.running = bool(self._slots_that(play=True))
-    if self.running:
-      self._dispatch()
-    else:
-      self._slots = self._reply = None  # Lets go of the cache.
+    self._dispatch()
+    self.running = self._reply is not None
+    if not self.running:
+      self._slots = None  # Lets go of the cache.
     return ended
 
   def _slots_that(self, *, play: bool) -> list[int]:
@@ -158,17 +163,9 @@ class _Half:
     return self._wait(playing, Seat.answered)
 
   def _wait(self, slots: list[int], hear: Callable[[Seat], Episode | None]) -> list[Episode]:
-    """Waits for these seats' environments; what has ended, on whichever host."""
-    ended = {slot: hear(self._seats[slot]) for slot in slots}
-    faults = np.zeros(len(self._seats), np.int32)
-    for slot, episode in ended.items():
-      if episode is not None and episode.ended == "aborted":
-        faults[slot] = 1 + FAULTS.index(episode.info["fault"])
-    # All hosts play the same episodes, and have to send the same to their devices.
-    for slot, fault in enumerate(hosts.maximum(faults)):
-      if fault and not faults[slot]:
-        ended[slot] = self._seats[slot].lose(FAULTS[fault - 1])
-    return [episode for episode in ended.values() if episode is not None]
+    """Waits for these seats' environments; what has ended."""
+    heard = [hear(self._seats[slot]) for slot in slots]
+    return [episode for episode in heard if episode is not None]
 
   def _dispatch(self) -> None:
     pieces: list[list[int] | None] = [None] * self._policy.slots

@@ -141,10 +141,6 @@ class Seat:
     past = [(turn.observation, turn.action) for turn in self.turns]
     return self._chat.opening(self._prompt(self._first, past, self._observation))
 
-  def lose(self, fault: str) -> Episode:
-    """The episode, aborted for what befell it on another host, even if it has just ended."""
-    return self._abort(Fault(fault, "on another host"))
-
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""
     env, self._env = self._env, None

@@ -103,3 +103,25 @@ def test_without_the_compiler_one_sentence_says_how_to_get_it():
   assert process.returncode == 1
   assert process.stderr.startswith("error: There is no TPU compiler here: pip install")
   assert len(process.stderr.strip().splitlines()) == 1
+
+
+@needs_compiler
+def test_distributed_hosts_of_a_slice_fill_as_many_slots_each():
+  program = """
+from empg_jax import sharding
+from empg_jax.generation import owners
+from empg_jax.plan import topology
+topology.prepare()
+devices = topology.devices("v5e:8x8")
+mesh = sharding.make_mesh(fsdp=16, tensor=4, devices=devices)
+print(max(len({chip.process_index for chip in row}) for row in mesh.devices.reshape(16, 4)))
+hosts = {chip.process_index for chip in devices}
+print(*(owners.HostSlots(mesh, 64, host).count for host in hosts))
+"""
+  done = subprocess.run(
+      [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+      capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  sharing, counts = done.stdout.splitlines()[-2:]
+  assert sharing == "2" and counts.split() == ["4"] * 16  # though `tensor` goes over two hosts

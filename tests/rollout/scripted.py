@@ -66,8 +66,10 @@ class ScriptedPolicy:
     return {"half": self._halves - 1, "at": [None] * self.slots, "fresh": True}
 
   def act(self, slots, pieces, episodes, turns, key, *, anew=False):
-    assert slots.pop("fresh"), "a state is used once: its buffers are donated"
     assert len(pieces) == len(episodes) == len(turns) == self.slots
+    if not any(pieces):
+      return slots, None
+    assert slots.pop("fresh"), "a state is used once: its buffers are donated"
     ids = np.zeros((self.slots, self.max_reply), np.int32)
     logprobs, entropy = np.random.default_rng(0).random((2, *ids.shape), np.float32)
     lengths = np.zeros(self.slots, np.int32)

@@ -9,7 +9,6 @@ import pytest
 from scripted import Digging, END, ScriptedPolicy, ToyChat
 
 from empg_jax import hosts, metrics, workers
-from empg_jax.envs import FAULTS
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.seat import NO_ACTION
 
@@ -192,22 +191,15 @@ def test_a_policy_that_fails_ends_the_run_and_closes_the_environments():
   assert made and all(env.closed == 1 for env in made)
 
 
-def test_what_another_host_loses_is_lost_here_too(monkeypatch):
-  def elsewhere(faults):
-    asked.append(faults)
-    lost = faults.copy()
-    lost[1] = max(lost[1], FAULTS.index("hang") + 1) if len(asked) in (1, 6) else lost[1]
-    return lost
-
-  asked, made = [], []
-  monkeypatch.setattr(hosts, "maximum", elsewhere)
-  episodes = play(ScriptedPolicy(slots=6), made=made)
-  aborted = [episode for episode in episodes if episode.ended == "aborted"]
-  assert len(episodes) == 12 and len(aborted) == 2
-  assert all(e.info["fault"] == "hang" and "on another host" in e.info["error"] for e in aborted)
-  assert len(aborted[0].turns) == 0 < len(aborted[1].turns)
-  assert {len(faults) for faults in asked} == {6}
-  assert len(made) == 13 and all(env.closed == 1 for env in made)
+def test_distributed_a_host_plays_its_share_and_tells_of_all(monkeypatch):
+  whole = play(ScriptedPolicy(slots=3))
+  monkeypatch.setattr(hosts, "gather", lambda own: np.stack([own, own]))
+  monkeypatch.setattr(hosts, "number", lambda: 1)
+  made, heard = [], []
+  share = play(ScriptedPolicy(slots=3), made=made, progress=heard.append)
+  assert plain(share) == plain([whole[i] for i in (1, 2, 5, 7, 8, 11)])
+  assert sum(len(env.tasks) for env in made) == 6 == len(made)
+  assert sum(heard) == 12  # as if the other host were as far
 
 
 def test_a_fault_of_a_worker_costs_one_episode_and_is_counted():
