@@ -172,8 +172,11 @@ def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
   if not file.is_file():
     raise FileNotFoundError(f"{workdir} holds no run: there is no {file}")
   try:
-    return ml_collections.ConfigDict(_with_tuples(json.loads(file.read_text())))
-  except ValueError as error:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+      raise ValueError("it holds no object")
+    return ml_collections.ConfigDict(_with_tuples(values))
+  except (ValueError, RecursionError) as error:
     raise ValueError(f"{file} is damaged ({error}): put it right or remove it") from error
 
 

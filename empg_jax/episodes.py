@@ -129,6 +129,7 @@ def read(path: str | os.PathLike) -> EpisodeSet:
   )
   if fault := next(filter(None, faults), None):
     raise ValueError(f"{path} holds no episodes that can be read ({fault}).")
+  episodes = [{name: episode[name] for name in _EPISODE} for episode in episodes]
   return EpisodeSet(heading["step"], heading["split"], episodes)
 
 
@@ -190,7 +191,7 @@ _TURN = {
 
 def _fault(episode: dict[str, Any], number: int) -> str | None:
   """What is wrong with an episode, if anything."""
-  if not _fits(episode, _EPISODE):
+  if not (_fits(episode, _EPISODE) and all(map(_is_single, episode["info"].values()))):
     return f"episode {number} lacks something or has it in another type"
   for at, turn in enumerate(episode["turns"], 1):
     if not (_fits(turn, _TURN) and _is_even(turn)):

@@ -63,4 +63,4 @@ def unknown(problem: str, name: str, there: Iterable[str]) -> str:
   there = sorted(there)
   close = difflib.get_close_matches(name, there, n=1)
   meant = f"did you mean '{close[0]}'? " if close else ""
-  return f"{problem} '{name}': {meant}there is {', '.join(there) or 'nothing'}"
+  return f"{problem} {name!r:.80}: {meant}there is {', '.join(there) or 'nothing'}"

@@ -170,13 +170,13 @@ def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   path = pathlib.Path(workdir) / FILE
   if not path.exists():
     return []
-  lines = path.read_text().split("\n")
+  lines = path.read_bytes().split(b"\n")
   rows = []
   for number, line in enumerate(lines[:-1], 1):
     try:
       rows.append(json.loads(line))
       rows[-1]["step"] + 0
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
       raise ValueError(
           f"Line {number} of {path} is not a JSON object with a step: repair the line or "
           "move the file away."

@@ -44,7 +44,8 @@ class SentencePieceChat:
     return self.tokenizer.encode(text)
 
   def text(self, ids: Sequence[int]) -> str:
-    return self.tokenizer.decode([int(i) for i in ids])
+    # A model may have more ids than its tokenizer; those stand for no text.
+    return self.tokenizer.decode([int(i) for i in ids if i < self.vocab_size])
 
   def action(self, text: str) -> str | None:
     return actions.action(text)

@@ -1,10 +1,13 @@
 """Reads `transformers` fast tokenizers from Hugging Face folders and from GGUF files."""
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
-import gguf
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from empg_jax import gguf_reader
 
 # How text is cut before the merges, by GGUF's name of the tokenizer: the classes of
 # characters that stay together, and how many digits do.
@@ -25,7 +28,8 @@ def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
   except Exception as error:  # The library raises whatever its Rust side says.
     raise ValueError(
-        f"The tokenizer in {folder} cannot be read ({error}): download it again."
+        f"The tokenizer in {folder} cannot be read ({gguf_reader.one_line(error)}): download it"
+        " again."
     ) from error
 
 
@@ -35,21 +39,25 @@ def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
   Raises:
     ValueError: it is no GGUF file, or its tokenizer is of another kind.
   """
-  try:
-    fields = gguf.GGUFReader(file).fields
-  except (ValueError, IndexError) as error:
-    raise ValueError(f"{file} is no whole GGUF file ({error}): download it again.") from error
-
-  def value(key, default=None):
-    key = f"tokenizer.{key}"
-    return fields[key].contents() if key in fields else default
-
+  reader = gguf_reader.read(file)
+  value = lambda key: gguf_reader.value(reader, f"tokenizer.{key}")
   kind, cut = value("ggml.model"), value("ggml.pre")
-  if kind != "gpt2" or cut not in _CUTS:
+  if kind != "gpt2" or cut not in tuple(_CUTS):
     raise ValueError(
-        f"The tokenizer in {file} is {kind!r} with pre-tokenizer {cut!r}; 'gpt2' with"
+        f"The tokenizer in {file} is {kind!r:.80} with pre-tokenizer {cut!r:.80}; 'gpt2' with"
         f" {', '.join(_CUTS)} can be read."
     )
+  try:
+    return _byte_level(value, cut)
+  except Exception as error:  # The library raises whatever its Rust side says.
+    raise ValueError(
+        f"The tokenizer in {file} cannot be read ({gguf_reader.one_line(error)}): download it"
+        " again."
+    ) from error
+
+
+def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFast:
+  """The tokenizer that a GGUF file's values under tokenizer.* describe, with this cut of text."""
   tokens, types = value("ggml.tokens"), value("ggml.token_type")
   merges = [tuple(merge.split(" ", 1)) for merge in value("ggml.merges")]
   bpe = Tokenizer(

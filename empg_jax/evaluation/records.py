@@ -63,13 +63,28 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     missing = {*SAME, "agent", "episodes"} - evaluation.keys()
     for episode in evaluation["episodes"]:
       missing |= Record.__annotations__.keys() - episode.keys()
+    wrong = next(filter(None, map(_fault, [] if missing else evaluation["episodes"])), None)
   except FileNotFoundError:
     raise ValueError(f"There is no file {path}: make one with --json={path}.") from None
-  except (ValueError, AttributeError, KeyError, TypeError, OSError) as error:
+  except (ValueError, AttributeError, KeyError, TypeError, OSError, RecursionError) as error:
     raise ValueError(f"{path} is no evaluation ({error}): give files of --json=FILE.") from None
   if missing:
     raise ValueError(f"{path} is no evaluation, it lacks {', '.join(sorted(missing))}.")
+  if wrong:
+    raise ValueError(f"{path} is no evaluation, an episode in it has {wrong}.")
   return evaluation
+
+
+def _fault(episode: Record) -> str | None:
+  """What in an episode is not what a Record has there, if anything."""
+  for name, kind in Record.__annotations__.items():
+    x = episode[name]
+    right = isinstance(x, (int, float) if kind is float else kind)
+    if right and isinstance(x, (int, float)):
+      right = abs(x) < 1e30  # and no NaN
+    if not right or (isinstance(x, bool) and kind is not bool):
+      return f"{x!r:.40} as {name}"
+  return None
 
 
 def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]) -> None:

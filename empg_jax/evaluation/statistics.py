@@ -83,8 +83,10 @@ def sign_flip_p(deltas: Float[np.ndarray, "N"], grain: float = 0.01) -> float:
   """Two-sided p value of the sum of the tasks' differences, were each sign a fair coin.
 
   Exact: the distribution of the sum over all 2^N signs, differences rounded to `grain`.
-  With differences of -1, 0 and 1 this is the sign test (McNemar's exact test).
+  With differences of -1, 0 and 1 this is the sign test (McNemar's exact test). Where they are
+  so large that there would be more than a million sums, they are rounded more.
   """
+  grain = max(grain, float(np.abs(deltas).sum()) / 1e6)
   steps = np.rint(np.asarray(deltas) / grain).astype(int)
   sizes = np.abs(steps[steps != 0])
   if not len(sizes):

@@ -122,7 +122,7 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
     del there["lm_head.weight"]
     faults.append("lm_head.weight is set and also tied to model.embed_tokens.weight")
   faults += [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
-  faults += [f"{name} is unexpected" for name in sorted(there.keys() - wanted.keys())]
+  faults += [f"{ascii(name)[1:-1]} is unexpected" for name in sorted(there.keys() - wanted.keys())]
   faults += [
       f"{name} has shape {there[name]}, wanted {wanted[name]}"
       for name in sorted(wanted.keys() & there.keys())

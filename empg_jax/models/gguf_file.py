@@ -1,5 +1,6 @@
 """GGUF files of small models, dequantised: arch llama, qwen2 and qwen3."""
 
+import functools
 import pathlib
 import re
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import gguf
 import numpy as np
 
+from empg_jax import gguf_reader
 from empg_jax.models import families
 
 _ARCHS = ("llama", "qwen2", "qwen3")
@@ -45,10 +47,7 @@ class Gguf:
   """
 
   def __init__(self, file: pathlib.Path):
-    try:
-      self._reader = gguf.GGUFReader(file)
-    except (ValueError, IndexError) as error:
-      raise ValueError(f"{file} is no whole GGUF file ({error}): download it again.") from error
+    self._reader = gguf_reader.read(file)
     self.faults = []
     self._tensors = {_name(tensor.name): tensor for tensor in self._reader.tensors}
     self.shapes = {
@@ -58,30 +57,33 @@ class Gguf:
     self.config = self._config(file)
 
   def _config(self, file: pathlib.Path) -> dict[str, Any]:
-    arch = self._value("general.architecture")
+    value = functools.partial(gguf_reader.value, self._reader)
+    arch = value("general.architecture")
     if arch not in _ARCHS:
       raise ValueError(
           f"{file} holds a model of architecture {arch!r}; only {', '.join(_ARCHS)} can be read."
       )
-    config = {name: self._value(f"{arch}.{key}") for name, key in _CONFIG.items()}
-    scaling = self._value(f"{arch}.rope.scaling.type")
+    config = {name: value(f"{arch}.{key}") for name, key in _CONFIG.items()}
+    scaling = value(f"{arch}.rope.scaling.type")
     return config | {
         "architectures": [families.architecture(arch)],
         "model_type": arch,
-        "vocab_size": self.shapes.get("model.embed_tokens.weight", (None,))[0],
+        "vocab_size": next(iter(self.shapes.get("model.embed_tokens.weight", ())), None),
         "tie_word_embeddings": "lm_head.weight" not in self.shapes,
         "rope_scaling": None if scaling in (None, "none") else {"type": scaling},
-        "bos_token_id": self._value("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": self._value("tokenizer.ggml.eos_token_id"),
+        "bos_token_id": value("tokenizer.ggml.bos_token_id"),
+        "eos_token_id": value("tokenizer.ggml.eos_token_id"),
     }
-
-  def _value(self, key: str) -> Any:
-    field = self._reader.get_field(key)
-    return None if field is None else field.contents()
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
     tensor = self._tensors[name]
-    values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    try:
+      values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    except NotImplementedError as error:
+      raise ValueError(
+          f"{name} is of type {tensor.tensor_type.name}, which cannot be read: convert it to"
+          " another one, such as Q8_0."
+      ) from error
     values = values.reshape(self.shapes[name])
     if self.config["model_type"] == "llama":
       heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}

@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _PIECE = 2**25  # bytes read at once
+_LARGEST_JSON = 2**26  # bytes
+_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @runtime_checkable
@@ -42,10 +44,15 @@ class Safetensors:
         continue
       with _opened(file) as tensors:
         for name in tensors.keys():
+          tensor = tensors.get_slice(name)
+          if tensor.get_dtype() not in _FLOATS:
+            self.faults.append(
+                f"{ascii(name)[1:-1]} is of type {tensor.get_dtype()}, not of {', '.join(_FLOATS)}"
+            )
           if name in self.shapes:
-            self.faults.append(f"{name} is set in {self._files[name].name} and in {file.name}")
+            self.faults.append(f"{ascii(name)[1:-1]} is set in {self._files[name].name} and in {file.name}")
           self._files[name] = file
-          self.shapes[name] = tuple(tensors.get_slice(name).get_shape())
+          self.shapes[name] = tuple(tensor.get_shape())
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
     limits = [s.indices(size)[:2] for s, size in zip(index, self.shapes[name])]
@@ -64,8 +71,10 @@ class Safetensors:
 def read_json(file: pathlib.Path) -> dict[str, Any]:
   """The object in a JSON file; ValueError if it holds none."""
   try:
-    value = json.loads(file.read_text())
-  except ValueError as error:
+    if file.stat().st_size > _LARGEST_JSON:
+      raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
+    value = json.loads(file.read_text(encoding="utf-8"))
+  except (ValueError, RecursionError) as error:
     raise ValueError(f"{file} is no JSON file ({error}): download or write it again.") from error
   if not isinstance(value, dict):
     raise ValueError(f"{file} holds no JSON object: download or write it again.")
@@ -76,14 +85,16 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
   if not (folder / INDEX).is_file():
     return [folder / SINGLE]
   # Names only, so that an index leads nowhere but into its folder.
-  names = read_json(folder / INDEX).get("weight_map", {}).values()
-  return [folder / pathlib.PurePosixPath(name).name for name in sorted(set(names))]
+  places = read_json(folder / INDEX).get("weight_map")
+  if not isinstance(places, dict) or not all(isinstance(x, str) for x in places.values()):
+    raise ValueError(f"{folder / INDEX} has no weight_map of file names: download it again.")
+  return [folder / pathlib.PurePosixPath(name).name for name in sorted(set(places.values()))]
 
 
 def _opened(file: pathlib.Path):
   try:
     return safe_open(file, "numpy")
-  except SafetensorError as error:
+  except (SafetensorError, OSError) as error:
     raise ValueError(
         f"{file} is no whole safetensors file ({error}): download or write it again."
     ) from error

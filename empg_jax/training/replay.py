@@ -12,6 +12,7 @@ from empg_jax.types import Batch
 # Without `values`, which an update estimates itself.
 _FIELDS = tuple(field.name for field in dataclasses.fields(Batch) if field.name != "values")
 _FLOATS = ("behavior_logprobs", "behavior_entropy", "rewards", "returns")
+MAX_BYTES = 2**33  # that `load` takes
 _BY_ROW = ("returns", "group_ids", "episode_ids")
 
 
@@ -35,11 +36,15 @@ def load(path: str | os.PathLike) -> Batch:
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f"There is no batch {path}: a run keeps them in WORKDIR/skipped/")
   try:
+    with zipfile.ZipFile(path) as file:
+      if (size := sum(entry.file_size for entry in file.infolist())) > MAX_BYTES:
+        raise ValueError(f"it holds {size} bytes, more than {MAX_BYTES}")
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in _FIELDS}
     B, T = arrays["tokens"].shape
-  except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-    raise ValueError(f"{path} is no batch that a run kept: {error}") from None
+  except Exception as error:  # Whatever NumPy and zipfile stumble over.
+    said = " ".join(str(error).split()) or type(error).__name__
+    raise ValueError(f"{path} is no batch that a run kept: {said}") from None
   for name, array in arrays.items():
     dtype = np.dtype(np.float32 if name in _FLOATS else np.int32)
     wanted = dtype, (B,) if name in _BY_ROW else (B, T)

@@ -26,7 +26,7 @@ def config(hf: Mapping[str, Any]) -> DecoderConfig:
   try:
     family = lookup.find(__name__, model_type)
   except ValueError as error:
-    raise ValueError(f"A model of type {model_type!r} cannot be used: {error}.") from None
+    raise ValueError(f"A model of type {model_type!r:.80} cannot be used: {error}.") from None
   return family.config(hf)
 
 
