@@ -102,6 +102,36 @@ def imported(path):
   return names
 
 
+# What runs what it reads, or hands it to a shell.
+FORBIDDEN = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "torch.load",
+    "yaml.unsafe_load", "joblib.load", "pandas.read_pickle",
+}  # fmt: skip
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "torch"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CODE if not name_of(path).startswith("tests/")], ids=name_of
+)
+def test_nothing_that_is_read_is_run(path):
+  tree = ast.parse(path.read_text())
+  assert not imported(path) & PICKLES
+  for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+    assert ast.unparse(call.func) not in FORBIDDEN, f"line {call.lineno}"
+    for name in ("allow_pickle", "shell", "trust_remote_code"):
+      assert options.get(name, "False") == "False", f"line {call.lineno}: {name}"
+
+
+def test_servers_are_open_to_this_machine_alone_unless_told_otherwise():
+  for path in CODE:
+    if name_of(path).startswith(("empg_jax/", "launch/")):
+      text = path.read_text()
+      assert "0.0.0.0" not in text, name_of(path)
+      assert not re.search(r"HTTPServer|socketserver|asyncio\.start_server", text), name_of(path)
+  assert '"host", "127.0.0.1"' in (ROOT / "launch" / "serve_search.py").read_text()
+
+
 def test_what_is_installed_by_requirements_is_all_that_is_declared_for_cpu():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   extras = project["optional-dependencies"]

@@ -13,6 +13,7 @@ import json
 import lzma
 import pathlib
 import random
+import runpy
 from typing import Any, NamedTuple
 
 FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "rooms.json.xz"
@@ -136,10 +137,10 @@ def derive() -> dict[str, Any]:
         "run `pip install alfworld==0.4.2`."
     )
   root = pathlib.Path(spec.submodule_search_locations[0]) / "gen"
-  # Executed as plain files: importing the package would look for its game data.
-  constants, library = {}, {}
-  exec((root / "constants.py").read_text(), constants)
-  exec((root / "goal_library.py").read_text(), library)
+  # Run as plain files: importing the package would look for its game data.
+  constants, library = (
+      runpy.run_path(str(root / name)) for name in ("constants.py", "goal_library.py")
+  )
   movable = set(constants["MOVABLE_RECEPTACLES_SET"])
   furniture = set(constants["RECEPTACLES"]) - movable
   contains = {
