@@ -92,7 +92,8 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
   if len(rest) > 1 and not takes_files:
     raise ValueError(f"'{rest[1]}' is no flag: a flag looks like --workdir=FOLDER")
   if "config" in flags.FLAGS and (needs_config or flags.FLAGS.config is not None):
-    if flags.FLAGS.config is None:
+    # It is a stand-in for an error if the file was given in a way not looked at above.
+    if not isinstance(flags.FLAGS.config, ml_collections.ConfigDict):
       raise ValueError("no config: give --config=configs/FILE.py or configs/FILE.py:PRESET")
     for key, value in config.leaves(flags.FLAGS.config):
       if not config.is_like(value, described[key]):

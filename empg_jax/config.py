@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import runpy
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -109,7 +110,7 @@ def check_arguments(
   Raises:
     ValueError: a key is no parameter of the function or is passed by the caller, a
       parameter without default has no key, or a value is not of the parameter's type
-      (looked at where the signature says bool, int, float or str).
+      (looked at where the signature says bool, int, float, str or Literal).
   """
   free = {
       name: parameter
@@ -121,6 +122,9 @@ def check_arguments(
     if key not in free:
       raise ValueError(lookup.unknown(f"{where} has an unknown key", key, free))
     wanted = free[key].annotation
+    if typing.get_origin(wanted) is typing.Literal and value not in typing.get_args(wanted):
+      known = ", ".join(map(repr, typing.get_args(wanted)))
+      raise ValueError(f"{where}.{key} is {value!r}, but has to be one of {known}")
     if wanted in _PLAIN and not is_like(value, wanted()):
       raise ValueError(f"{where}.{key} is {value!r}, but has to be of type {wanted.__name__}")
   for name, parameter in free.items():
