@@ -27,7 +27,7 @@ def _tiny() -> dict:
   config = presets.tiny("webshop-tiny")
   base = config["algorithm"]["base"] | dict(aggregation="token_mean")
   return config | dict(
-      num_steps=24,
+      num_steps=18,
       tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
       env=dict(  # envs.webshop.make
           name="webshop", reward="won", show_commands=False, repeat_instruction=False
@@ -43,9 +43,9 @@ def _tiny() -> dict:
       # within 8 steps not to buy at all.
       algorithm=config["algorithm"] | dict(base=base),
       optimizer=config["optimizer"] | dict(
-          learning_rate=1.2e-4, warmup_steps=2, decay_steps=24
+          learning_rate=1.2e-4, warmup_steps=2, decay_steps=18
       ),
-      evaluation=dict(every=12, splits=("test",), tasks=200, temperature=0.4),
+      evaluation=dict(every=9, splits=("test",), tasks=200, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
           demonstrations=dict(  # data.demonstrations.demonstrations

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import functools
+import statistics
 from types import ModuleType
 from typing import Any
 
@@ -89,7 +90,7 @@ def evaluation(
     keep: writes (step, split, episodes) down, on the first host.
 
   Returns:
-    metrics.summarize under eval/SPLIT/.
+    metrics.summarize, and the mean of the environment's own score, under eval/SPLIT/.
   """
   results, when = {}, f"after step {step}" if step else "before training"
   for split in config.evaluation.splits:
@@ -97,6 +98,7 @@ def evaluation(
     at = policy.at(config.evaluation.temperature)
     episodes = play(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
     summary = metrics.summarize(episodes, environment.task_type)
+    summary["score"] = statistics.fmean(e.info.get(environment.SCORE, 0.0) for e in episodes)
     results |= metrics.prefixed(f"eval/{split}", summary)
     if hosts.is_first():
       keep(step, split, episodes)
