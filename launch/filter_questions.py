@@ -10,7 +10,6 @@ $DEEP_SEARCH_DATA/questions/train/.
 """
 
 import collections
-import functools
 import pathlib
 
 import jax
@@ -18,6 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
+from empg_jax import workers
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -38,6 +38,10 @@ def main(_):
     raise ValueError(f"{config.env.name} asks no questions: give a config of deep_search.")
   settings = configs.arguments(config.env)
   configs.check_arguments(environment.make, settings, "config.env")
+  given = ["module", "arguments"]
+  configs.check_arguments(
+      workers.environments, config.get("workers", {}), "config.workers", given
+  )
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
@@ -47,10 +51,15 @@ def main(_):
 
   def won(title, plays, max_turns, **changes):
     """How often each task was won."""
-    with console.Progress(title, len(tasks) * plays, "episodes") as progress:
+    with (
+        workers.environments(
+            environment.__name__, settings | changes, **config.get("workers", {})
+        ) as make_env,
+        console.Progress(title, len(tasks) * plays, "episodes") as progress,
+    ):
       episodes = collect(
-          policy, chat, functools.partial(environment.make, **settings | changes), tasks,
-          group_size=plays, max_turns=max_turns, key=key, progress=progress.update,
+          policy, chat, make_env, tasks, group_size=plays, max_turns=max_turns, key=key,
+          progress=progress.update,
       )  # fmt: skip
     wins = collections.Counter(e.task for e in episodes if e.success)
     return [wins[task] for task in tasks]

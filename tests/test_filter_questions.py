@@ -44,7 +44,7 @@ def test_a_policy_that_answers_nothing_keeps_every_question(tmp_path):
           sys.executable, str(ROOT / "launch" / "filter_questions.py"),
           "--config=configs/deep_search.py", f"--out={out}", "--plays=1", "--direct=1", "--questions=3",
           f"--config.model.path={tmp_path}", "--config.rollout.max_turns=2",
-          "--config.policy.slots=2", "--config.policy.max_reply=8",
+          "--config.policy.slots=2", "--config.policy.max_reply=8", "--config.workers.count=1",
       ],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
       timeout=600,
