@@ -46,7 +46,7 @@ def problems(draw):
   for _ in range(draw(st.integers(1, 4))):
     at = draw(st.integers(0, len(facts) - 1))
     words = facts[at][1:-1].split()
-    place = draw(st.integers(0, len(words) - 1))
+    place = draw(st.integers(0, len(words)))
     words[place : place + draw(st.integers(0, 2))] = draw(
         st.lists(st.sampled_from(WORDS) | st.text(max_size=5), max_size=2)
     )
