@@ -1,8 +1,12 @@
 """EMPG in JAX: entropy-modulated policy gradients for language-model agents.
 
-`empg_loss` is the whole algorithm as one pure function of arrays; the others
-are its parts. They need jax and jaxtyping alone, which are loaded with the first
-of them: what needs no jax, as the environments' worker processes, loads none.
+`empg_loss` (`empg_jax.core.empg.empg_loss`) is the whole algorithm as one pure function of
+arrays; `group_advantages` (`empg_jax.core.advantages.group_advantages`), `token_stats`
+(`empg_jax.core.tokens.token_stats`), `fused_token_stats`
+(`empg_jax.core.fused.fused_token_stats`) and `modulate_advantages`
+(`empg_jax.core.modulation.modulate_advantages`) are its parts. They need jax and jaxtyping
+alone, which are loaded with the first of them: what needs no jax, as the environments' worker
+processes, loads none.
 """
 
 import importlib
@@ -24,8 +28,6 @@ _MODULES = {
     "modulate_advantages": "empg_jax.core.modulation",
     "token_stats": "empg_jax.core.tokens",
 }
-
-__all__ = tuple(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -37,14 +37,17 @@ def find_or_import(package: str, name: str) -> ModuleType:
   """
   if "." not in name:
     return find(package, name)
+  nobody = ValueError(
+      f"there is no module {name!r:.80}: Python looks for it in the folders that PYTHONPATH names"
+  )
+  if not all(part.isidentifier() for part in name.split(".")):
+    raise nobody
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:
     if not f"{name}.".startswith(f"{error.name}."):
       raise
-    raise ValueError(
-        f"there is no module '{name}': Python looks for it in the folders that PYTHONPATH names"
-    ) from error
+    raise nobody from error
 
 
 def choose(table: Mapping[str, T], name: str, kind: str) -> T:

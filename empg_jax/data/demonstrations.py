@@ -8,7 +8,6 @@ needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR say
 ~/tensorflow_datasets, and made again only for another environment, number, seed or option.
 """
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -19,19 +18,10 @@ import tensorflow_datasets as tfds
 
 from empg_jax import config, envs
 from empg_jax.console import Progress
+from empg_jax.data._configs import DemonstrationsConfig
 from empg_jax.envs import DemoTurn, Demonstration
 
 _TEXTS = ("observation", "thought", "action")
-
-
-@dataclasses.dataclass(kw_only=True)
-class DemonstrationsConfig(tfds.core.BuilderConfig):
-  """Which demonstrations: the arguments of an environment's `demonstrations`."""
-
-  environment: str
-  episodes: int
-  seed: int
-  options: dict[str, Any]
 
 
 class Demonstrations(tfds.core.GeneratorBasedBuilder):

@@ -16,7 +16,6 @@ without this package, texts as bytes:
   builder.as_data_source("train")[0]["question"]
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,15 +24,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from empg_jax.console import Progress
+from empg_jax.data._configs import QuestionsConfig
 from empg_jax.envs import deep_search
 from empg_jax.envs.deep_search import data
-
-
-@dataclasses.dataclass(kw_only=True)
-class QuestionsConfig(tfds.core.BuilderConfig):
-  """Which questions: one of envs.deep_search.data.QUESTIONS."""
-
-  questions: str
 
 
 class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):

@@ -27,7 +27,8 @@ class TrainState(NamedTuple):
   """What is trained, the optimizer's moments, and how often both were changed or spared."""
 
   model: Decoder | Adapters
-  opt_state: optax.OptState
+  opt_state: Any
+  """optax.OptState: the moments, and what else the optimizer keeps."""
   step: Int[Array, ""]
   skipped: Int[Array, ""]
   """Updates in a row whose loss or gradient was not finite; 0 after a good one."""

@@ -245,6 +245,6 @@ def test_parsed_games_cannot_be_changed():
 
 def test_backend_textworld_without_the_extra_says_what_to_install(monkeypatch):
   monkeypatch.setitem(sys.modules, "textworld", None)
-  monkeypatch.delitem(sys.modules, "empg_jax.envs.alfworld.textworld", raising=False)
+  monkeypatch.delitem(sys.modules, "empg_jax.envs.alfworld._textworld", raising=False)
   with pytest.raises(ImportError, match=r"pip install 'empg-jax\[textworld\]'"):
     AlfWorld(backend="textworld")

@@ -1,6 +1,10 @@
 """Figures of runs: what is drawn is what metrics.jsonl and the policies say."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import xml.etree.ElementTree
 
 import jax
@@ -15,6 +19,8 @@ from empg_jax.core import modulation
 from empg_jax.models import folder
 from empg_jax.plots import curves, runs, scoring, steps, style
 from empg_jax.types import Batch
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def make_run(workdir, seed, **changes):
@@ -66,6 +72,18 @@ def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_p
       png, svg = style.save(draw(two_methods), tmp_path, name)
       assert png.read_bytes()[:4] == b"\x89PNG"
       xml.etree.ElementTree.parse(svg)
+
+
+def test_the_script_draws_the_runs_that_it_is_given(tmp_path):
+  for seed in (0, 1):
+    make_run(tmp_path / f"s{seed}", seed)
+  command = [sys.executable, str(ROOT / "launch" / "plot.py"), f"--out={tmp_path}", "--episodes=0"]
+  command += [f"--workdir={tmp_path}/s{seed}" for seed in (0, 1)]
+  environment = os.environ | {"PYTHONPATH": str(ROOT)}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+  assert done.returncode == 0, done.stderr
+  assert "no kl: no run has a KL penalty" in done.stdout
+  assert (tmp_path / "learning_curves.png").exists()
 
 
 def test_the_line_of_a_figure_is_the_mean_in_percent(two_methods):

@@ -200,7 +200,7 @@ def _parsed(task: str, root: str | None) -> Game:
 
 def _textworld() -> Callable[[dict], _Playing]:
   """The official engine. ImportError if the extra is not installed."""
-  from empg_jax.envs.alfworld.textworld import TextWorldEngine
+  from empg_jax.envs.alfworld._textworld import TextWorldEngine
 
   return TextWorldEngine
 

@@ -166,7 +166,7 @@ def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathli
   Raises:
     ImportError: the extra `textworld`, from which PDDL domain and grammar come, is missing.
   """
-  from empg_jax.envs.alfworld.textworld import complete_game  # an extra
+  from empg_jax.envs.alfworld._textworld import complete_game  # an extra
 
   place = pathlib.Path(folder) / name(spec, trial)
   place.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,23 @@
+"""What tfds is told of which data set is wanted: a builder's name and these beside."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+
+@dataclasses.dataclass(kw_only=True)
+class DemonstrationsConfig(tfds.core.BuilderConfig):
+  """Which demonstrations: the arguments of an environment's `demonstrations`."""
+
+  environment: str
+  episodes: int
+  seed: int
+  options: dict[str, Any]
+
+
+@dataclasses.dataclass(kw_only=True)
+class QuestionsConfig(tfds.core.BuilderConfig):
+  """Which questions: one of envs.deep_search.data.QUESTIONS."""
+
+  questions: str

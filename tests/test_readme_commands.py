@@ -1,0 +1,147 @@
+"""Every command of the README is one that a test runs, or says what it needs.
+
+Those of launch/ are held against the scripts' flags, the configs' presets and their keys; the
+tests named here run the same scripts with other sizes.
+"""
+
+import ast
+import functools
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from empg_jax import config as configs
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def lines_of(block):
+  """Its lines, with what variables stand for; those that set them are left out."""
+  variables = {}
+  for line in filter(None, map(str.strip, block.splitlines())):
+    if setting := re.fullmatch(r'([A-Z_]+)="(.*)"', line):
+      variables[f"${setting[1]}"] = setting[2]
+    elif not line.startswith("export "):
+      yield functools.reduce(lambda text, name: text.replace(name, variables[name]), variables, line)
+
+
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
+LINES = [line for block in BLOCKS for line in lines_of(block)]
+TESTS = {
+    "launch/benchmark.py": "tests/test_benchmark.py",
+    "launch/evaluate.py": "tests/test_evaluate.py",
+    "launch/export.py": "tests/test_export.py",
+    "launch/pages.py": "tests/pages/test_render.py",
+    "launch/plan.py": "tests/plan/test_compiled_for_tpu.py",
+    "launch/play.py": "tests/test_play.py",
+    "launch/plot.py": "tests/plots/test_plots.py",
+    "launch/sft.py": "tests/test_sft_command.py",
+    "launch/train.py": "tests/test_train.py",
+    "empg-train": "tests/test_package.py",
+    "empg-evaluate": "tests/test_package.py",
+    "pdoc": "tests/test_reference.py",
+}
+OF_ABSL = {"verbosity", "help"}
+OF_CI = ("python3 -m venv .venv", "pip install -r requirements.txt", ".venv/bin/pytest")
+
+
+def commands(line):
+  """The commands of a line, without the comment: [["launch/train.py", "--config=..."], ...]."""
+  found = []
+  for command in re.split(r"\s+(?:#|&$)", line)[0].split(" && "):
+    words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
+    while words[0] in (".venv/bin/python", "python"):
+      words = words[1:]
+    found.append([words[0].removeprefix(".venv/bin/"), *words[1:]])
+  return found
+
+
+def script_of(program):
+  return f"launch/{program.removeprefix('empg-')}.py" if program.startswith("empg-") else program
+
+
+def flags_of(script):
+  """The names of the flags that a script defines, as its text says."""
+  calls = [node for node in ast.walk(ast.parse((ROOT / script).read_text()))
+           if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]  # fmt: skip
+  return {call.args[0].value for call in calls if call.func.attr.startswith("DEFINE_")}
+
+
+def check_flags(script, words):
+  known, config = flags_of(script) | OF_ABSL, None
+  for word in (word for word in words if word.startswith("--")):
+    name, _, value = word[2:].partition("=")
+    if name == "config" and not value.startswith("my_lab/"):
+      config = configs.load(str(ROOT / value) if value.startswith("configs/") else value)
+    if name.startswith("config."):
+      assert name.removeprefix("config.") in dict(configs.leaves(config)), word
+    else:
+      assert name in known or name.removeprefix("no") in known, f"{script} has no flag {word}"
+  return config
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_is_run_by_a_test_or_says_what_it_needs(line):
+  needs = re.search(r"# needs \w", line)
+  for program, *words in commands(line):
+    if any(text in line for text in OF_CI) and not program.startswith("launch/"):
+      continue
+    if program not in TESTS:
+      assert needs, f"no test runs {program}: name one in TESTS, or write '# needs ...' behind it"
+      continue
+    if program == "pdoc":
+      continue
+    config = check_flags(script_of(program), words)
+    if config is not None and config.mesh.fsdp * config.mesh.tensor > 1:
+      assert needs, "this preset is for several chips: write '# needs ...' behind it"
+
+
+def test_the_tests_named_here_run_what_they_are_named_for():
+  for program, test in TESTS.items():
+    name = re.split("[/-]", program)[-1]
+    runs = re.search(rf'["/-]{re.escape(name)}"', (ROOT / test).read_text())
+    assert runs, f"{test} does not run {program}"
+
+
+def test_what_a_newcomer_types_first_is_what_ci_runs():
+  run = (ROOT / ".ci" / "run").read_text()
+  assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", "pytest"))
+  assert any(all(part in line for part in OF_CI) for line in LINES)
+
+
+def test_every_flag_that_the_text_names_is_a_flag():
+  known = set().union(OF_ABSL, *(flags_of(f"launch/{path.name}")
+                                 for path in (ROOT / "launch").glob("*.py")))  # fmt: skip
+  keys = set()
+  for path in sorted((ROOT / "configs").glob("*.py")):
+    keys |= dict(configs.leaves(configs.load(str(path)))).keys()
+  text = re.sub(r"^```.*?^```", "", README, flags=re.M | re.S)
+  for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
+    if name.startswith("config."):
+      assert name.removeprefix("config.").rstrip(".") in keys, name
+    else:
+      assert name in known or name.removeprefix("no") in known, name
+
+
+def said_in_the_code():
+  """All strings of the code, with … for what a formatted one fills in."""
+  for folder in ("empg_jax", "launch"):
+    for path in (ROOT / folder).rglob("*.py"):
+      for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+          yield node.value
+        elif isinstance(node, ast.JoinedStr):
+          parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+          yield "".join(parts)
+
+
+def test_the_messages_that_are_explained_are_those_that_are_said():
+  table = README.split("## When it says")[1].split("\n## ")[0]
+  messages = re.findall(r"^\| `(.*?)`", table, re.M)
+  said = list(said_in_the_code())
+  assert len(messages) >= 8
+  for message in messages:
+    assert any(message in text for text in said), f"nothing says: {message}"

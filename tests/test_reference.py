@@ -1,0 +1,22 @@
+"""The pages of what the docstrings say are made without a warning."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def test_every_public_module_has_its_page(tmp_path):
+  command = [sys.executable, "-m", "pdoc", "-o", str(tmp_path), "empg_jax", "!empg_jax.*[.]_"]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+  assert done.returncode == 0, done.stderr
+  assert not re.search("warn", done.stderr, re.IGNORECASE), done.stderr
+  for path in (ROOT / "empg_jax").rglob("*.py"):
+    name = path.relative_to(ROOT).with_suffix("")
+    name = name.parent if name.name == "__init__" else name
+    if not any(part.startswith("_") for part in name.parts):
+      assert tmp_path.joinpath(*name.parts).with_suffix(".html").exists(), name
+  first = (tmp_path / "empg_jax.html").read_text()
+  assert 'href="empg_jax/core/empg.html#empg_loss"' in first
