@@ -1,5 +1,6 @@
 """The pages of what the docstrings say are made without a warning."""
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -9,7 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_every_public_module_has_its_page(tmp_path):
-  command = [sys.executable, "-m", "pdoc", "-o", str(tmp_path), "empg_jax", "!empg_jax.*[.]_"]
+  command = [sys.executable, "-m", "pdoc", "-d", "google", "-o", str(tmp_path)]
+  command += ["empg_jax", "!empg_jax.*[.]_"]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
   assert done.returncode == 0, done.stderr
   assert not re.search("warn", done.stderr, re.IGNORECASE), done.stderr
@@ -20,3 +22,11 @@ def test_every_public_module_has_its_page(tmp_path):
       assert tmp_path.joinpath(*name.parts).with_suffix(".html").exists(), name
   first = (tmp_path / "empg_jax.html").read_text()
   assert 'href="empg_jax/core/empg.html#empg_loss"' in first
+
+
+def test_equations_and_examples_are_indented_so_far_that_their_lines_stay_lines():
+  for path in (ROOT / "empg_jax").rglob("*.py"):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+        for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+          assert not re.match("  ? ?[^ ]", paragraph), f"{path}: {paragraph}"

@@ -1,8 +1,8 @@
 """Adaptive Entropy Modulation (arXiv 2605.00425) around another algorithm.
 
-  Hn = (H - min H) / (max H - min H + eps)     H: mean token entropy of a step
-  g  = exp(-k Hn) / mean exp(-k Hn)            min, max and mean over the steps of a group
-  A' = A g
+    Hn = (H - min H) / (max H - min H + eps)     H: mean token entropy of a step
+    g  = exp(-k Hn) / mean exp(-k Hn)            min, max and mean over the steps of a group
+    A' = A g
 
 As EMPG's scale, with statistics over the group that plays one task, and nothing added.
 """

@@ -1,7 +1,7 @@
 """CISPO (MiniMax-M1, arXiv 2506.13585): the ratio is truncated, no token's gradient is lost.
 
-  A_i = (r_i - mean of the group) / (std of the group + eps)
-  loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
+    A_i = (r_i - mean of the group) / (std of the group + eps)
+    loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Decoupled Clip and Dynamic Sampling Policy Optimization (arXiv 2503.14476).
 
-  A_i = (r_i + p_i - mean of the group) / (std of the group + eps)
-  p_i = 0 up to `soft_length` tokens of episode i, -1 from `max_length` on, linear between
-  loss = mean over all tokens of -min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
+    A_i = (r_i + p_i - mean of the group) / (std of the group + eps)
+    p_i = 0 up to `soft_length` tokens of episode i, -1 from `max_length` on, linear between
+    loss = mean over all tokens of -min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
 
 Its fourth part, dropping groups whose returns are all equal and playing others in their
 place, happens where episodes are played: rollout.max_rounds (rollout.dynamic).

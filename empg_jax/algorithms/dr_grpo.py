@@ -1,7 +1,7 @@
 """Dr. GRPO (arXiv 2503.20783): GRPO without its two divisions.
 
-  A_i = r_i - mean of the group
-  loss = mean over rows of (sum over the row's tokens of the clipped loss) / length
+    A_i = r_i - mean of the group
+    loss = mean over rows of (sum over the row's tokens of the clipped loss) / length
 
 Not divided by the group's spread, so that tasks which nearly all or nearly none solve count
 no more than others; nor by a row's own length, so that long failures are not spared.

@@ -1,9 +1,9 @@
 """Group-in-Group Policy Optimization (arXiv 2505.10978): episodes compared, and steps too.
 
-  A_E = (r - mean of the group) / (std of the group + eps)        of the episode's return r
-  G_t = r_t + gamma G_{t+1}                                       from each step on
-  A_S = (G - mean of the step group) / (std of the step group + eps)
-  A   = A_E + omega A_S
+    A_E = (r - mean of the group) / (std of the group + eps)        of the episode's return r
+    G_t = r_t + gamma G_{t+1}                                       from each step on
+    A_S = (G - mean of the step group) / (std of the step group + eps)
+    A   = A_E + omega A_S
 
 A step group holds all steps of one task's episodes, at whatever turn, that were shown the
 same observation (Batch.anchors); alone in its group a step has A_S = 0.

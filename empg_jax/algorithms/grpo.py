@@ -1,7 +1,7 @@
 """Group Relative Policy Optimization (arXiv 2402.03300).
 
-  A_i = (r_i - mean of the group) / (std of the group + eps)
-  loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+    A_i = (r_i - mean of the group) / (std of the group + eps)
+    loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Group Sequence Policy Optimization (arXiv 2507.18071): one policy ratio a sequence.
 
-  A_i = (r_i - mean of the group) / (std of the group + eps)
-  s   = exp(mean over the sequence's tokens of log ratio)
-  loss = mean over rows and their tokens of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
+    A_i = (r_i - mean of the group) / (std of the group + eps)
+    s   = exp(mean over the sequence's tokens of log ratio)
+    loss = mean over rows and their tokens of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
 
 A sequence is what the agent writes in one turn: a step, which both row layouts have.
 """

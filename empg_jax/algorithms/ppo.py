@@ -1,9 +1,9 @@
 """Proximal Policy Optimization with a value head (arXiv 1707.06347), turn by turn.
 
-  delta_t = r_t + gamma V_{t+1} - V_t
-  A_t     = delta_t + gamma lam A_{t+1}, then less its mean and over its std of all steps
-  loss    = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
-            + value_coef max((V - R)^2, (V_old + clip(V - V_old) - R)^2) / 2,  R = V_old + A
+    delta_t = r_t + gamma V_{t+1} - V_t
+    A_t     = delta_t + gamma lam A_{t+1}, then less its mean and over its std of all steps
+    loss    = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+              + value_coef max((V - R)^2, (V_old + clip(V - V_old) - R)^2) / 2,  R = V_old + A
 
 t counts the agent's turns, not its tokens: V_t is read where turn t begins, and all tokens of
 a turn have its advantage, as in Turn-PPO (arXiv 2512.17008) and ArCHer (arXiv 2402.19446).

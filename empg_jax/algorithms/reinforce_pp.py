@@ -1,7 +1,7 @@
 """REINFORCE++ (arXiv 2501.03262): returns normalised over the whole batch, without groups.
 
-  A_i = (r_i - mean of the batch) / (std of the batch + eps)
-  loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+    A_i = (r_i - mean of the batch) / (std of the batch + eps)
+    loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 
 One thing differs from the paper: its KL penalty is part of the reward, here it is in the loss.
 """

@@ -1,7 +1,7 @@
 """REINFORCE Leave-One-Out (arXiv 2402.14740).
 
-  A_i = r_i - mean of the group's other returns
-  loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+    A_i = r_i - mean of the group's other returns
+    loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 
 The clip, which the paper does not have, holds nothing back while updates are on-policy.
 """

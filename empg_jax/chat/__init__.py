@@ -1,8 +1,8 @@
 """Text to ids: what a chat template puts around each turn. Sampled ids are never re-tokenized.
 
-  chat = load("path/to/model")
-  ids = chat.opening(first_observation)               # then the policy samples a reply,
-  ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
+    chat = load("path/to/model")
+    ids = chat.opening(first_observation)               # then the policy samples a reply,
+    ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
 """
 
 import os

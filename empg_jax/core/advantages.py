@@ -69,7 +69,7 @@ def step_advantages(
 ) -> Float[Array, "B T"]:
   """The discounted return of each step against those of the steps of its group.
 
-    G_t = r_t + gamma G_{t+1},  A_t = baseline of G_t, one vote a step
+      G_t = r_t + gamma G_{t+1},  A_t = baseline of G_t, one vote a step
 
   Args:
     rewards: of the step that a token belongs to.

@@ -4,7 +4,7 @@ The vocabulary is walked in blocks, by Pallas kernels on TPU and by XLA elsewher
 Forward keeps a running maximum and sums, as an online softmax does; backward makes
 each block's logits once more and forms both gradients from them:
 
-  d loss / d logits = g_logp (onehot - p) - g_H p (log p + H)
+    d loss / d logits = g_logp (onehot - p) - g_H p (log p + H)
 
 Tokens stay where they are, so rows and time may be sharded in any way, and
 gradients are summed over devices once, by the kernels in a few large chunks. Devices that share the

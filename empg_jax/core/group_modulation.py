@@ -25,7 +25,7 @@ def group_scale(
 ) -> tuple[Float[Array, "B T"], Metrics]:
   """g of each token's step, by min, max and mean over the steps of its group.
 
-    Hn = (H - min H) / (max H - min H + eps),  g = exp(-k Hn) / mean exp(-k Hn)
+      Hn = (H - min H) / (max H - min H + eps),  g = exp(-k Hn) / mean exp(-k Hn)
 
   Args:
     token_entropy: of the behaviour policy, in nats; read on the agent's tokens.

@@ -142,7 +142,7 @@ def truncated_surrogate(
 def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array, "B T"]:
   """KL(pi | reference) at each token, from log q = log(pi_reference / pi).
 
-    k1 = -log q,  k2 = (log q)^2 / 2,  k3 = q - 1 - log q
+      k1 = -log q,  k2 = (log q)^2 / 2,  k3 = q - 1 - log q
 
   All but k2 have the divergence as their mean; k2 has its gradient, and k3 the least
   variance (J. Schulman, Approximating KL divergence, 2020).
@@ -170,7 +170,7 @@ def policy_loss(
 ) -> tuple[Float[Array, ""], Metrics]:
   """A surrogate of the policy gradient, with an optional KL penalty and entropy bonus.
 
-    loss = sum_t w_t [ surrogate_t + kl_coef K_t - entropy_coef H_t ]
+      loss = sum_t w_t [ surrogate_t + kl_coef K_t - entropy_coef H_t ]
 
   Args:
     stats: of the policy in training; gradients flow to both parts.

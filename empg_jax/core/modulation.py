@@ -3,11 +3,11 @@
 H_t is the mean token entropy of step t. With min, max and mean over every step
 of the batch, each step one vote:
 
-  Hn_t  = (H_t - min H) / (max H - min H + eps)
-  g_t   = exp(-k Hn_t) / mean exp(-k Hn)            self-calibrating scale
-  f_t   = exp(-k' Hn_t)                             future clarity
-  A_mod = A g_t + zeta f_{t+1}                      no bonus without a next step
-  A_fin = A_mod - mean A_mod
+    Hn_t  = (H_t - min H) / (max H - min H + eps)
+    g_t   = exp(-k Hn_t) / mean exp(-k Hn)            self-calibrating scale
+    f_t   = exp(-k' Hn_t)                             future clarity
+    A_mod = A g_t + zeta f_{t+1}                      no bonus without a next step
+    A_fin = A_mod - mean A_mod
 """
 
 from typing import NamedTuple

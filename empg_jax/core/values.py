@@ -1,7 +1,7 @@
 """Advantages from estimated values, over the steps of an episode, and what trains the estimate.
 
-  delta_t = r_t + gamma V_{t+1} - V_t
-  A_t     = delta_t + gamma lam A_{t+1}      generalised advantage estimation, arXiv 1506.02438
+    delta_t = r_t + gamma V_{t+1} - V_t
+    A_t     = delta_t + gamma lam A_{t+1}      generalised advantage estimation, arXiv 1506.02438
 
 V_t is what the value head says where the step's first token is drawn, having read all
 observations up to then. Nothing else that it says counts, so neither an observation's
@@ -95,7 +95,7 @@ def clipped_value_loss(
 ) -> tuple[Float[Array, ""], Metrics]:
   """Half the squared error of each step's value, which must not run far from what it was.
 
-    loss = sum_t w_t max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2
+      loss = sum_t w_t max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2
 
   Args:
     values: as the trained head has them; gradients flow to those that are read.

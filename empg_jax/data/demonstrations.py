@@ -1,7 +1,7 @@
 """An expert's demonstrations as a dataset: made once, kept on disk, read at random.
 
-  source = demonstrations("alfworld", episodes=20_000, seed=0, size="small", noise=0.1)
-  source[17].turns[0].action        # the first action of one of them
+    source = demonstrations("alfworld", episodes=20_000, seed=0, size="small", noise=0.1)
+    source[17].turns[0].action        # the first action of one of them
 
 A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
 needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in

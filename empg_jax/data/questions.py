@@ -1,7 +1,7 @@
 """Deep Search's questions as a dataset: written once, read at random.
 
-  splits = questions("embedded")
-  splits["train"][0]
+    splits = questions("embedded")
+    splits["train"][0]
 
 is {"id": "embedded/train/0", "question": "What is the capital of ..?", "answers": ["Warsaw", ..],
 "titles": ["Marie Curie", "Poland (Government)"], "type": "birth_capital", "hops": 2, "split":
@@ -12,8 +12,8 @@ needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR say
 ~/tensorflow_datasets, and made again only for other questions. Other programs read them
 without this package, texts as bytes:
 
-  builder = tfds.builder_from_directory(".../deep_search_questions/embedded-DIGEST/1.0.0")
-  builder.as_data_source("train")[0]["question"]
+    builder = tfds.builder_from_directory(".../deep_search_questions/embedded-DIGEST/1.0.0")
+    builder.as_data_source("train")[0]["question"]
 """
 
 import os

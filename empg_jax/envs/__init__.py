@@ -2,20 +2,20 @@
 
 One module or folder each, found by its name, with
 
-  make(**config.env) -> Env             an environment, which plays any of its tasks
-  tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
-  task_type(task) -> str                what a table of successes is broken down by
-  SCORE                                 the number in info that scores an episode, 0 to 1
-  expert(rng)                           plays one episode: act(observation, played) gives a
-                                        thought and an action; `played` is the action before
-  choices(env, observation)             the actions among which a random agent chooses
-  PLAIN                                 what `make` is given for these two, over config.env
-  demonstrations(seed, **options)       an expert's episodes without end
-  prompt(first, turns, observation, window=n)
-                                        a turn as a prompt of its own, for rows of one turn
-  INSTRUCTIONS                          what a model that was not cloned is told first, and
-  PHRASES                               words that stay whole, for the vocabulary of a tiny
-                                        policy that is cloned from them
+    make(**config.env) -> Env             an environment, which plays any of its tasks
+    tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
+    task_type(task) -> str                what a table of successes is broken down by
+    SCORE                                 the number in info that scores an episode, 0 to 1
+    expert(rng)                           plays one episode: act(observation, played) gives a
+                                          thought and an action; `played` is the action before
+    choices(env, observation)             the actions among which a random agent chooses
+    PLAIN                                 what `make` is given for these two, over config.env
+    demonstrations(seed, **options)       an expert's episodes without end
+    prompt(first, turns, observation, window=n)
+                                          a turn as a prompt of its own, for rows of one turn
+    INSTRUCTIONS                          what a model that was not cloned is told first, and
+    PHRASES                               words that stay whole, for the vocabulary of a tiny
+                                          policy that is cloned from them
 """
 
 from types import ModuleType

@@ -1,7 +1,7 @@
 """Environments in processes of their own, which may crash, hang or swell without hurting the run.
 
-  with workers.environments("empg_jax.envs.webshop", {}, count=8, ...) as make_env:
-    episodes = collect(policy, chat, make_env, tasks, ...)
+    with workers.environments("empg_jax.envs.webshop", {}, count=8, ...) as make_env:
+      episodes = collect(policy, chat, make_env, tasks, ...)
 
 `process` is a worker as its parent sees it, `child` the program that it runs, `pool` deals
 environments out over several and replaces those that fail.

@@ -1,13 +1,13 @@
 """The ALFWorld games that ship with the package: sets "small" and "full", three splits each.
 
-  games = load("small", "valid_unseen")     # a mapping: name -> what its game file holds
+    games = load("small", "valid_unseen")     # a mapping: name -> what its game file holds
 
 All are genuine, solvable, and no two of them alike; valid_unseen plays in the four rooms
 that ALFWorld holds out, train and valid_seen in the others. Task types have the shares
 they have in ALFWorld's own splits. The games are stored compactly and written out when
 asked for. This remakes both files:
 
-  python -m empg_jax.envs.alfworld games
+    python -m empg_jax.envs.alfworld games
 """
 
 import functools

@@ -1,17 +1,17 @@
 """An ALFWorld expert that knows only what it has read: it searches, then does the task.
 
-  expert = Expert(random.Random(0))
-  move = expert.act(env.reset(task))
-  while True:
-    step = env.step(move.action)
-    if step.done: break
-    move = expert.act(step.observation)
+    expert = Expert(random.Random(0))
+    move = expert.act(env.reset(task))
+    while True:
+      step = env.step(move.action)
+      if step.done: break
+      move = expert.act(step.observation)
 
 With every action comes a thought: what is left to do, in the words of the task and of
 the observations, so that the action follows from the last thought and the last text:
 
-  find apple heat fridge  ->  take apple 2 heat fridge  ->  heat apple 2 fridge  ->
-  put apple 2 fridge
+    find apple heat fridge  ->  take apple 2 heat fridge  ->  heat apple 2 fridge  ->
+    put apple 2 fridge
 
 The search is systematic, to be easily learned. In a room of few receptacles it goes
 through them as they were listed; in a larger one it takes likely types of receptacles

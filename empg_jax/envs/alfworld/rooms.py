@@ -4,7 +4,7 @@ The facts ship as `assets/rooms.json.xz` and need only the standard library to
 read. They are derived from the MIT-licensed `alfworld` package (assets/README.md); with
 that package installed, this remakes them:
 
-  python -m empg_jax.envs.alfworld rooms
+    python -m empg_jax.envs.alfworld rooms
 """
 
 import functools

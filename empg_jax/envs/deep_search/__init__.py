@@ -10,9 +10,9 @@ Task names are `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
 Actions are those of Search-R1, one a turn, and like every environment's they stand where the
 chat's actions stand, `<think>..</think><action><search>words</search></action>`:
 
-  <search>words</search>   shows the best passages, between <information> tags
-  <visit>title</visit>     reads a document page by page; again for its next page
-  <answer>text</answer>    ends the episode
+    <search>words</search>   shows the best passages, between <information> tags
+    <visit>title</visit>     reads a document page by page; again for its next page
+    <answer>text</answer>    ends the episode
 
 Whatever else comes is answered with what was wanted, and counts as an action.
 """
