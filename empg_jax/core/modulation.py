@@ -33,6 +33,7 @@ class Parts(NamedTuple):
   normal_entropy: Float[Array, "..."]
   """Hn."""
   g: Float[Array, "..."]
+  """What A is multiplied by."""
   bonus: Float[Array, "..."]
   """zeta f of the step that follows; 0 where none does."""
   base: Float[Array, "..."]
