@@ -10,6 +10,7 @@
 Called as `launch/SCRIPT.py --config=configs/FILE.py:PRESET --config.some.key=value`.
 """
 
+import errno
 import functools
 import pathlib
 import re
@@ -49,10 +50,24 @@ def run(
     print("interrupted", file=sys.stderr)
     sys.exit(130)
   except Exception as error:
-    if not is_for_the_user(error):
+    told = _sentence_of(error)
+    if told is None:
       raise
     logging.debug("what led to the error below", exc_info=True)
-    sys.exit(f"error: {error}")
+    sys.exit(f"error: {told}")
+
+
+def _sentence_of(error: Exception) -> str | None:
+  """What the user is told of an error; None if it is a bug."""
+  if is_for_the_user(error):
+    return str(error)
+  if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # What was being closed on the way out may find the disk full too.
+    before = error.__context__
+    told = _sentence_of(before) if isinstance(before, Exception) else None
+    where = f" ({error.filename})" if error.filename else ""
+    return told or f"the disk is full{where}: make room and start the same command again."
+  return None
 
 
 def is_for_the_user(error: Exception) -> bool:

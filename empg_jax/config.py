@@ -5,10 +5,12 @@ A config file is Python with a `get_config(preset)` that returns an
 function (`check_arguments`). A run keeps its config in WORKDIR/config.json.
 """
 
+import importlib.metadata
 import inspect
 import json
 import os
 import pathlib
+import platform
 import runpy
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +21,8 @@ import ml_collections
 from empg_jax import lookup
 
 Section = Mapping[str, Any] | ml_collections.ConfigDict
+
+_VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 _PLAIN = (bool, int, float, str)
 _SHIPPED = pathlib.Path(__file__).resolve().parent / "configs"
@@ -135,7 +139,8 @@ def check_arguments(
 def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
   """Makes `workdir` the home of a run of `config`, or goes on with the one that it holds.
 
-  Writes WORKDIR/config.json, unless it is there with more of a run.
+  Writes WORKDIR/config.json, unless it is there with more of a run. A folder that is made for it
+  is its user's alone: in it will be all that was said.
 
   Raises:
     ValueError: the folder cannot be used, or holds a run of another config.
@@ -143,9 +148,10 @@ def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict)
   file = pathlib.Path(workdir) / "config.json"
   text = json.dumps(config.to_dict(), indent=2) + "\n"
   try:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A config alone is not a run yet.
-    if not file.exists() or list(file.parent.iterdir()) == [file]:
+    others = {path.name for path in file.parent.iterdir()} - {file.name, "versions.json"}
+    if not file.exists() or not others:
       # Whole or not at all, also when several processes of one run do it.
       partial = file.with_name(f"config.json.{os.getpid()}")
       partial.write_text(text)
@@ -163,6 +169,35 @@ def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict)
         f"{workdir} holds a run of another config, which differs in {', '.join(changed)}:"
         " choose another --workdir, or the values there to go on with that run"
     )
+
+
+def note_versions(workdir: str | os.PathLike) -> str | None:
+  """Writes WORKDIR/versions.json: Python and the libraries that numbers depend on.
+
+  Returns what has changed since it was written last, in a sentence, if anything has: then a run
+  that goes on need not come to the same, bit for bit.
+  """
+  file = pathlib.Path(workdir) / "versions.json"
+  there = json.loads(file.read_text()) if file.is_file() else {}
+  here = {"python": platform.python_version()}
+  here |= {name: _version(name) for name in _VERSIONED}
+  changed = [
+      f"{name} {there[name]} -> {version}"
+      for name, version in here.items()
+      if there.get(name, version) != version
+  ]
+  if here != there:
+    partial = file.with_name(f"versions.json.{os.getpid()}")
+    partial.write_text(json.dumps(here, indent=2) + "\n")
+    partial.replace(file)
+  return f"what is installed has changed since: {', '.join(changed)}" if changed else None
+
+
+def _version(name: str) -> str:
+  try:
+    return importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return "not installed"
 
 
 def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:

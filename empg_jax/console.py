@@ -140,6 +140,12 @@ class Progress:
     self.close()
 
 
+def warn(line: str) -> None:
+  """Prints a line to stderr, above a bar if there is one."""
+  tqdm.tqdm.write(line, file=sys.stderr)
+  sys.stderr.flush()
+
+
 def duration(seconds: int | float) -> str:
   """1:05 for 65 seconds, 1:00:05 for 3,605."""
   minutes, seconds = divmod(round(seconds), 60)

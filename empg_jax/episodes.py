@@ -81,11 +81,18 @@ def write(
         "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
     })  # fmt: skip
   path = pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
-  path.parent.mkdir(parents=True, exist_ok=True)
   lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
   unfinished = path.with_suffix(".tmp")
-  unfinished.write_bytes(gzip.compress(lines.encode(), mtime=0))
-  os.replace(unfinished, path)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    os.replace(unfinished, path)
+  except OSError as error:
+    unfinished.unlink(missing_ok=True)
+    raise OSError(
+        f"{path} cannot be written ({error.strerror}): put that right and start the same command"
+        " again, which goes on from the newest checkpoint."
+    ) from error
   return path
 
 

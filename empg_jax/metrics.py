@@ -5,11 +5,13 @@ One row is one training step: a flat dict with stable names. `train/...` and
 `time/rollout_s` and `time/update_s` in seconds, `compile/count` from the launcher.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import json
 import math
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -117,9 +119,7 @@ class MetricsWriter:
     self._pending: dict[str, Any] | None = None
     if keep:
       self._path.parent.mkdir(parents=True, exist_ok=True)
-      kept = self._path.with_suffix(".tmp")
-      kept.write_text("".join(map(_line, self.rows)))
-      os.replace(kept, self._path)
+    self._rewrite()
 
   def write(self, step: int, *values: Mapping[str, Any]) -> dict[str, Any] | None:
     """Adds values to the row of `step`; returns the row that this finished, if any.
@@ -147,18 +147,62 @@ class MetricsWriter:
     pending, self._pending = self._pending, None
     row = {name: _number(name, value) for name, value in pending.items()}
     if self._keep:
-      with self._path.open("a") as file:
+      with _writing(self._path), self._path.open("a") as file:
         file.write(_line(row))
+        file.flush()
+        os.fsync(file.fileno())  # It is there when the checkpoint of its step is.
     self.rows.append(row)
+    self._show(row)
+    return row
+
+  def amend(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds values to the newest row, which is written already; returns it."""
+    added = {name: _number(name, value) for name, value in values.items()}
+    self.rows[-1] |= added
+    self._rewrite()
+    self._show({"step": self.rows[-1]["step"], **added})
+    return self.rows[-1]
+
+  def _rewrite(self) -> None:
+    """Puts all rows into the file, which is the old one or the new one, and nothing between."""
+    if self._keep:
+      kept = self._path.with_suffix(".tmp")
+      with _writing(self._path):
+        kept.write_text("".join(map(_line, self.rows)))
+        os.replace(kept, self._path)
+
+  def _show(self, row: Mapping[str, Any]) -> None:
     for watch in self._watchers:
       watch(row)
-    return row
 
   def __enter__(self) -> "MetricsWriter":
     return self
 
   def __exit__(self, *error: object) -> None:
     self.flush()
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise OSError(
+        f"{path} cannot be written ({error.strerror}): put that right and start the same command"
+        " again, which goes on from the newest checkpoint."
+    ) from error
+
+
+def scores(rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+  """By step, the mean success over the splits of its evaluation, where there was one."""
+  found = {}
+  for row in rows:
+    successes = [
+        x for name, x in row.items() if re.fullmatch("eval/[^/]+/success", name) and x is not None
+    ]
+    if successes:
+      found[row["step"]] = _mean(successes)
+  return found
 
 
 def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:

@@ -65,7 +65,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
           compute_dtype="bfloat16",
           remat=False,
       ),
-      checkpoint=dict(every=10, keep=2),
+      # Checkpointer; every so many steps, and of the evaluated steps those that did best.
+      checkpoint=dict(every=10, keep=2, best=1),
   )
 
 

@@ -1,6 +1,7 @@
 """Whether a config describes a run of training, told before anything is loaded."""
 
 from empg_jax import chat as chats, config as configs, sharding, workers
+from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
@@ -25,7 +26,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
   played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
-  given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress"]
+  given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress", "asked_to_stop"]
   check_arguments(collect, played, "config.rollout", given)
   check_arguments(workers.environments, config.workers, "config.workers", ["module", "arguments"])
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
@@ -33,6 +34,8 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
   check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
   check_arguments(folder.load, config.model, "config.model", ["mesh"])
+  kept = {k: v for k, v in config.checkpoint.items() if k != "every"}
+  check_arguments(Checkpointer, kept, "config.checkpoint", ["directory"])
   check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
   given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)

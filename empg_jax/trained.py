@@ -2,21 +2,25 @@
 
 import os
 import pathlib
+from typing import Literal
 
 import jax
 import ml_collections
 
-from empg_jax import checkpoint, sharding
+from empg_jax import checkpoint, metrics, sharding
 from empg_jax.models import folder, lora
 from empg_jax.models.decoder import Decoder
 
 
-def find(path: str | os.PathLike, step: int | None = None) -> tuple[pathlib.Path, int]:
+def find(
+    path: str | os.PathLike, step: int | Literal["best"] | None = None
+) -> tuple[pathlib.Path, int]:
   """The workdir of a run and the step of one of its checkpoints.
 
   Args:
     path: WORKDIR, for its newest checkpoint, or WORKDIR/checkpoints/STEP.
-    step: the checkpoint to take from WORKDIR.
+    step: the checkpoint to take from WORKDIR; "best": the one that did best in the run's own
+      evaluations (metrics.scores), of equal ones the newest.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
@@ -30,11 +34,28 @@ def find(path: str | os.PathLike, step: int | None = None) -> tuple[pathlib.Path
     raise FileNotFoundError(
         f"There is no checkpoint in {path}: give the workdir of a run, or WORKDIR/checkpoints/STEP."
     )
+  if step == "best":
+    scores = metrics.scores(metrics.read_rows(path))
+    evaluated = [step for step in steps if step in scores]
+    if not evaluated:
+      raise FileNotFoundError(
+          f"No checkpoint in {path} was evaluated: there is {', '.join(map(str, steps))}."
+      )
+    return path, max(evaluated, key=lambda step: (scores[step], step))
   if step is not None and step not in steps:
     raise FileNotFoundError(
         f"There is no checkpoint of step {step} in {path}: there is {', '.join(map(str, steps))}."
     )
   return path, steps[-1] if step is None else step
+
+
+def step(text: str | None) -> int | Literal["best"] | None:
+  """What --step says; ValueError if it is neither a number nor "best"."""
+  if text is None or text == "best":
+    return text
+  if not text.isdecimal():
+    raise ValueError(f"--step is {text!r}: give the number of a checkpoint, or best.")
+  return int(text)
 
 
 def load(config: ml_collections.ConfigDict, checkpoint_folder: str | os.PathLike) -> Decoder:

@@ -2,6 +2,7 @@
 
   python launch/evaluate.py --workdir=runs/alfworld --split=valid_unseen --json=trained.json
   python launch/evaluate.py --workdir=runs/alfworld --step=25 --seeds=3
+  python launch/evaluate.py --workdir=runs/alfworld --step=best
   python launch/evaluate.py --config=configs/alfworld.py --model=FOLDER --json=start.json
   python launch/evaluate.py --config=configs/alfworld.py --agent=expert
   python launch/evaluate.py --workdir=runs/alfworld --keep=runs/evaluated
@@ -25,7 +26,7 @@ from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
-_STEP = flags.DEFINE_integer("step", None, "of the checkpoint; default: the newest")
+_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _MODEL = flags.DEFINE_string("model", None, "its folder; default: that of the config")
 _AGENT = flags.DEFINE_enum("agent", "policy", players.AGENTS, "who plays")
 _SPLIT = flags.DEFINE_string("split", None, "of the tasks; default: the first of evaluation")
@@ -83,7 +84,7 @@ def find_config():
     return _CONFIG.value, None
   if _MODEL.value:
     raise ValueError("--model plays a folder with --config, and --workdir a checkpoint of a run.")
-  workdir, step = trained.find(_WORKDIR.value, _STEP.value)
+  workdir, step = trained.find(_WORKDIR.value, trained.step(_STEP.value))
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   return configs.read(workdir), workdir / "checkpoints" / str(step)
 

@@ -1,10 +1,11 @@
 """Writes the model of a run as a Hugging Face folder, adapters merged into it.
 
-  python launch/export.py --checkpoint=runs/alfworld --out=exported
+  python launch/export.py --checkpoint=runs/alfworld [--step=best] --out=exported
 
---checkpoint is the workdir of a run, for its newest checkpoint, or one of its checkpoints,
-runs/alfworld/checkpoints/30. The folder holds safetensors, config.json, generation_config.json
-and the tokenizer, and is read by transformers, and here as --config.model.path.
+--checkpoint is the workdir of a run, for its newest checkpoint or the one of --step, or one of
+its checkpoints, runs/alfworld/checkpoints/30. The folder holds safetensors, config.json,
+generation_config.json and the tokenizer, and is read by transformers, and here as
+--config.model.path.
 """
 
 import json
@@ -18,6 +19,7 @@ from empg_jax.chat import tokenizer_files
 from empg_jax.models import folder
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
+_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _OUT = flags.DEFINE_string("out", None, "folder to write the model to")
 _DTYPE = flags.DEFINE_string("dtype", None, "of the tensors; by default as they were trained")
 flags.mark_flags_as_required(["checkpoint", "out"])
@@ -25,7 +27,7 @@ flags.mark_flags_as_required(["checkpoint", "out"])
 
 def main(argv):
   del argv
-  workdir, step = trained.find(_CHECKPOINT.value)
+  workdir, step = trained.find(_CHECKPOINT.value, trained.step(_STEP.value))
   out, config = pathlib.Path(_OUT.value), configs.read(workdir)
   home = folder.locate(config.model.path)
   if out.resolve() == home.resolve():

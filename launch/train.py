@@ -5,10 +5,11 @@
 
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
-evaluation and before every checkpoint. Started again with the same workdir, it goes on from
-the newest checkpoint. A batch whose update was not finite is kept in skipped/; --replay runs
-it through the update from the newest checkpoint, prints the metrics and ends. --dry_run says
-what the run would take, and ends.
+evaluation and before every checkpoint but a stop's. Started again with the same workdir, it goes
+on from the newest checkpoint. SIGTERM or Ctrl-C make it save after the turn or the update that
+it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose update was
+not finite is kept in skipped/; --replay runs it through the update from the newest checkpoint,
+prints the metrics and ends. --dry_run says what the run would take, and ends.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays its share of the episodes in environments of its own and tells the others what
@@ -25,8 +26,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs
-from empg_jax import dry_run, envs, episodes as records, hosts, live, metrics, report, settings
-from empg_jax import sharding, workers
+from empg_jax import dry_run, envs, episodes as records, hosts, live, metrics, preemption
+from empg_jax import report, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -46,6 +47,11 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "say what the run would take, and
 
 def main(_):
   hosts.join()
+  with preemption.listening() as asked_to_stop:
+    train(asked_to_stop)
+
+
+def train(asked_to_stop):
   config = _CONFIG.value
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
   environment = envs.find(config.env.name)
@@ -57,9 +63,9 @@ def main(_):
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
-  configs.claim_workdir(str(workdir), config)
+  claim(workdir, config)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
-  checkpointer = Checkpointer(str(workdir / "checkpoints"), keep=config.checkpoint.keep)
+  checkpointer = make_checkpointer(workdir, **config.checkpoint)
   optimizer = states.make_optimizer(**config.optimizer)
   state, frozen = setup.load(config, mesh, algorithm, optimizer)
   state, first = restore(checkpointer, state)
@@ -71,37 +77,58 @@ def main(_):
   keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
   with (
       environments(config, environment) as make_env,
-      open_writer(config, workdir, first + bool(first)) as writer,
+      open_writer(config, workdir, first + 1) as writer,
   ):
-    play_tasks = play.player(config, environment, chat, make_env)
+    play_tasks = play.player(config, environment, chat, make_env, asked_to_stop)
     evaluate = functools.partial(play.evaluation, config, environment, play_tasks, key, keep)
-    if not writer.rows:
-      writer.write(0, evaluate(policy, 0))
-      report.row(config, writer.flush())
-    for step in range(first + 1, config.num_steps + 1):
-      begun = time.monotonic()
-      groups = play.groups(config, tasks, play_tasks, policy, step, jax.random.fold_in(key, step))
-      guard.check_aborted(groups.played, config.rollout.max_aborted, step)
-      played = time.monotonic()
-      order, rows = make_rows(config, groups.kept)
-      with jax.set_mesh(mesh):
-        state, updated = update(state, sharding.to_mesh(rows, mesh))
-      watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)
-      report.notes(notes)
-      guard.check_finite(int(state.skipped), step)
-      policy.update(lora.merge(frozen["base"], state.model))
-      timing = dict(rollout_s=played - begun, update_s=time.monotonic() - played)
-      writer.write(step, play.summarize(groups), updated, watched)
-      writer.write(step, report.throughput(groups.played, rows, **timing), compiled())
-      if step == config.num_steps or step % config.evaluation.every == 0:
-        writer.write(step, evaluate(policy, step))
-      report.row(config, writer.flush())
-      if step == config.num_steps or step % config.checkpoint.every == 0:
-        if hosts.is_first():
-          keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
-        checkpointer.save(step, state)
+    try:
+      evaluate_first(config, writer, evaluate, policy)
+      for step in range(first + 1, config.num_steps + 1):
+        begun = time.monotonic()
+        groups = play.groups(config, tasks, play_tasks, policy, step, jax.random.fold_in(key, step))
+        guard.check_aborted(groups.played, config.rollout.max_aborted, step)
+        played = time.monotonic()
+        order, rows = make_rows(config, groups.kept)
+        with jax.set_mesh(mesh):
+          state, updated = update(state, sharding.to_mesh(rows, mesh))
+        watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)
+        report.notes(notes)
+        guard.check_finite(int(state.skipped), step)
+        policy.update(lora.merge(frozen["base"], state.model))
+        took = dict(rollout_s=played - begun, update_s=time.monotonic() - played)
+        writer.write(step, play.summarize(groups), updated, watched)
+        writer.write(step, report.throughput(groups.played, rows, **took), compiled())
+        if play.evaluates(config, step):
+          writer.write(step, evaluate(policy, step))
+        report.row(config, writer.flush())
+        if saves(config, step):
+          if hosts.is_first():
+            keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
+          checkpointer.save(step, state, scores=metrics.scores(writer.rows))
+    except preemption.Stopped:
+      return leave(config, writer, checkpointer, state)
   checkpointer.close()
   report.gain(config, writer.rows)
+
+
+def evaluate_first(config, writer, evaluate, policy):
+  """The evaluation before training, or the one in whose midst the run was stopped."""
+  if not writer.rows:
+    writer.write(0, evaluate(policy, 0))
+    report.row(config, writer.flush())
+  elif play.owes_evaluation(config, writer.rows[-1]):
+    report.row(config, writer.amend(evaluate(policy, writer.rows[-1]["step"])))
+
+
+def leave(config, writer, checkpointer, state):
+  """Saves what a run that was asked to stop has done."""
+  if row := writer.flush():
+    report.row(config, row)
+  done = writer.rows[-1]["step"] if writer.rows else 0
+  if done and not checkpointer.holds(done):
+    checkpointer.save(done, state, scores=metrics.scores(writer.rows))
+  checkpointer.close()
+  hosts.say(f"stopped after step {done}: the same command goes on from there")
 
 
 def describe(config, environment, workdir):
@@ -109,6 +136,25 @@ def describe(config, environment, workdir):
   settings.check(config, environment, devices=dry_run.devices(config))
   preset = flags.FLAGS["config"].config_filename.partition(":")[2]
   hosts.say("\n".join(dry_run.lines(config, environment, workdir, preset)))
+
+
+def claim(workdir, config):
+  """Makes the workdir this run's, or says why it cannot be."""
+  configs.claim_workdir(str(workdir), config)
+  if hosts.is_first() and (changed := configs.note_versions(workdir)):
+    hosts.say(changed)
+
+
+def make_checkpointer(workdir, every, **kept):
+  """Keeps what config.checkpoint says; when to save is another matter."""
+  del every
+  return Checkpointer(str(workdir / "checkpoints"), **kept)
+
+
+def saves(config, step):
+  """Whether there is a checkpoint after a step; the best can only be one that was evaluated."""
+  due = step == config.num_steps or step % config.checkpoint.every == 0
+  return due or (config.checkpoint.best > 0 and play.evaluates(config, step))
 
 
 def restore(checkpointer, state):

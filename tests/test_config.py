@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import ml_collections
 import pytest
 
@@ -162,3 +163,18 @@ def test_a_folder_without_a_run_and_a_path_that_is_no_folder_are_named(tmp_path)
 def test_the_saved_config_is_plain_json(tmp_path):
   configs.claim_workdir(str(tmp_path), run_config())
   assert json.loads((tmp_path / "config.json").read_text())["rollout"]["group_size"] == 8
+
+
+def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_path):
+  workdir = tmp_path / "runs" / "new"
+  configs.claim_workdir(str(workdir), run_config())
+  assert workdir.stat().st_mode & 0o777 == 0o700
+  assert configs.note_versions(workdir) is None
+  versions = json.loads((workdir / "versions.json").read_text())
+  assert versions["jax"] == jax.__version__ and {"flax", "empg_jax", "python"} <= versions.keys()
+  configs.claim_workdir(str(workdir), run_config(seed=1))  # which is no run yet
+  (workdir / "versions.json").write_text(json.dumps(versions | {"jax": "0.1.2"}))
+  assert configs.note_versions(workdir) == (
+      f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"
+  )
+  assert configs.note_versions(workdir) is None

@@ -17,11 +17,11 @@ FLOORS = {
     0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
-        "command_line", "workers", "live", "report",
+        "command_line", "workers", "live", "report", "preemption",
     },  # fmt: skip
     2: {"generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
-    4: {"benchmark", "dry_run", "evaluation", "settings"},
+    4: {"benchmark", "dry_run", "evaluation", "settings", "soak"},
     5: {"commands", "plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -17,6 +17,7 @@ import numpy as np
 
 from empg_jax import hosts
 from empg_jax.envs import Env
+from empg_jax.preemption import Stopped
 from empg_jax.rollout import shares
 from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode
@@ -62,6 +63,7 @@ def collect(
     invalid_penalty: float = 0.0,
     prompt: Prompt | None = None,
     progress: Callable[[int], Any] | None = None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> list[Episode]:
   """Plays every task `group_size` times and returns the episodes, group by group.
 
@@ -82,7 +84,9 @@ def collect(
   environments of their own, and all return the episodes of all. A host's progress is told as
   if the others were as far.
 
-  Raises RuntimeError when every episode was aborted.
+  Raises:
+    RuntimeError: every episode was aborted.
+    Stopped: `asked_to_stop` said so between two turns, on any host.
   """
   count = len(tasks) * group_size
   slots = hosts.gather(np.asarray([policy.slots], np.int32))[:, 0].tolist()
@@ -104,6 +108,8 @@ def collect(
         for first in (0, policy.slots)[: -(-count // sum(slots))]
     ]
     while running := [half for half in halves if half.running]:
+      if hosts.gather(np.asarray([asked_to_stop()], np.int32)).any():
+        raise Stopped
       for half in running:
         ended = half.advance(queue)
         finished += ended

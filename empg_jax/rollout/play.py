@@ -1,6 +1,6 @@
 """What a training step and an evaluation play, as the config of a run has it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import statistics
 from types import ModuleType
@@ -33,10 +33,13 @@ def player(
     environment: ModuleType,
     chat: Chat,
     make_env: Callable[[], Env],
+    asked_to_stop: Callable[[], bool],
 ) -> Play:
   """What plays every task `group_size` times (`collect`) behind a progress bar."""
   of_config = dict(
-      max_turns=config.rollout.max_turns, invalid_penalty=config.rollout.invalid_penalty
+      max_turns=config.rollout.max_turns,
+      invalid_penalty=config.rollout.invalid_penalty,
+      asked_to_stop=asked_to_stop,
   )
   if config.rollout.window >= 0:  # a turn is a prompt of its own
     of_config["prompt"] = functools.partial(environment.prompt, window=config.rollout.window)
@@ -103,6 +106,17 @@ def evaluation(
     if hosts.is_first():
       keep(step, split, episodes)
   return results
+
+
+def evaluates(config: ml_collections.ConfigDict, step: int) -> bool:
+  """Whether there is an evaluation after a training step; there is one before the first."""
+  return step == config.num_steps or step % config.evaluation.every == 0
+
+
+def owes_evaluation(config: ml_collections.ConfigDict, row: Mapping[str, Any]) -> bool:
+  """Whether the evaluation after a step is missing in its row of the metrics."""
+  missing = not any(name.startswith("eval/") for name in row)
+  return missing and evaluates(config, row["step"])
 
 
 def summarize(groups: Groups) -> dict[str, int | float]:

@@ -9,6 +9,7 @@ import pytest
 from scripted import Digging, END, ScriptedPolicy, ToyChat
 
 from empg_jax import hosts, metrics, workers
+from empg_jax.preemption import Stopped
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.seat import NO_ACTION
 
@@ -200,6 +201,17 @@ def test_distributed_a_host_plays_its_share_and_tells_of_all(monkeypatch):
   assert plain(share) == plain([whole[i] for i in (1, 2, 5, 7, 8, 11)])
   assert sum(len(env.tasks) for env in made) == 6 == len(made)
   assert sum(heard) == 12  # as if the other host were as far
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "on another host"])
+def test_asked_to_stop_it_stops_at_the_next_turn_on_all_hosts(monkeypatch, elsewhere):
+  made, policy = [], ScriptedPolicy(slots=6)
+  if elsewhere:
+    monkeypatch.setattr(hosts, "gather", lambda own: np.stack([own, own + len(policy.sampled)]))
+  with pytest.raises(Stopped):
+    play(policy, made=made, asked_to_stop=lambda: not elsewhere and len(policy.sampled) > 0)
+  assert {turn for _, turn in policy.sampled} == {0}
+  assert made and all(env.closed == 1 for env in made)
 
 
 def test_a_fault_of_a_worker_costs_one_episode_and_is_counted():

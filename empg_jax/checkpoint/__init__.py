@@ -1,0 +1,156 @@
+"""Checkpoints: the training state and what goes with it, in Orbax's format.
+
+A state is stored as nested dicts named after its attributes, keys and indices, so that a
+checkpoint can be read without this package:
+
+    orbax.checkpoint.StandardCheckpointer().restore("/WORKDIR/checkpoints/30/state")
+
+Random keys are not stored: they derive from the step (`jax.random.fold_in`).
+"""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orbax.checkpoint as ocp
+from absl import logging
+from jaxtyping import PyTree
+
+from empg_jax.checkpoint.leaves import array, described, leaves, MisfitError, nested
+from empg_jax.checkpoint.reading import read, read_part, shown
+
+__all__ = ("Checkpointer", "MisfitError", "read_part", "Restored")
+
+
+class Restored(NamedTuple):
+  """What a checkpoint gave back."""
+
+  step: int
+  state: PyTree  # equal to what was saved, bit for bit
+  extra: Any
+
+
+class Checkpointer:
+  """The checkpoints of one run, DIRECTORY/STEP: the newest `keep` stay, and the `best`."""
+
+  def __init__(self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0):
+    self._directory = pathlib.Path(directory).absolute()
+    self._keep, self._best = keep, best
+    self._damaged: set[int] = set()
+    self._scores: Mapping[int, float] = {}
+    self._manager = ocp.CheckpointManager(
+        self._directory,
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=self, cleanup_tmp_directories=True
+        ),
+        item_handlers={
+            "state": ocp.StandardCheckpointHandler(),
+            "leaves": ocp.JsonCheckpointHandler(),
+            "extra": ocp.JsonCheckpointHandler(),
+        },
+    )
+
+  def save(
+      self,
+      step: int,
+      state: PyTree,
+      extra: Any = None,
+      *,
+      scores: Mapping[int, float] | None = None,
+  ) -> None:
+    """Saves a state of arrays and numbers, and `extra`, which is anything JSON can hold.
+
+    The steps with the highest `scores`, of all that were scored up to now, are the best; of
+    equal ones the newer. Returns as soon as the arrays are copied (they may be donated then);
+    writing goes on in the background. A checkpoint appears whole or not at all.
+
+    Raises:
+      ValueError: the step is saved already, or the state holds a random key.
+      OSError: this one or the one before cannot be written; those that were there still are.
+    """
+    self._scores = self._scores if scores is None else scores
+    if step in self._damaged:
+      self._manager.delete(step)
+      self._damaged.remove(step)
+    if self.holds(step):
+      raise ValueError(f"{self._directory} already holds a checkpoint of step {step}")
+    there = {path: array(leaf) for path, leaf in leaves(state).items()}
+    with self._writing():
+      self._manager.save(
+          step,
+          args=ocp.args.Composite(
+              state=ocp.args.StandardSave(nested(there)),
+              leaves=ocp.args.JsonSave(described(there)),
+              extra=ocp.args.JsonSave({"extra": extra}),
+          ),
+          force=True,  # also a step that comes before a damaged one
+      )
+
+  def latest_step(self) -> int | None:
+    """The newest step that is there, or None."""
+    return self._manager.latest_step()
+
+  def holds(self, step: int) -> bool:
+    """Whether a step is saved, and not known to be damaged."""
+    return step in self._manager.all_steps() and step not in self._damaged
+
+  def restore(self, template: PyTree) -> Restored | None:
+    """Restores the newest checkpoint that is whole, or returns None if there is none.
+
+    A damaged one is named in a warning and the one before it is taken. It stays where it
+    is until its step is saved anew.
+
+    Args:
+      template: a state of the wanted structure, whose arrays (or `jax.ShapeDtypeStruct`s
+        with shardings) say which shape, dtype and sharding each leaf is to have.
+
+    Raises:
+      MisfitError: the checkpoint is of another state; the message names the leaves.
+      ValueError: there are checkpoints, and every one is damaged.
+    """
+    self.wait()
+    damage = []
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        return Restored(step, *read(self._manager.directory / str(step), template))
+      except MisfitError:
+        raise
+      except ValueError as error:
+        damage.append(f"the checkpoint {self._directory}/{step} is damaged ({error})")
+        logging.warning("%s: looking at the one before it", damage[-1])
+        self._damaged.add(step)
+    if damage:
+      raise ValueError(f"no checkpoint can be restored: {'; '.join(damage)}")
+    return None
+
+  def wait(self) -> None:
+    """Waits until everything saved is on disk; raises what went wrong on the way there."""
+    with self._writing():
+      self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits as `wait` does and ends the work in the background."""
+    with self._writing():
+      self._manager.close()
+
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+    """Orbax's question which checkpoints, the oldest first, are to stay."""
+    del context
+    whole = [info.step for info in checkpoints if info.step not in self._damaged]
+    scored = [step for step in whole if step in self._scores]
+    best = sorted(scored, key=lambda step: (self._scores[step], step), reverse=True)[: self._best]
+    stay = {*whole[-self._keep :], *best}
+    # A damaged one stays until a newer one is whole.
+    return [info.step in stay or info.step > whole[-1] for info in checkpoints]
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    except (OSError, ValueError) as error:  # tensorstore's is the latter
+      raise OSError(
+          f"a checkpoint cannot be written to {self._directory} ({shown(error)}): those that are"
+          " there are whole; put that right and start the same command again."
+      ) from error

@@ -1,0 +1,70 @@
+"""Whether two runs came to the same, bit for bit."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from empg_jax import episodes, metrics, trained
+
+# What depends on the machine's hour: seconds, and what a process had to compile.
+_OF_THE_HOUR = ("time/", "compile/")
+
+
+def states(left: pathlib.Path, right: pathlib.Path) -> list[str]:
+  """The leaves in which the newest checkpoints of two workdirs differ: parameters, moments."""
+  mine, theirs = map(_state, (left, right))
+  names = sorted(mine.keys() | theirs.keys())
+  return [name for name in names if not _same(mine.get(name), theirs.get(name))]
+
+
+def rows(left: pathlib.Path, right: pathlib.Path) -> list[int]:
+  """The steps whose metrics differ, but for the time taken, or are there once or twice only."""
+  mine, theirs = (
+      [_timeless(row) for row in metrics.read_rows(workdir)] for workdir in (left, right)
+  )
+  steps = sorted({row["step"] for row in mine + theirs})
+  of = lambda step, rows: [row for row in rows if row["step"] == step]
+  return [
+      step for step in steps if len(of(step, mine)) != 1 or of(step, mine) != of(step, theirs)
+  ]
+
+
+def played(left: pathlib.Path, right: pathlib.Path) -> list[str]:
+  """The files of episodes in which two workdirs differ, or that only one of them has."""
+  mine, theirs = (
+      {path.name: episodes.read(path) for path in episodes.paths(workdir)}
+      for workdir in (left, right)
+  )
+  return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
+
+
+def lost(workdir: pathlib.Path) -> dict[int, dict[str, int]]:
+  """The episodes that were aborted, by step and by the fault's name in the metrics."""
+  found = {}
+  for row in metrics.read_rows(workdir):
+    faults = {name: x for name, x in row.items() if "/aborted_" in name and x}
+    if faults:
+      found[row["step"]] = faults
+  return found
+
+
+def _state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+  _, step = trained.find(workdir)
+  with ocp.StandardCheckpointer() as reader:
+    state = reader.restore((workdir / "checkpoints" / str(step) / "state").absolute())
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _same(left: np.ndarray | None, right: np.ndarray | None) -> bool:
+  if left is None or right is None:
+    return False
+  return (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
+
+
+def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: x for name, x in row.items() if not name.startswith(_OF_THE_HOUR)}

@@ -1,0 +1,76 @@
+"""Runs of launch/train.py that cost little: a policy of one layer, a few short episodes a step."""
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+from typing import Any
+
+import safetensors
+
+from empg_jax.models import folder
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+SMALL: Mapping[str, Any] = {
+    "rollout.tasks": 2,
+    "rollout.group_size": 4,
+    "rollout.max_turns": 3,
+    "rollout.invalid_penalty": 0.1,  # so that returns differ though such a policy wins nothing
+    "rollout.max_aborted": 1.0,
+    "workers.count": 2,
+    "workers.timeout_s": 20.0,
+    "policy.slots": 8,
+    "policy.max_length": 256,
+    "policy.max_reply": 12,
+    "policy.windows": "(256,)",
+    "policy.piece_lengths": "(48,)",
+    "pack.lengths": "(256,)",
+    "train.lengths": "()",
+    "evaluation.tasks": 2,
+    "evaluation.every": 5,
+    "checkpoint.every": 3,
+}
+
+
+def write_model(out: pathlib.Path) -> None:
+  """Writes the first layer of ALFWorld's tiny policy as a model of its own."""
+  home = folder.locate("alfworld-tiny")
+  out.mkdir(parents=True, exist_ok=True)
+  shutil.copyfile(home / "tokenizer.model", out / "tokenizer.model")
+  config = json.loads((home / "config.json").read_text())
+  (out / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+  heading, data = {}, b""
+  for name, tensor in safetensors.deserialize((home / "model.safetensors").read_bytes()):
+    if ".layers." not in name or ".layers.0." in name:
+      piece = bytes(tensor["data"])
+      offsets = [len(data), len(data) + len(piece)]
+      heading[name] = {"dtype": tensor["dtype"], "shape": tensor["shape"], "data_offsets": offsets}
+      data += piece
+  text = json.dumps(heading).encode()
+  (out / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: Any) -> list[str]:
+  """The command of such a run; `changes` of the config with __ for a dot."""
+  settings = {**SMALL, "num_steps": steps, "model.path": model}
+  settings |= {key.replace("__", "."): value for key, value in changes.items()}
+  return [
+      sys.executable, str(_ROOT / "launch" / "train.py"), "--notensorboard",
+      "--config=configs/alfworld.py", f"--workdir={workdir.absolute()}",
+      *(f"--config.{key}={value}" for key, value in settings.items()),
+  ]  # fmt: skip
+
+
+def start(arguments: list[str], log: pathlib.Path) -> subprocess.Popen:
+  """Starts a command; what it prints is added to the file `log`."""
+  environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+  environment.pop("JAX_NUM_CPU_DEVICES", None)
+  with log.open("a") as file:
+    return subprocess.Popen(
+        arguments, cwd=_ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+    )

@@ -1,0 +1,75 @@
+"""On a full disk a run says so in one sentence, and what was saved before stays whole."""
+
+import pathlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from empg_jax import command_line, episodes, metrics
+from empg_jax.checkpoint import Checkpointer
+
+
+@pytest.fixture
+def disk(tmp_path):
+  """A disk of its own of one mebibyte."""
+  made = subprocess.run(
+      ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True
+  )
+  if made.returncode:
+    pytest.skip("no right to mount a small disk")
+  yield tmp_path
+  subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def fill(disk):
+  with pytest.raises(OSError), (disk / "rest").open("wb", buffering=0) as file:
+    while True:
+      file.write(bytes(4096))
+
+
+def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
+  checkpoints = Checkpointer(disk / "checkpoints", keep=1)
+  checkpoints.save(1, {"w": jnp.arange(10.0)})
+  checkpoints.wait()
+  big = np.random.default_rng(0).integers(0, 2**31, 10**6)
+  with pytest.raises(OSError, match="cannot be written to .*those that are there are whole"):
+    checkpoints.save(2, {"w": jnp.asarray(big)})
+    checkpoints.close()
+  again = Checkpointer(disk / "checkpoints", keep=1)
+  assert again.restore({"w": jnp.zeros(10)}).step == 1
+  again.close()
+
+
+def test_metrics_and_episodes_that_find_no_room_are_told(disk):
+  writer = metrics.MetricsWriter(disk)
+  writer.write(0, {"loss": 1.0})
+  writer.flush()
+  fill(disk)
+  with pytest.raises(OSError, match="metrics.jsonl cannot be written .No space left") as error:
+    for step in range(1, 1000):
+      writer.write(step, {"loss": 1.0})
+  assert command_line.is_for_the_user(error.value)
+  rows = metrics.read_rows(disk)
+  assert [row["step"] for row in rows] == list(range(len(rows))) and rows
+  with pytest.raises(OSError, match="step_000007.train.jsonl.gz cannot be written .No space left"):
+    episodes.write(disk, 7, "train", [], text=str, task_type=str)
+  assert not list(disk.glob("episodes/*"))
+
+
+FULL = """
+from empg_jax import command_line
+def main(_):
+  with open("/dev/full", "w") as file:
+    file.write("x")
+command_line.run(main, needs_config=False)
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_whatever_finds_the_disk_full_is_one_sentence():
+  done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True)
+  assert done.returncode == 1
+  assert done.stderr == "error: the disk is full: make room and start the same command again.\n"
