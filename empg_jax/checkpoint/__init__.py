@@ -21,8 +21,6 @@ from jaxtyping import PyTree
 from empg_jax.checkpoint.leaves import array, described, leaves, MisfitError, nested
 from empg_jax.checkpoint.reading import read, read_part, shown
 
-__all__ = ("Checkpointer", "MisfitError", "read_part", "Restored")
-
 
 class Restored(NamedTuple):
   """What a checkpoint gave back."""
