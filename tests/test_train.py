@@ -101,6 +101,7 @@ def test_metrics_have_their_stable_names(finished):
   for row in (first, steps[-1]):
     assert 0 <= row["eval/valid_seen/success"] <= 1
     assert 0 <= row["eval/valid_unseen/success"] <= 1
+    assert row["eval/valid_seen/score"] == row["eval/valid_seen/success"]  # ALFWorld's own score
 
 
 def test_each_program_is_compiled_once(finished):

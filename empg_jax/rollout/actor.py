@@ -7,7 +7,7 @@ has ended takes the next one of the queue, or stays idle once the queue is empty
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
 from typing import Any, Protocol, runtime_checkable
@@ -107,18 +107,26 @@ def collect(
         _Half(policy, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
         for first in (0, policy.slots)[: -(-count // sum(slots))]
     ]
-    while running := [half for half in halves if half.running]:
-      if hosts.gather(np.asarray([asked_to_stop()], np.int32)).any():
-        raise Stopped
-      for half in running:
-        ended = half.advance(queue)
-        finished += ended
-        if progress is not None and ended:
-          before = len(finished) - len(ended)
-          progress(count * len(finished) // len(own) - count * before // len(own))
+    for ended in _play(halves, queue, asked_to_stop):
+      before = len(finished)
+      finished += ended
+      if progress is not None:
+        progress(count * len(finished) // len(own) - count * before // len(own))
   finished = shares.gather(finished)
   _check_some_played(finished)
   return finished
+
+
+def _play(
+    halves: Sequence["_Half"], queue: collections.deque, asked_to_stop: Callable[[], bool]
+) -> Iterator[list[Episode]]:
+  """What has ended, whenever something has, until all has."""
+  while running := [half for half in halves if half.running]:
+    if hosts.gather(np.asarray([asked_to_stop()], np.int32)).any():
+      raise Stopped
+    for half in running:
+      if ended := half.advance(queue):
+        yield ended
 
 
 class _Half:

@@ -5,12 +5,11 @@ import json
 import os
 import pathlib
 import shutil
-import struct
 import subprocess
 import sys
 from typing import Any
 
-import safetensors
+from safetensors import numpy as safetensors
 
 from empg_jax.models import folder
 
@@ -44,15 +43,9 @@ def write_model(out: pathlib.Path) -> None:
   shutil.copyfile(home / "tokenizer.model", out / "tokenizer.model")
   config = json.loads((home / "config.json").read_text())
   (out / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
-  heading, data = {}, b""
-  for name, tensor in safetensors.deserialize((home / "model.safetensors").read_bytes()):
-    if ".layers." not in name or ".layers.0." in name:
-      piece = bytes(tensor["data"])
-      offsets = [len(data), len(data) + len(piece)]
-      heading[name] = {"dtype": tensor["dtype"], "shape": tensor["shape"], "data_offsets": offsets}
-      data += piece
-  text = json.dumps(heading).encode()
-  (out / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+  tensors = safetensors.load_file(home / "model.safetensors")
+  kept = {name: x for name, x in tensors.items() if ".layers." not in name or ".layers.0." in name}
+  safetensors.save_file(kept, out / "model.safetensors")
 
 
 def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: Any) -> list[str]:

@@ -82,7 +82,8 @@ def _play(
   while not done:
     thought, action = expert.act(observation, played)
     shown = reading.documents(observation)
-    if shown and "<answer>" not in action and rng.random() < haste:
+    is_choice = shown and "<answer>" not in action
+    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as ever
       guess = shown[0][0].partition(" (")[0]
       thought, action = "it may be this", answer(guess)
     noisy = turns and rng.random() < noise

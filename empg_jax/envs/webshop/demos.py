@@ -83,7 +83,8 @@ def _play(
   observation, done = env.start(goal, "embedded", "human"), False
   while len(turns) < MAX_TURNS and not done:
     thought, action = expert.act(observation, played)
-    if observation.endswith(" [SEP] Buy Now") and action != BUY and rng.random() < haste:
+    is_choice = observation.endswith(" [SEP] Buy Now") and action != BUY
+    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as ever
       thought, action = "it will do", BUY
     played = _something_else(rng, env, action) if rng.random() < noise else action
     turns.append(DemoTurn(observation, thought, played, played == action))
