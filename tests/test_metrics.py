@@ -110,6 +110,18 @@ def test_a_flushed_row_is_on_the_disk_at_once(tmp_path):
   assert writer.flush() is None and len(lines(tmp_path)) == 1
 
 
+def test_what_is_added_to_a_written_row_is_on_the_disk_too(tmp_path):
+  writer = MetricsWriter(tmp_path)
+  for step in range(3):
+    writer.write(step, {"loss": step / 2})
+    writer.flush()
+  assert writer.amend({"eval/seen/success": 0.5})["loss"] == 1
+  assert read_rows(tmp_path) == writer.rows
+  assert writer.rows[1:] == [
+      {"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0, "eval/seen/success": 0.5},
+  ]  # fmt: skip
+
+
 def test_device_and_numpy_values_become_plain_numbers(tmp_path):
   values = {
       "f32": jnp.float32(0.1),
