@@ -54,6 +54,19 @@ def check_same(home, name):
   assert [json.loads(x)["step"] for x in file.read_text().splitlines()] == list(range(STEPS + 1))
 
 
+def test_a_resume_that_is_not_exact_would_be_seen(home):
+  other = shutil.copytree(home / "straight", home / "other")
+  rows = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
+  rows[3]["update/grad_norm"] += 1e-9
+  (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  assert compare.rows(home / "straight", other) == [3]
+  shutil.rmtree(other / "checkpoints" / str(STEPS))  # so that the newest is of other parameters
+  assert compare.states(home / "straight", other)
+  file = sorted((other / "episodes").iterdir())[-1]
+  file.unlink()
+  assert compare.played(home / "straight", other) == [file.name]
+
+
 @pytest.mark.parametrize("seed", [0])
 def test_resume_is_exact_however_often_a_run_is_killed(home, seed):
   rng, name = np.random.default_rng(seed), f"killed{seed}"
