@@ -21,8 +21,8 @@ from ml_collections import config_flags
 from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
 from empg_jax import episodes as kept, trained
 from empg_jax.evaluation import players, policies, records, statistics, tables
+from empg_jax.evaluation.tasks import of_all_types
 from empg_jax.models import folder
-from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
@@ -53,7 +53,7 @@ def main(argv):
   split = _SPLIT.value or config.evaluation.splits[0]
   tasks = environment.tasks(split, **config.tasks)
   if 0 < _EPISODES.value < len(tasks):
-    tasks = TaskSampler(tasks, 0, kind=environment.task_type).at(0, _EPISODES.value)
+    tasks = of_all_types(tasks, environment.task_type, _EPISODES.value)
   collect, agent, text = make_agent(config, environment, checkpoint, len(tasks))
   episodes, whole = [], []
   with console.Progress(split, len(tasks) * _SEEDS.value, "episodes") as progress:
