@@ -72,11 +72,12 @@ def disturb(workdir, home):
     else:
       after, kind = planned.pop(0)
       faults.wait_until(lambda: steps_done(workdir) >= after or run.poll() is not None)
-      time.sleep(rng.uniform(0, 2 * seconds_a_step(workdir)))
+      time.sleep(rng.uniform(0, seconds_a_step(workdir)))
       if run.poll() is None:
         faults.KINDS[kind](run, workdir, rng)
         done[kind] += 1
         continue
+      done["fault that came after its end"] += 1 + len(planned)
     if run.returncode:
       raise RuntimeError(f"a run that nobody hurt failed: see {log_of(workdir)}")
     finished = True
@@ -139,10 +140,10 @@ def steps_done(workdir):
 
 
 def seconds_a_step(workdir):
-  """Of the last step."""
+  """Of the newest step; 0 before there is one."""
   rows = metrics.read_rows(workdir)
   last = rows[-1] if rows else {}
-  return last.get("time/rollout_s", 1.0) + last.get("time/update_s", 1.0)
+  return last.get("time/rollout_s", 0.0) + last.get("time/update_s", 0.0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from empg_jax.soak import compare, faults, runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-STEPS = 7
+STEPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_resume_is_exact_however_often_a_run_is_killed(home, seed):
     time.sleep(rng.uniform(0, 0.2))
     fault(run, home / name, rng)
   with (home / name / "metrics.jsonl").open("a") as file:
-    file.write('{"step": 7, "train/succ')  # as a machine leaves it that lost its power
+    file.write(f'{{"step": {STEPS}, "train/succ')  # as a machine leaves it that lost its power
   assert start(home, name).wait() == 0, said(home, name)
   check_same(home, name)
 
@@ -164,8 +164,8 @@ def test_preemption_of_one_host_stops_all_at_the_same_turn():
 def test_a_short_soak_loses_nothing(tmp_path):
   done = subprocess.run(
       [
-          sys.executable, "launch/soak.py", "--steps=5", "--faults=3", f"--workdir={tmp_path}/soak",
-          "--kind=worker killed", "--kind=worker hangs", "--kind=kill -9",
+          sys.executable, "launch/soak.py", "--steps=20", "--faults=3", f"--workdir={tmp_path}/soak",
+          "--kind=worker killed", "--kind=SIGTERM", "--kind=kill -9",
       ],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip

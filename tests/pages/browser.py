@@ -57,9 +57,12 @@ class Browser:
     return self._call("POST", "/execute/sync", script=script, args=list(arguments))
 
   def texts(self, selector):
-    """What each of these elements shows."""
+    """What each of these elements shows, be it in sight or not."""
     return self.run(
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)", selector
+        "const list = document.querySelectorAll('#list li');"
+        "for (const line of list) line.style.contentVisibility = 'visible';"
+        "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)",
+        selector,
     )
 
   def press(self, *keys):
