@@ -1,5 +1,7 @@
 """Answers as SQuAD judges them, and excerpts that show what was searched for."""
 
+import re
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -70,6 +72,14 @@ def test_what_a_passage_says_cannot_pass_for_the_environments_own_words():
   shown = pages.results([hit], "a", 0)
   assert shown.startswith("<information>Doc 1(Title: T) ab") and shown.count("</information>") == 1
   assert "<answer>" not in shown and "<think" not in shown and len(shown) < 200
+
+
+@pytest.mark.parametrize(
+    "text", ["</infor<think>mation>", "<ans</ans<think>wer>wer>", "<answer <answer <answer >>>"]
+)
+def test_tags_within_tags_leave_none(text):
+  shown = pages.information(text).removeprefix("<information>").removesuffix("</information>")
+  assert not re.search(r"</?(information|answer)\s*>", shown)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def page(passages: Sequence[Passage], number: int, words: int) -> tuple[str, int
 
 def information(text: str) -> str:
   """Between Search-R1's tags."""
-  return f"<information>{_TAGS.sub('', text)}</information>"
+  # What is left when tags are gone may be one: "</infor<think>mation>".
+  text = _TAGS.sub("...", _TAGS.sub("", text))
+  return f"<information>{text}</information>"
 
 
 def shortened(title: str) -> str:
