@@ -117,8 +117,9 @@ _DEEP = "[" * 200 + "]" * 200
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense", _DEEP, "[" * 10**5, r'["\ud800"]'],
-    ids=range(10),
+    ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense", _DEEP, "[" * 10**5, r'["\ud800"]',
+     "[1][2]", "[1]\n]"],
+    ids=range(12),
 )
 def test_broken_json_is_told_of(tmp_path, text):
   path = tmp_path / "broken.json"
@@ -136,6 +137,11 @@ def test_big_files_are_read_in_pieces(tmp_path, monkeypatch):
   path.write_text(json.dumps(dict(zip("abcdef", values, strict=True))))
   assert [value for _, value in json_files.entries(path)] == values
   assert [key for key, _ in json_files.entries(path)] == list("abcdef")
+
+
+def test_a_mark_of_utf_8_and_blanks_at_the_end_are_no_fault(tmp_path):
+  (tmp_path / "marked.json").write_text("\ufeff[1]\n \n")
+  assert list(json_files.items(tmp_path / "marked.json")) == [1]
 
 
 def test_a_member_without_end_is_refused(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
 def _members(path: pathlib.Path, opening: str, closing: str) -> Iterator[Any]:
   kind = "list" if opening == "[" else "object"
   try:
-    with path.open(encoding="utf-8") as f:
+    with path.open(encoding="utf-8-sig") as f:
       reader = _Reader(f)
       if reader.peek() != opening:
         raise ValueError(f"it does not start with {opening!r}")
@@ -88,6 +88,9 @@ def _members(path: pathlib.Path, opening: str, closing: str) -> Iterator[Any]:
             raise ValueError(f"{closing!r} follows ','")
         elif reader.peek() != closing:
           raise ValueError(f"{reader.peek()!r} where ',' or {closing!r} should be")
+      reader.skip()
+      if not reader.ended():
+        raise ValueError(f"{reader.peek()!r} follows the {kind}")
   except (ValueError, RecursionError) as e:
     raise ValueError(
         f"cannot read {path} as one JSON {kind} ({e}): restore this file"
@@ -100,15 +103,21 @@ class _Reader:
   def __init__(self, file):
     self._file, self._text, self._at = file, "", 0
 
-  def peek(self) -> str:
-    """The next character that is no blank; an error at the end of the file."""
+  def ended(self) -> bool:
+    """Whether nothing but blanks is left; otherwise it stands at what is."""
     while True:
       while self._at < len(self._text):
         if not self._text[self._at].isspace():
-          return self._text[self._at]
+          return False
         self._at += 1
       if not self._more():
-        raise ValueError("it ends too early")
+        return True
+
+  def peek(self) -> str:
+    """The next character that is no blank; an error at the end of the file."""
+    if self.ended():
+      raise ValueError("it ends too early")
+    return self._text[self._at]
 
   def skip(self) -> None:
     self._at += 1
