@@ -9,6 +9,7 @@ The first prints "17,460 passages on http://127.0.0.1:8000"; that address is one
 """
 
 import pathlib
+import socket
 
 import uvicorn
 from absl import flags
@@ -28,14 +29,23 @@ def main(argv):
   name = _CORPUS.value
   known = name in corpora.CORPORA
   corpus = corpora.corpus(name) if known else corpora.from_file(pathlib.Path(name).resolve())
+  listening = _listen(_HOST.value, _PORT.value)
   config = uvicorn.Config(
-      server.app(corpus), host=_HOST.value, port=_PORT.value, log_level="warning",
-      limit_concurrency=MAX_REQUESTS,
-  )  # fmt: skip
-  socket = config.bind_socket()
-  host, port = socket.getsockname()[:2]
+      server.app(corpus), log_level="warning", limit_concurrency=MAX_REQUESTS
+  )
+  host, port = listening.getsockname()[:2]
   print(f"{len(corpus):,} passages on http://{host}:{port}", flush=True)
-  uvicorn.Server(config).run(sockets=[socket])
+  uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+  family = socket.AF_INET6 if ":" in host else socket.AF_INET
+  try:
+    return socket.create_server((host, port), family=family)
+  except OSError as e:
+    raise OSError(
+        f"cannot listen on {host}, port {port} ({e.strerror}): give another --port or --host"
+    ) from e
 
 
 if __name__ == "__main__":

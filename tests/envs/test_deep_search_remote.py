@@ -1,5 +1,6 @@
 """A search server and its client: the same results as in process, and clear failures."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import http.server
@@ -19,10 +20,11 @@ import urllib3
 
 from empg_jax.envs.deep_search import DeepSearch, corpus, remote, server, tasks
 from empg_jax.envs.deep_search.remote import Remote
-from empg_jax.envs.deep_search.retrieval import RetrievalFailed
+from empg_jax.envs.deep_search.retrieval import Hit, Passage, RetrievalFailed
 from empg_jax.rollout.seat import Seat
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVE = [sys.executable, str(ROOT / "launch" / "serve_search.py")]
 LINES = [
     {"id": i, "contents": f'"Town {i // 2}"\nTown {i // 2} has {i} bridges over the river.'}
     for i in range(40)
@@ -34,9 +36,8 @@ def served(tmp_path_factory):
   """The launch script over a small file: its address, and the corpus in process."""
   path = tmp_path_factory.mktemp("served") / "corpus.jsonl"
   path.write_text("\n".join(map(json.dumps, LINES)))
-  command = [sys.executable, str(ROOT / "launch" / "serve_search.py"), "--port=0"]
   process = subprocess.Popen(
-      [*command, f"--corpus={path}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+      [*SERVE, "--port=0", f"--corpus={path}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
       stdout=subprocess.PIPE, text=True,
   )  # fmt: skip
   line = process.stdout.readline()
@@ -95,6 +96,31 @@ def test_what_the_server_refuses_it_says(served, body, status, reason):
   assert response.status == status and reason in response.json()["detail"]
 
 
+def test_a_client_that_hangs_up_is_no_error_of_the_server(served):
+  scope = {"type": "http", "method": "POST", "path": "/retrieve", "query_string": b"", "headers": []}
+  sent = []
+
+  async def receive():
+    return {"type": "http.disconnect"}
+
+  async def send(message):
+    sent.append(message)
+
+  asyncio.run(server.app(served[1])(scope, receive, send))
+  assert sent[0]["status"] == 400 and b"the request broke off" in sent[1]["body"]
+
+
+def test_a_port_that_is_taken_is_told_of(served):
+  port = served[0].rpartition(":")[2]
+  done = subprocess.run(
+      [*SERVE, f"--port={port}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+      capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 1
+  assert f"error: cannot listen on 127.0.0.1, port {port} (Address already" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
 def test_without_scores_the_documents_stand_alone(served):
   response = urllib3.request("POST", f"{served[0]}/retrieve", json={"queries": ["town 4", "zz"]})
   first, second = response.json()["result"]
@@ -146,6 +172,13 @@ def test_a_busy_server_is_asked_again():
   with stub((503, b""), (500, b"oops"), (200, GOOD)) as address:
     (hit,) = Remote(address, backoff=0.01).search("x", 3)
   assert (hit.passage.title, hit.passage.text, hit.score) == ("T", "x", 2.0)
+
+
+def test_documents_without_an_id_are_search_r1s_too():
+  document = {"title": "T", "text": "x", "contents": '"T"\nx'}
+  body = json.dumps({"result": [[{"document": document, "score": 2.0}]]}).encode()
+  with stub((200, body)) as address:
+    assert Remote(address).search("x", 3) == [Hit(Passage("", "T", "x"), 2.0)]
 
 
 @pytest.mark.parametrize(

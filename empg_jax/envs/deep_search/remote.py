@@ -92,7 +92,8 @@ def _hit(entry: Any) -> Hit:
   contents = document["contents"]
   if not isinstance(contents, str):
     raise ValueError("contents is no text")
-  return Hit(parse_contents(str(document["id"]), contents), float(entry.get("score", 0.0)))
+  # Search-R1's own server leaves the id out where its BM25 index holds the documents.
+  return Hit(parse_contents(str(document.get("id", "")), contents), float(entry.get("score", 0.0)))
 
 
 @functools.cache

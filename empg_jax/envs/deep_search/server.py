@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -39,10 +39,13 @@ def app(retriever: Retriever) -> Starlette:
 
 async def _body(request: Request) -> bytes:
   body = b""
-  async for chunk in request.stream():
-    body += chunk
-    if len(body) > MAX_BODY:
-      raise _Refused(413, f"the request is larger than {MAX_BODY} bytes: send fewer queries")
+  try:
+    async for chunk in request.stream():
+      body += chunk
+      if len(body) > MAX_BODY:
+        raise _Refused(413, f"the request is larger than {MAX_BODY} bytes: send fewer queries")
+  except ClientDisconnect:
+    raise _Refused(400, "the request broke off: send all of it") from None
   return body
 
 
