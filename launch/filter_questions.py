@@ -42,6 +42,10 @@ def main(_):
   configs.check_arguments(
       workers.environments, config.get("workers", {}), "config.workers", given
   )
+  out = pathlib.Path(_OUT.value)
+  if out.is_dir():
+    raise ValueError(f"--out={out} is a folder: name a file.")
+  out.parent.mkdir(parents=True, exist_ok=True)
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)
   chat = chats.load(home, **config.chat)
@@ -69,10 +73,10 @@ def main(_):
   verdicts = [filtering.verdict(*wins, _PLAYS.value) for wins in zip(directly, searching)]
   kept = [task for task, found in zip(tasks, verdicts) if found == filtering.KEPT]
   lines = map(filtering.line, map(data.question, kept))
-  pathlib.Path(_OUT.value).write_text("".join(lines), encoding="utf-8")
+  out.write_text("".join(lines), encoding="utf-8")
   counts = collections.Counter(verdicts)
   told = (f"{counts[name]} {name}" for name in filtering.VERDICTS)
-  print(f"{_OUT.value}: " + ", ".join(told))
+  print(f"{out}: " + ", ".join(told))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,12 @@ def test_the_budget_ends_the_episode_and_the_last_action_is_announced():
     env.step("x")
 
 
+def test_an_only_action_is_announced_with_the_question():
+  task, last = tasks("test")[0], "\nThis is the last action: answer now."
+  question = DeepSearch(max_actions=2).reset(task)
+  assert DeepSearch(max_actions=1).reset(task) == question + last
+
+
 def test_a_document_is_read_page_by_page_and_then_again_from_the_first():
   env = started(page_words=250)
   pages = [env.step("<visit>Poland (People and Society)</visit>").observation for _ in range(4)]

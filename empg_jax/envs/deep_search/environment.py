@@ -71,7 +71,7 @@ class DeepSearch:
     self._seen: set[str] = set()
     self._pages: dict[str, int] = {}  # the next page of each visited document
     self._counts = {"searches": 0, "visits": 0, "malformed": 0}
-    return f"Question: {question.text}"
+    return f"Question: {question.text}" + _LAST * (self._max_actions == 1)
 
   def step(self, action: str) -> Step:
     """Plays `action`.
