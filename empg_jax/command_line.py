@@ -25,6 +25,11 @@ from absl import app, flags, logging
 from empg_jax import config, lookup
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
+# Faults of a path that was chosen badly; one that is missing may be a bug.
+_UNFIT = {
+    errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 def run(
@@ -57,6 +62,19 @@ def run(
     sys.exit(f"error: {told}")
 
 
+def check_file(path: str | None) -> None:
+  """Makes the folder of a file that a long command will write at its end.
+
+  Raises:
+    IsADirectoryError: it is a folder itself.
+  """
+  if path is None:
+    return
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  if pathlib.Path(path).is_dir():
+    raise IsADirectoryError(f"{path} is a folder: name a file to write to.")
+
+
 def _sentence_of(error: Exception) -> str | None:
   """What the user is told of an error; None if it is a bug."""
   if is_for_the_user(error):
@@ -67,7 +85,23 @@ def _sentence_of(error: Exception) -> str | None:
     told = _sentence_of(before) if isinstance(before, Exception) else None
     where = f" ({error.filename})" if error.filename else ""
     return told or f"the disk is full{where}: make room and start the same command again."
-  return None
+  return _sentence_of_path(error) if isinstance(error, OSError) else None
+
+
+def _sentence_of_path(error: OSError) -> str | None:
+  """What is told of a path that cannot be had, if a flag named it, or one above or below it."""
+  if error.errno not in _UNFIT or not isinstance(error.filename, str):
+    return None
+  path, found = pathlib.Path(error.filename), []
+  for name in flags.FLAGS:
+    values = flags.FLAGS[name].value if flags.FLAGS[name].present else None
+    for value in values if isinstance(values, list) else [values]:
+      given = pathlib.Path(value) if isinstance(value, str) and value else None
+      if given and (given in (path, *path.parents) or path in given.parents):
+        found.append((abs(len(given.parts) - len(path.parts)), f"--{name}={value}"))
+  if not found:
+    return None
+  return f"{min(found)[1]} cannot be used, for {path}: {error.strerror}."  # the nearest
 
 
 def is_for_the_user(error: Exception) -> bool:

@@ -47,6 +47,7 @@ def main(argv):
     return compare(argv[1:])
   if len(argv) > 1:
     raise ValueError(f"'{argv[1]}' is no flag: files are given to --compare alone.")
+  command_line.check_file(_JSON.value)
   config, checkpoint = find_config()
   environment = envs.find(config.env.name)
   policies.check(config, environment)

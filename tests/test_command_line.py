@@ -20,6 +20,7 @@ from empg_jax import command_line, config
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "where the run is kept")
+_SOURCE = flags.DEFINE_string("a_source", None, "what is read")
 
 def main(argv):
   if _CONFIG.value.name == "bug":
@@ -30,6 +31,11 @@ def main(argv):
     raise KeyboardInterrupt
   if _CONFIG.value.name == "border":
     raise FloatingPointError("the loss is NaN")
+  if _CONFIG.value.name == "written":
+    command_line.check_file(_WORKDIR.value)
+    open(_WORKDIR.value, "x").close()
+  if _CONFIG.value.name == "missing":
+    open(_WORKDIR.value + "/missing")
   if _WORKDIR.value:
     config.claim_workdir(_WORKDIR.value, _CONFIG.value)
   print(dict(config.leaves(_CONFIG.value)))
@@ -107,6 +113,15 @@ WRONG = {
     "--config=toy.py --config.seed": "Missing value for flag --config.seed",
     "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
     "--config=toy.py --config.name=border": "the loss is NaN",
+    "--config=toy.py --config.name=written --workdir=held": "held is a folder: name a file to"
+    " write to.",
+    "--config=toy.py --config.name=written --workdir=toy.py": "--workdir=toy.py cannot be used,"
+    " for toy.py: File exists.",
+    "--config=toy.py --config.name=written --a_source=toy.py/a --workdir=toy.py": (
+        "--workdir=toy.py cannot be used, for toy.py: File exists."
+    ),
+    "--config=toy.py --config.name=written --workdir=toy.py/x/y": "--workdir=toy.py/x/y cannot be"
+    " used, for toy.py/x: Not a directory.",
     "--config=toy.py --workdir=held": "held holds a run of another config, which differs in"
     " seed (9 there, 0 now): choose another --workdir, or the values there to go on with"
     " that run",
@@ -115,6 +130,7 @@ WRONG = {
 BUGS = {
     "--config=toy.py --config.name=bug": "ValueError: list.remove(x): x not in list",
     "--config=toy.py --config.name=library": "ValueError: invalid literal for int()",
+    "--config=toy.py --config.name=missing --workdir=held": "No such file or directory",
     "--config=toy.py --config.name=border --verbosity=1": "FloatingPointError: the loss is NaN",
 }
 
