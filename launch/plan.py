@@ -10,6 +10,7 @@ exchanges are what it says; the times are a roofline's, of the chip's published 
 import json
 import pathlib
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -36,13 +37,15 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 def main(argv):
   del argv
+  command_line.check_file(_JSON.value)
   topology.prepare()
   config, chip = _CONFIG.value, chips.of(_TOPOLOGY.value)
   preset = flags.FLAGS["config"].config_filename.partition(":")[2]
   shape = shapes.of(config.model.path, preset)
-  mesh = sharding.make_mesh(
-      **config.mesh, devices=topology.devices(_TOPOLOGY.value, _SLICES.value)
-  )
+  mesh = topology.mesh(topology.devices(_TOPOLOGY.value, _SLICES.value), **config.mesh)
+  sharding.check_rows(config.train.size, mesh.size, **config.mesh)
+  with jax.set_mesh(mesh):
+    sharding.check_heads(shape.num_key_value_heads)
   axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
   print(f"{config.model.path or preset} on {_SLICES.value} x {_TOPOLOGY.value}: {axes}", flush=True)
 

@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 
 import jax
+from jax.sharding import Mesh
 
+from empg_jax import sharding
 from empg_jax.plan import chips
 
 _INSTALL = "pip install 'jax[tpu]'"
@@ -43,3 +45,19 @@ def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
   return topologies.get_topology_desc(
       platform="tpu", topology_name=topology, **several
   ).devices
+
+
+def mesh(chips: Sequence[jax.Device], *, data: int, fsdp: int, tensor: int) -> Mesh:
+  """The mesh of a config, over all of the chips, as on a pod a run has to take all.
+
+  Raises:
+    ValueError: there are fewer chips, or more, or they do not divide.
+  """
+  made = sharding.make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=chips)
+  if made.size < len(chips):
+    sizes = ", ".join(f"{name} {size}" for name, size in made.shape.items())
+    raise ValueError(
+        f"config.mesh is {sizes}, which takes {made.size} of {len(chips)} chips: make one of its"
+        " axes 0, for all that the others leave, or name a smaller topology."
+    )
+  return made

@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 from empg_jax.models.decoder import Decoder, DecoderConfig
-from empg_jax.plan import chips, fitting, flops, shapes
+from empg_jax.plan import chips, fitting, flops, shapes, topology
 from empg_jax.plan.compiling import TooLarge
 from empg_jax.training import microbatch
 
@@ -62,6 +62,12 @@ def test_unknown_topologies_and_models_are_told():
     chips.of("v5e:3x5")
   with pytest.raises(ValueError, match="'tiny' names no model .* qwen2.5-1.5b"):
     shapes.of("", "tiny")
+
+
+def test_a_mesh_takes_all_chips_of_the_topology():
+  assert topology.mesh(jax.devices(), data=0, fsdp=2, tensor=2).shape["data"] == 2
+  with pytest.raises(ValueError, match="data 1, fsdp 2, tensor 2, which takes 4 of 8 chips: "):
+    topology.mesh(jax.devices(), data=1, fsdp=2, tensor=2)
 
 
 def config(**train):
