@@ -168,9 +168,11 @@ DOCUMENT = {"id": "5", "contents": '"T"\nx'}
 GOOD = json.dumps({"result": [[{"document": DOCUMENT, "score": 2}]]}).encode()
 
 
-def test_a_busy_server_is_asked_again():
-  with stub((503, b""), (500, b"oops"), (200, GOOD)) as address:
+def test_a_busy_server_is_asked_again_and_does_not_say_when():
+  start = time.monotonic()
+  with stub((503, b"", {"Retry-After": "20"}), (500, b"oops"), (200, GOOD)) as address:
     (hit,) = Remote(address, backoff=0.01).search("x", 3)
+  assert time.monotonic() - start < 15
   assert (hit.passage.title, hit.passage.text, hit.score) == ("T", "x", 2.0)
 
 
@@ -227,7 +229,8 @@ def test_after_garbage_the_same_server_is_asked_and_answers():
 
 
 def test_an_address_must_be_one():
-  for address in ("http://", "ftp://host", "127.0.0.1:8000"):
+  wrong = ("http://", "ftp://host", "127.0.0.1:8000", "http://[::1", "http://host:x", "http://h:0")
+  for address in wrong:
     with pytest.raises(ValueError, match="is no server's address: want http://127.0.0.1:8000"):
       Remote(address)
 

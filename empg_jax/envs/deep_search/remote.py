@@ -37,10 +37,9 @@ class Remote:
     """The server at `address`, with or without the path /retrieve.
 
     Raises:
-      ValueError: the address has no host.
+      ValueError: the address has no host, or a port that is none.
     """
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _names_a_server(address):
       raise ValueError(f"{address!r} is no server's address: want http://127.0.0.1:8000")
     self._url = address.rstrip("/").removesuffix("/retrieve") + "/retrieve"
     self._timeout, self._retries, self._backoff = timeout, retries, backoff
@@ -50,6 +49,7 @@ class Remote:
     retry = urllib3.Retry(
         self._retries, backoff_factor=self._backoff, status_forcelist=_BUSY,
         allowed_methods=("POST",), redirect=0,
+        respect_retry_after_header=False,  # it may say hours
     )  # fmt: skip
     try:
       response = _pool().request(
@@ -84,6 +84,14 @@ class Remote:
           f"{self._url} answered {body[:80]!r}, which is not Search-R1's form: ask a server of"
           " that protocol, such as launch/serve_search.py"
       ) from e
+
+
+def _names_a_server(address: str) -> bool:
+  try:
+    parts = urllib.parse.urlsplit(address)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+  except ValueError:  # a port that is no number, a bracket that does not close
+    return False
 
 
 def _hit(entry: Any) -> Hit:
