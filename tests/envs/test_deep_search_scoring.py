@@ -1,6 +1,7 @@
 """Answers as SQuAD judges them, and excerpts that show what was searched for."""
 
 import re
+import time
 
 import hypothesis
 import hypothesis.strategies as st
@@ -65,6 +66,12 @@ def test_an_excerpt_is_the_part_with_most_of_the_words_that_the_title_lacks():
   assert shown == "...the capital is Warsaw x y..."
   assert pages.excerpt(passage, "nothing of it", 2) == "Poland poland0..."
   assert pages.excerpt(passage, "capital", 0) == text
+
+
+def test_a_passage_of_one_word_over_and_over_takes_no_time():
+  start = time.process_time()
+  shown = pages.excerpt(Passage("0", "T", "boots " * 15_000), "boots", 2)
+  assert shown == "boots boots..." and time.process_time() - start < 5
 
 
 def test_what_a_passage_says_cannot_pass_for_the_environments_own_words():

@@ -1,5 +1,6 @@
 """What the agent reads: search results and the pages of a document."""
 
+import bisect
 import re
 from collections.abc import Sequence
 
@@ -56,8 +57,10 @@ def excerpt(passage: Passage, query: str, words: int) -> str:
   wanted = set(analysis.words(query)) - set(analysis.words(passage.title))
   fits = [(i, stem) for i, word in enumerate(text) for stem in analysis.words(word)
           if stem in wanted]  # fmt: skip
+  places = [i for i, _ in fits]
   def value(start: int) -> int:
-    return len({stem for i, stem in fits if start <= i < start + words})
+    first, end = (bisect.bisect_left(places, place) for place in (start, start + words))
+    return len({stem for _, stem in fits[first:end]})
 
   starts = [0, *(max(min(i - _BEFORE, len(text) - words), 0) for i, _ in fits)]
   start = max(starts, key=value)  # the first of the best
