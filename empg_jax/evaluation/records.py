@@ -88,7 +88,7 @@ def _fault(episode: Record) -> str | None:
 
 
 def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]) -> None:
-  """Raises ValueError unless all evaluations are of one environment, split and set of tasks."""
+  """Raises ValueError unless all evaluations are of what the first one is, and of some pairs."""
   for path, other in zip(paths[1:], evaluations[1:]):
     for key in SAME:
       there, here = other[key], evaluations[0][key]
@@ -97,3 +97,12 @@ def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]
             f"{path} is of {key} {there} and {paths[0]} of {here}: compare evaluations of the"
             " same tasks."
         )
+    if not _played(other) & _played(evaluations[0]):
+      raise ValueError(
+          f"{path} and {paths[0]} have no task and seed in common: compare evaluations of the same"
+          " tasks."
+      )
+
+
+def _played(evaluation: dict[str, Any]) -> set[tuple[str, int]]:
+  return {(r["task"], r["seed"]) for r in evaluation["episodes"] if r["ended"] != "aborted"}

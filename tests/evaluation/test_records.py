@@ -36,3 +36,10 @@ def test_different_splits_are_not_compared():
   other = ABOUT | dict(split="valid_unseen")
   with pytest.raises(ValueError, match="b.json is of split valid_unseen and a.json of valid_seen"):
     records.check_comparable(["a.json", "b.json"], [ABOUT, other])
+
+
+def test_evaluations_without_a_task_in_common_are_not_compared():
+  a, b = (ABOUT | dict(episodes=[record(task, True)]) for task in "ab")
+  records.check_comparable(["a.json", "a.json"], [a, a])
+  with pytest.raises(ValueError, match="b.json and a.json have no task and seed in common"):
+    records.check_comparable(["a.json", "b.json"], [a, b])
