@@ -14,14 +14,15 @@ BINS = 20
 def entropy_change(steps: Steps, k: float, about: str) -> Figure:
   """Mean change of step entropy by initial step entropy: figure 3 of the paper."""
   del k
-  order = np.array_split(np.argsort(steps.entropy, kind="stable"), BINS)
+  order = _bins(steps.entropy)
   change = steps.entropy_after - steps.entropy
   mean = np.array([change[part].mean() for part in order])
   error = [1.96 * change[part].std() / np.sqrt(len(part)) for part in order]
   figure, (ax,) = style.panels(1, width=5.2, height=3.2)
-  centres = (np.arange(BINS) + 0.5) * 100 / BINS
+  width = 100 / len(order)
+  centres = (np.arange(len(order)) + 0.5) * width
   colours = np.where(mean < 0, style.COLOURS[0], style.COLOURS[1])
-  ax.bar(centres, mean, width=0.8 * 100 / BINS, color=colours)
+  ax.bar(centres, mean, width=0.8 * width, color=colours)
   ax.errorbar(centres, mean, error, fmt="none", ecolor=style.GREY, elinewidth=0.8)
   ax.axhline(0, color=style.GREY, lw=0.8)
   ax.set(
@@ -42,7 +43,7 @@ def gradient_by_entropy(steps: Steps, k: float, about: str) -> Figure:
       steps.entropy, steps.gradient, ".", color=blue, ms=5, alpha=0.4, mew=0, rasterized=True,
       label=r"a step, expected: mean of $1-\sum_j\pi_j^2$",
   )  # fmt: skip
-  order = np.array_split(np.argsort(steps.entropy, kind="stable"), BINS)
+  order = _bins(steps.entropy)
   ax.plot(
       [steps.entropy[part].mean() for part in order],
       [steps.gradient_drawn[part].mean() for part in order],
@@ -84,6 +85,11 @@ FIGURES: dict[str, Callable[[Steps, float, str], Figure]] = {
     "gradient_by_entropy": gradient_by_entropy,
     "g_distribution": scale_distribution,
 }
+
+
+def _bins(entropy: np.ndarray) -> list[np.ndarray]:
+  """The places of the steps in BINS bins of rising entropy, or in as many as there are steps."""
+  return np.array_split(np.argsort(entropy, kind="stable"), min(BINS, len(entropy)))
 
 
 def _scale(entropy: np.ndarray, k: float) -> np.ndarray:

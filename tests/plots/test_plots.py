@@ -131,6 +131,12 @@ def test_figures_of_steps_show_their_numbers(tmp_path):
   assert sum(bar.get_height() for bar in bars) / 20 == pytest.approx(-entropy.mean() / 2)
 
 
+def test_fewer_steps_than_bins_are_a_bin_each():
+  found = scoring.Steps(*[np.array([0.3, 0.1, 0.2])] * 4)
+  assert len(steps.entropy_change(found, 1.0, "a run").axes[0].patches) == 3
+  steps.gradient_by_entropy(found, 1.0, "a run")
+
+
 def test_the_g_that_is_drawn_is_the_updates():
   entropy = jnp.asarray(np.random.default_rng(0).exponential(0.3, (1, 50)), jnp.float32)
   exists = jnp.ones((1, 50), bool)
