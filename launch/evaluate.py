@@ -18,8 +18,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
-from empg_jax import episodes as kept, trained
+from empg_jax import command_line, console, envs, episodes as kept, sharding
 from empg_jax.evaluation import players, policies, records, statistics, tables
 from empg_jax.evaluation.tasks import of_all_types
 from empg_jax.models import folder
@@ -77,17 +76,12 @@ def main(argv):
 
 def find_config():
   """The config, and the folder of the checkpoint whose model plays, if it is a run's."""
-  if (_WORKDIR.value is None) == (_CONFIG.value is None):
-    raise ValueError("give either --workdir=FOLDER of a run or --config=configs/FILE.py")
-  if _CONFIG.value is not None:
-    if _STEP.value is not None:
-      raise ValueError(f"--step={_STEP.value} is of a run: give its --workdir, not --config.")
-    return _CONFIG.value, None
-  if _MODEL.value:
+  config, checkpoint = policies.find(_CONFIG.value, _WORKDIR.value, _STEP.value)
+  if _MODEL.value and checkpoint:
     raise ValueError("--model plays a folder with --config, and --workdir a checkpoint of a run.")
-  workdir, step = trained.find(_WORKDIR.value, trained.step(_STEP.value))
-  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
-  return configs.read(workdir), workdir / "checkpoints" / str(step)
+  if _MODEL.value:
+    config.model.path = _MODEL.value
+  return config, checkpoint
 
 
 def make_agent(config, environment, checkpoint, count):
@@ -100,12 +94,7 @@ def make_agent(config, environment, checkpoint, count):
       )
 
     return collect, _AGENT.value, lambda ids: ""
-  home = folder.locate(_MODEL.value or config.model.path)
-  chat = chats.load(home, **config.chat)
-  if checkpoint is None:
-    model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
-  else:
-    model = trained.load(config, checkpoint)
+  model, chat = policies.load(config, checkpoint)
   temperature = _TEMPERATURE.value
   temperature = config.evaluation.temperature if temperature is None else temperature
   policy = policies.make(config, model, chat, episodes=count).at(temperature)
@@ -115,7 +104,8 @@ def make_agent(config, environment, checkpoint, count):
         config, environment, policy, chat, tasks, key=jax.random.key(seed), progress=progress
     )
 
-  return collect, f"{checkpoint or home} at temperature {temperature:g}", chat.text
+  played = checkpoint or folder.locate(config.model.path)
+  return collect, f"{played} at temperature {temperature:g}", chat.text
 
 
 def compare(paths):

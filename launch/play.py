@@ -1,23 +1,29 @@
 """Plays a few episodes and prints them: what an agent sees and does, and how sure a policy is.
 
   python launch/play.py --config=configs/alfworld.py --episodes=1 --split=valid_seen
-  python launch/play.py --config=configs/webshop.py --agent=expert
-  python launch/play.py --config=configs/alfworld.py --agent=human --config.env.show_commands=True
+  python launch/play.py --workdir=runs/alfworld --step=best
+  python launch/play.py --env=webshop --agent=expert
+  python launch/play.py --env=alfworld --agent=human --config.env.show_commands=True
 
-`--config.seed` chooses the games, which are of all task types in turn. Trained weights are
-played with `--config.model.path=FOLDER`. A human types actions; Ctrl-D gives up.
+`--env=NAME` is short for `--config=configs/NAME.py`. The second plays a checkpoint of a run;
+other weights are played with `--config.model.path=FOLDER`. `--config.seed` chooses the games,
+which are of all task types in turn. A human types actions; Ctrl-D gives up.
 """
+
+import re
+import sys
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, envs, sharding, transcript
+from empg_jax import command_line, config as configs, envs, transcript
 from empg_jax.evaluation import players, policies
-from empg_jax.models import folder
 from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+_WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
+_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
 _EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)
 _SPLIT = flags.DEFINE_string("split", None, "of which games; default: the first of evaluation")
@@ -28,23 +34,24 @@ _TEMPERATURE = flags.DEFINE_float(
 
 def main(argv):
   del argv
-  config = _CONFIG.value
+  config, checkpoint = policies.find(_CONFIG.value, _WORKDIR.value, _STEP.value)
   environment = envs.find(config.env.name)
   policies.check(config, environment)
   games = environment.tasks(_SPLIT.value or config.evaluation.splits[0], **config.tasks)
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)
-  play = played_by_policy if _AGENT.value == "policy" else played_by_agent
-  for episode in play(config, environment, tasks):
+  if _AGENT.value == "policy":
+    episodes = played_by_policy(config, environment, tasks, checkpoint)
+  else:
+    episodes = played_by_agent(config, environment, tasks)
+  for episode in episodes:
     lines = list(transcript.lines(episode, k=config.algorithm.get("k", 1.0)))
     for line in lines[-1:] if _AGENT.value == "human" else lines:  # who has seen the others
       print(line, flush=True)
 
 
-def played_by_policy(config, environment, tasks):
-  """The episodes of the config's model, one after the other."""
-  home = folder.locate(config.model.path)
-  chat = chats.load(home, **config.chat)
-  model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
+def played_by_policy(config, environment, tasks, checkpoint):
+  """The episodes of the checkpoint's or the config's model, one after the other."""
+  model, chat = policies.load(config, checkpoint)
   policy = policies.make(config, model, chat, episodes=1)
   if _TEMPERATURE.value is not None:
     policy = policy.at(_TEMPERATURE.value)
@@ -63,4 +70,5 @@ def played_by_agent(config, environment, tasks):
 
 
 if __name__ == "__main__":
-  command_line.run(main)
+  sys.argv[1:] = [re.sub(r"^--?env(?==|$)", "--config", argument) for argument in sys.argv[1:]]
+  command_line.run(main, needs_config=False)

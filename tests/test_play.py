@@ -9,16 +9,19 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+ALFWORLD = "--config=configs/alfworld.py"
+
+
 def play(*arguments, typed=""):
   return subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "play.py"), "--config=configs/alfworld.py", *arguments],
+      [sys.executable, str(ROOT / "launch" / "play.py"), *arguments],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
       input=typed, timeout=600,
   )  # fmt: skip
 
 
 def test_it_prints_every_turn_with_its_entropy():
-  done = play("--episodes=2", "--split=valid_unseen", "--temperature=0",
+  done = play(ALFWORLD, "--episodes=2", "--split=valid_unseen", "--temperature=0",
               "--config.rollout.max_turns=3")  # fmt: skip
   assert done.returncode == 0, done.stderr
   heads = re.findall(r"^=== (small/valid_unseen/\S+)$", done.stdout, re.MULTILINE)
@@ -30,7 +33,7 @@ def test_it_prints_every_turn_with_its_entropy():
 
 
 def test_a_human_plays_by_typing():
-  done = play("--agent=human", "--config.env.show_commands=True", typed="look\n")
+  done = play("--env=alfworld", "--agent=human", "--config.env.show_commands=True", typed="look\n")
   assert done.returncode == 0, done.stderr
   assert "Commands: " in done.stdout and "--- turn 2" in done.stdout
   assert done.stdout.count("--- turn") == 2
@@ -38,7 +41,11 @@ def test_a_human_plays_by_typing():
 
 
 def test_a_mistake_is_one_sentence():
-  done = play("--split=valid")
+  done = play(ALFWORLD, "--split=valid")
   assert done.returncode == 1 and "must be one of train, valid_seen" in done.stderr
-  done = play("--config.model.path=nowhere")
+  done = play(ALFWORLD, "--config.model.path=nowhere")
   assert done.returncode == 1 and done.stderr.startswith("error: There is no model in nowhere")
+  done = play("--episodes=1")
+  assert done.returncode == 1 and "give either --workdir=FOLDER of a run or --con" in done.stderr
+  done = play("--env=alfword")
+  assert done.returncode == 1 and "there is no config file 'alfword'" in done.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint(finished):
   after = rows(workdir)
   assert [row["step"] for row in after] == [0, 1, 2, 3, 4]
   assert after[:2] == before[:2]
+
+
+def test_its_checkpoints_are_played_and_evaluated(finished):
+  flags = (f"--workdir={finished[0]}", "--step=best", "--episodes=1", "--temperature=0")
+  for script, said in (("play", r"after \d turns"), ("evaluate", "checkpoints/4 at tempera")):
+    code, out, err = run([sys.executable, str(ROOT / "launch" / f"{script}.py"), *flags])
+    assert code == 0 and re.search(said, out), out + err
 
 
 def test_metrics_have_their_stable_names(finished):

@@ -1,17 +1,51 @@
-"""A policy of a config's, ready to play its environment."""
+"""A policy of a config's or of a run's, ready to play its environment."""
 
 from collections.abc import Callable, Sequence
 import functools
+import pathlib
 from types import ModuleType
 from typing import Any
 
 import jax
 
-from empg_jax import chat as chats, config as configs, workers
+from empg_jax import chat as chats, config as configs, sharding, trained, workers
 from empg_jax.generation.policy import Policy
+from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout import actor
 from empg_jax.types import Episode
+
+
+def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathlib.Path | None]:
+  """The config to play by, and the folder of the checkpoint to play if it is a run's.
+
+  Args:
+    config: of --config; None where it was not given, as the next two.
+    workdir: of a run; what it has compiled is taken from there.
+    step: of its checkpoint, or "best"; None for the newest.
+
+  Raises:
+    ValueError: not one of --config and --workdir was given, or a step without a run.
+    FileNotFoundError: there is no such checkpoint.
+  """
+  if (workdir is None) == (config is None):
+    raise ValueError("give either --workdir=FOLDER of a run or --config=configs/FILE.py")
+  if workdir is None:
+    if step is not None:
+      raise ValueError(f"--step={step} is of a run: give its --workdir, not --config.")
+    return config, None
+  home, number = trained.find(workdir, trained.step(step))
+  jax.config.update("jax_compilation_cache_dir", str(home / "compiled"))
+  return configs.read(home), home / "checkpoints" / str(number)
+
+
+def load(config: Any, checkpoint: pathlib.Path | None) -> tuple[Decoder, chats.Chat]:
+  """The model of a checkpoint, or that of the config; and how it is talked to."""
+  home = folder.locate(config.model.path)
+  chat = chats.load(home, **config.chat)
+  if checkpoint is not None:
+    return trained.load(config, checkpoint), chat
+  return folder.load(home, sharding.make_mesh(), dtype=config.model.dtype), chat
 
 
 def check(config: Any, environment: ModuleType) -> None:
