@@ -22,6 +22,7 @@ from empg_jax.evaluation import players, policies
 from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
+flags.DEFINE_alias("env", "config")
 _WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
