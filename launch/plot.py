@@ -37,7 +37,7 @@ def main(argv):
       about = f"{run.workdir.name}: {len(measured.entropy):,} steps, {_EPISODES.value} episodes"
       for name, draw in steps.FIGURES.items():
         figure = draw(measured, run.config.get("algorithm.k", 1.0), about)
-        name += f"_{run.workdir.name}" * (number > 0)
+        name += f"_{number + 1}" * (number > 0)
         report(style.save(figure, pathlib.Path(_OUT.value), name))
 
 
