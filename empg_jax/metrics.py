@@ -38,7 +38,8 @@ def summarize(
     invalid: share of turns whose reply held no action, and for which fault:
     invalid_no_action, invalid_no_think, invalid_cjk (chat.actions.fault).
     reply_tokens: mean tokens of a reply; tokens: all sampled tokens.
-    entropy_min, entropy_mean, entropy_max: of the steps' mean token entropies, nats.
+    entropy_min, entropy_mean, entropy_max, entropy_std: of the steps' mean token entropies,
+    nats.
   """
   played = [episode for episode in episodes if episode.ended != "aborted"]
   aborted = [episode.info.get("fault") for episode in episodes if episode.ended == "aborted"]
@@ -61,6 +62,7 @@ def summarize(
       "entropy_min": min(entropy, default=math.nan),
       "entropy_mean": _mean(entropy),
       "entropy_max": max(entropy, default=math.nan),
+      "entropy_std": float(np.std(entropy)) if entropy else math.nan,
   }
   if task_type is not None:
     wins: dict[str, list[bool]] = {}

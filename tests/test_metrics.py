@@ -53,6 +53,7 @@ def test_a_summary_by_hand_leaves_aborted_episodes_out():
           "entropy_min": 0.0,
           "entropy_mean": (1.5 + 0.5 + 3.0 + 4.0 + 0.0) / 5,
           "entropy_max": 4.0,
+          "entropy_std": np.std([1.5, 0.5, 3.0, 4.0, 0.0]),
       }
   )
 

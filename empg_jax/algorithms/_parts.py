@@ -22,12 +22,10 @@ def signal(
   """The Signal of these advantages, and what they look like over the agent's tokens."""
   mask = batch.steps > 0
   weights = losses.token_weights(mask, aggregation, length=length)
+  silent = jnp.all(advantages == 0, axis=1).astype(jnp.float32)
   metrics = {
-      "batch/no_signal": jnp.mean(jnp.all(advantages == 0, axis=1), dtype=jnp.float32),
-      "batch/advantage_min": masked.minimum(advantages, mask),
-      "batch/advantage_max": masked.maximum(advantages, mask),
-      "batch/advantage_mean": masked.mean(advantages, mask),
-      "batch/advantage_std": masked.std(advantages, mask),
+      "batch/no_signal": masked.mean(silent, mask.any(axis=1)),
+      **masked.spread("batch/advantage", advantages, mask),
   }
   return Signal(advantages, weights, losses.row_votes(mask, aggregation)), metrics
 

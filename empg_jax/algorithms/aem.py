@@ -8,6 +8,7 @@ As EMPG's scale, with statistics over the group that plays one task, and nothing
 """
 
 from empg_jax.algorithms import Algorithm
+from empg_jax.core import masked
 from empg_jax.core.group_modulation import group_scale
 
 
@@ -25,7 +26,9 @@ def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
   def advantages(batch, entropy):
     signal, metrics = base.advantages(batch, entropy)
     g, statistics = scale(batch, entropy)
-    return signal._replace(advantages=signal.advantages * g), {**metrics, **statistics}
+    scaled = signal.advantages * g
+    statistics |= masked.spread("aem/advantage", scaled, batch.steps > 0)
+    return signal._replace(advantages=scaled), {**metrics, **statistics}
 
   def parts(batch, entropy):
     signal, _ = base.advantages(batch, entropy)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm, grpo
+from empg_jax.core import masked, placement
 from empg_jax.core.advantages import rank
 from empg_jax.types import Batch
 
@@ -69,7 +70,8 @@ def make(
         ),
         entropy,
     )
-    return signal, {**metrics, "batch/overlong": jnp.mean(penalty < 0, dtype=jnp.float32)}
+    overlong = masked.mean((penalty < 0).astype(jnp.float32), jnp.any(batch.steps > 0, axis=1))
+    return signal, {**metrics, "batch/overlong": overlong}
 
   return base._replace(advantages=advantages)
 
@@ -86,5 +88,9 @@ def _last_step(batch):
 
 def _over_episodes(reduction, x, batch):
   """x [B] reduced over the rows of each episode, on each of them."""
-  episode = rank(batch.episode_ids)
-  return reduction(x, episode, len(x))[episode]
+
+  def over_episodes(x, ids):
+    episode = rank(ids)
+    return (reduction(x, episode, len(x))[episode],)
+
+  return placement.automatic(over_episodes, x, batch.episode_ids, like=(batch.episode_ids,))[0]

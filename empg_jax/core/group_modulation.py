@@ -59,14 +59,15 @@ def group_scale(
     g = jnp.where(exists, jnp.exp(-k * (h - low) / (high - low + EPS)), 0)
     count = over_groups(jax.ops.segment_sum, jnp.ones_like(g), 0)
     g = jnp.where(exists, g * count / over_groups(jax.ops.segment_sum, g, 0), 0)
-    metrics = {f"aem/g_{name}": f(g, exists) for name, f in _SPREAD.items()}
+    whole = grids.step_mean(jnp.where(steps > 0, entropy, 0), grid)[0]
+    metrics = {
+        **masked.spread("aem/entropy", whole, exists),
+        **masked.spread("aem/g", g, exists),
+    }
     return grids.to_tokens(g[None], grid, steps.shape), metrics
 
   arrays = jax.lax.stop_gradient((token_entropy, steps, group_ids, episode_ids, k))
   return placement.automatic(on_steps, *arrays, like=(token_entropy, None))
-
-
-_SPREAD = {"min": masked.minimum, "max": masked.maximum, "mean": masked.mean, "std": masked.std}
 
 
 def _lowest(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
+from empg_jax.core import placement
 from empg_jax.core import steps as grids
 from empg_jax.types import Metrics, Scalar, TokenStats
 
@@ -116,8 +117,12 @@ def step_surrogate(
   The sequence ratio of GSPO (arXiv 2507.18071); a sequence is what the agent wrote
   in one turn, its step in `steps`.
   """
-  grid = grids.step_grid(steps)
-  of_steps = grids.to_tokens(grids.step_mean(log_ratio, grid), grid, steps.shape)
+
+  def over_steps(log_ratio: Array, steps: Array) -> tuple[Array]:
+    grid = grids.step_grid(steps)
+    return (grids.to_tokens(grids.step_mean(log_ratio, grid), grid, steps.shape),)
+
+  (of_steps,) = placement.automatic(over_steps, log_ratio, steps, like=(log_ratio,))
   return clipped_surrogate(
       logprobs, of_steps, advantages, clip_low=clip_low, clip_high=clip_high
   )

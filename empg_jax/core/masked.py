@@ -32,3 +32,15 @@ def maximum(
 ) -> Float[Array, ""]:
   """The greatest of them."""
   return -minimum(-x, where)
+
+
+def spread(
+    name: str, x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
+) -> dict[str, Float[Array, ""]]:
+  """All four, as metrics called `name`_min and so on."""
+  return {
+      f"{name}_min": minimum(x, where),
+      f"{name}_max": maximum(x, where),
+      f"{name}_mean": mean(x, where),
+      f"{name}_std": std(x, where),
+  }

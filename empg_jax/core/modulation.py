@@ -173,9 +173,9 @@ def _metrics(parts: Parts, is_agent: Bool[Array, "B T"], grid: StepGrid) -> Metr
   return {
       "empg/steps": jnp.sum(exists, dtype=jnp.float32),
       "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
-      **_spread("empg/entropy", parts.entropy, exists),
-      **_spread("empg/g", parts.g, exists),
-      **_spread("empg/advantage", parts.advantage, exists),
+      **masked.spread("empg/entropy", parts.entropy, exists),
+      **masked.spread("empg/g", parts.g, exists),
+      **masked.spread("empg/advantage", parts.advantage, exists),
       "empg/bonus_mean": masked.mean(bonus, exists),
       "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
       "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
@@ -187,15 +187,6 @@ def _on_tokens(
 ) -> Float[Array, "B T"]:
   advantages = advantages.astype(jnp.float32)
   return jnp.broadcast_to(advantages[:, None], shape) if advantages.ndim == 1 else advantages
-
-
-def _spread(name: str, x: Float[Array, "E S"], exists: Bool[Array, "E S"]) -> Metrics:
-  return {
-      f"{name}_min": masked.minimum(x, exists),
-      f"{name}_max": masked.maximum(x, exists),
-      f"{name}_mean": masked.mean(x, exists),
-      f"{name}_std": masked.std(x, exists),
-  }
 
 
 def _check(

@@ -108,12 +108,13 @@ def clipped_value_loss(
   Returns:
     The loss, and metrics. All are sums over tokens: add them up over microbatches.
   """
-  grid = grids.step_grid(steps)
 
-  def of_steps(x: Array) -> Array:
-    return grids.to_tokens(grids.step_first(x, grid), grid, steps.shape)
+  def of_steps(steps: Array, *read: Array) -> tuple[Array, ...]:
+    grid = grids.step_grid(steps)
+    return tuple(grids.to_tokens(grids.step_first(x, grid), grid, steps.shape) for x in read)
 
-  values, old = of_steps(values), jax.lax.stop_gradient(of_steps(old_values))
+  values, old = placement.automatic(of_steps, steps, values, old_values, like=(values,) * 2)
+  old = jax.lax.stop_gradient(old)
   error, clipped = (values - targets) ** 2, jnp.zeros_like(values, bool)
   if clip:
     held = (old + jnp.clip(values - old, -clip, clip) - targets) ** 2

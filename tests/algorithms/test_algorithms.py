@@ -6,6 +6,7 @@ import pkgutil
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
 import numpy as np
 import pytest
 import told
@@ -116,6 +117,8 @@ def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
   )
   np.testing.assert_array_equal(got[1].advantages[ROWS:], 0)
   np.testing.assert_array_equal(got[1].votes[ROWS:], 0)
+  for metric, x in want[2].items():
+    np.testing.assert_allclose(got[2][metric], x, rtol=1e-4, atol=1e-6, err_msg=metric)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -215,6 +218,9 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   tokens = (batch.steps > 0).sum(axis=1)
   penalty = np.clip((4 - np.asarray(tokens)) / 2, -1, 0).astype(np.float32)
   assert metrics["batch/overlong"] == np.mean(penalty < 0)
+  name = f"overlong{gamma}"
+  more = every(filled(batch, np.arange(ROWS)), (name,))[name][2]
+  assert more["batch/overlong"] == metrics["batch/overlong"]
   last = (batch.steps == batch.steps.max(axis=1, keepdims=True)) & (batch.steps > 0)
   shaped = dataclasses.replace(
       batch,
@@ -227,6 +233,42 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   own = (turns.steps > 0).any(axis=1)
   by_rows = dapo.overlong_penalty(turns, 4, 6)
   np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
+
+
+def test_on_an_explicit_mesh_it_is_the_same(batch):
+  """Of those whose sums over a row's or an episode's steps stand outside core.advantages."""
+
+  @jax.jit
+  def losses(batch):
+    stats = lambda move: TokenStats(logprobs(batch) + move, batch.behavior_entropy)
+
+    def loss(move, algorithm):
+      signal, _ = algorithm.advantages(batch, batch.behavior_entropy)
+      total, _ = algorithm.loss(stats(move), signal, batch, None)
+      if algorithm.value_loss:
+        total += algorithm.value_loss(batch.values + move, signal, batch)[0]
+      return total
+
+    still = jnp.zeros_like(batch.values)
+    made = MADE["gspo"], MADE["ppo"], VARIANTS["overlong"]
+    return [jax.value_and_grad(loss)(still, algorithm) for algorithm in made]
+
+  mesh = jax.make_mesh((8,), ("data",))
+  with jax.set_mesh(mesh):
+    rows = NamedSharding(mesh, P("data"))
+    got = losses(jax.tree.map(lambda x: jax.device_put(x, rows), batch))
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(losses(batch)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_aem_tells_what_it_scaled_by_and_what_became_of_it(batch):
+  _, signal, metrics = value(batch, "aem")
+  agent = np.asarray(signal.advantages)[np.asarray(batch.steps) > 0]
+  h = list(told.entropies(batch).values())
+  for name, x in (("advantage", agent), ("entropy", h)):
+    for kind in ("min", "max", "mean", "std"):
+      np.testing.assert_allclose(metrics[f"aem/{name}_{kind}"], getattr(np, kind)(x), atol=1e-6)
+  assert metrics["aem/g_min"] < 1 < metrics["aem/g_max"]
 
 
 @pytest.mark.parametrize("name", ["grpo", "aem", "empg", "empg gigpo"])
