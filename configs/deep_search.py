@@ -8,7 +8,8 @@ answer too soon, it learns not to: about 27% of the test questions are right bef
 in about ten minutes on two cores. The second stands for every model of empg_jax/presets.py: the
 paper's settings, on the corpus and questions in the folder that DEEP_SEARCH_DATA names
 (empg_jax/envs/deep_search/data.py), or on the embedded ones with
---config.tasks.questions=embedded --config.env.corpus=embedded.
+--config.tasks.questions=embedded --config.env.corpus=embedded. The rows of the paper's table are
+paper-dapo-32b, paper-dapo-empg-32b, paper-dapo-empg-scaling-32b and paper-dapo-empg-bonus-32b.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
 share is in empg_jax/presets.py.
@@ -65,7 +66,7 @@ def _tiny() -> dict:
   )
 
 
-def _released(model: str) -> dict:
+def _released(model: str, method: str = "dapo-empg") -> dict:
   config = presets.released(model)
   base = config["algorithm"]["base"] | dict(kl_coef=0.001, entropy_coef=0.0)
   config |= dict(
@@ -80,7 +81,13 @@ def _released(model: str) -> dict:
       algorithm=config["algorithm"] | dict(zeta=0.1, base=base),
       evaluation=dict(every=5, splits=_SPLITS, tasks=128, temperature=0.4),
   )
-  return presets.with_method(config, "dapo-empg")
+  return presets.with_method(config, method)
+
+
+def _paper(method: str, **strengths: float) -> dict:
+  """A row of the paper's table; strengths of EMPG that are 0 leave a part of it out."""
+  config = _released("qwen2.5-32b", method)
+  return config | dict(algorithm=config["algorithm"] | strengths)
 
 
 def _tiny_with(method: str) -> dict:
@@ -89,6 +96,10 @@ def _tiny_with(method: str) -> dict:
 
 _PRESETS = {
     "tiny": _tiny,
+    "paper-dapo-32b": functools.partial(_paper, "dapo"),
+    "paper-dapo-empg-32b": functools.partial(_paper, "dapo-empg"),
+    "paper-dapo-empg-scaling-32b": functools.partial(_paper, "dapo-empg", zeta=0.0),
+    "paper-dapo-empg-bonus-32b": functools.partial(_paper, "dapo-empg", k=0.0),
     **{f"tiny-{method}": functools.partial(_tiny_with, method) for method in presets.METHODS},
     **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

@@ -189,7 +189,7 @@ _METHODS: dict[str, dict[str, Any]] = {
         rollout=dict(tasks=128, group_size=1),
     ),
 }
-METHODS = (*_METHODS, *(f"{name}-empg" for name in _METHODS))
+METHODS = (*_METHODS, *(f"{name}-empg" for name in _METHODS), "grpo-aem", "dapo-aem")
 
 # The rows of the paper's tables for ALFWorld and WebShop: model, its name there, methods.
 _PAPER = (
@@ -204,15 +204,17 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
 
   Args:
     config: whose coefficients of KL and entropy and whose aggregation stay.
-    name: one of METHODS; "...-empg" has EMPG around it.
+    name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
   """
-  plain = name.removesuffix("-empg")
+  plain = name.removesuffix("-empg").removesuffix("-aem")
   method = lookup.choose(_METHODS, plain, "method")
   kept = {"kl_coef", "entropy_coef", *({"aggregation"} & method["algorithm"].keys())}
   base = config["algorithm"]["base"]
   section = method["algorithm"] | {key: base[key] for key in sorted(kept)}
-  if name != plain:
+  if name.endswith("-empg"):
     section = config["algorithm"] | dict(base=section)
+  if name.endswith("-aem"):
+    section = dict(name="aem", k=1.0, base=section)
   changed = {key: config[key] | method.get(key, {}) for key in ("rollout", "train")}
   return config | changed | dict(algorithm=section)
 

@@ -90,6 +90,16 @@ def test_deep_search_has_the_papers_settings_for_it():
   assert config.num_steps == 220 and config.env.max_actions == 15
 
 
+def test_deep_search_has_the_four_rows_of_the_papers_ablation():
+  made = lambda row: configs.load(str(ROOT / f"configs/deep_search.py:paper-dapo{row}-32b"))
+  whole, base = configs.load(str(ROOT / "configs/deep_search.py:qwen2.5-32b")), made("")
+  assert made("-empg").to_dict() == whole.to_dict()
+  assert base.algorithm.to_dict() == whole.algorithm.base.to_dict()
+  assert (base.rollout.max_rounds, base.num_steps) == (10, 220)
+  for row, off in (("-empg-scaling", "zeta"), ("-empg-bonus", "k")):
+    assert made(row).algorithm.to_dict() == whole.algorithm.to_dict() | {off: 0.0}
+
+
 def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")

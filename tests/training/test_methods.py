@@ -71,3 +71,4 @@ def test_it_changes_the_policy(updates, name):
   moved = jax.tree.map(lambda a, b: np.any(a != b), before.trained, state.trained)
   assert all(jax.tree.leaves(moved))
   assert ("empg/g_mean" in metrics) == name.endswith("empg")
+  assert ("aem/g_mean" in metrics) == name.endswith("aem")
