@@ -45,7 +45,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
           k_future=1.0,
           zeta=0.05,
           base=dict(
-              name="grpo", clip_low=0.2, clip_high=0.2, kl_coef=0.0, entropy_coef=0.0,
+              name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, kl_coef=0.0,
+              entropy_coef=0.0,
               # A lost episode is twice as long as a won one: by token_mean it would weigh as much
               # more: the entropy grows, and the policy learns more slowly.
               aggregation="sequence_mean",
@@ -133,7 +134,7 @@ def released(model: str) -> dict[str, Any]:
       pack=dict(lengths=(8192, 16384, 32768)),
       algorithm=shared["algorithm"] | dict(
           base=shared["algorithm"]["base"]
-          | dict(kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean")
+          | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean")
       ),
       mesh=dict(data=1, fsdp=fsdp, tensor=tensor),
       optimizer=dict(
@@ -155,11 +156,14 @@ def released(model: str) -> dict[str, Any]:
 # Algorithm sections by method, and what else a method needs.
 _METHODS: dict[str, dict[str, Any]] = {
     "grpo": dict(
-        algorithm=dict(name="grpo", clip_low=0.2, clip_high=0.2, gamma=1.0, aggregation="")
+        algorithm=dict(
+            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0, aggregation=""
+        )
     ),
     "dapo": dict(
         algorithm=dict(
-            name="dapo", clip_low=0.2, clip_high=0.28, gamma=1.0, soft_length=0, max_length=0
+            name="dapo", clip_low=0.2, clip_high=0.28, dual_clip=0.0, gamma=1.0, soft_length=0,
+            max_length=0,
         ),
         rollout=dict(max_rounds=10),
     ),
@@ -203,12 +207,12 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
   """A config of GRPO with EMPG (`tiny` or `released`) with another method in its place.
 
   Args:
-    config: whose coefficients of KL and entropy and whose aggregation stay.
+    config: whose coefficients of KL and entropy, dual clip and aggregation stay.
     name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
   """
   plain = name.removesuffix("-empg").removesuffix("-aem")
   method = lookup.choose(_METHODS, plain, "method")
-  kept = {"kl_coef", "entropy_coef", *({"aggregation"} & method["algorithm"].keys())}
+  kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip"} & method["algorithm"].keys())}
   base = config["algorithm"]["base"]
   section = method["algorithm"] | {key: base[key] for key in sorted(kept)}
   if name.endswith("-empg"):

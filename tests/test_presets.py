@@ -71,7 +71,7 @@ def test_the_papers_rows_have_its_settings():
   assert (config.algorithm.name, base.name, base.clip_low, base.clip_high) == (
       "empg", "dapo", 0.2, 0.28
   )  # fmt: skip
-  assert (base.kl_coef, base.entropy_coef) == (0.01, 0.001)
+  assert (base.kl_coef, base.entropy_coef, base.dual_clip) == (0.01, 0.001, 3.0)
   assert (config.algorithm.k, config.algorithm.k_future, config.algorithm.zeta) == (1, 1, 0.05)
   assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_rounds) == (16, 8, 10)
   assert config.rollout.window == 2

@@ -1,7 +1,7 @@
 """How far the trainer's probabilities are from those that tokens were sampled with.
 
 Sampler and trainer compute the same policy in other orders and precisions; a correction
-multiplies a token's weight by their ratio, truncated (arXiv 2508.02260 and others).
+multiplies a token's advantage by their ratio, truncated (arXiv 2508.02260 and others).
 """
 
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def truncated_ratio(
     trainer: of the policy that is about to be trained.
     sampler: recorded while sampling.
     mask: the agent's tokens.
-    truncation: the most that a token may count.
+    truncation: the most that the ratio may be.
 
   Returns:
     Float32, 1 outside the mask; and means over the mask.

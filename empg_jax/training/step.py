@@ -65,9 +65,9 @@ def train_step(
     temperature: the sampling's, so that probabilities are those that were sampled from.
     entropies: "rollout": those recorded while sampling; "recomputed": by a first,
       forward-only pass of the current policy over the batch.
-    truncation: 0, or the most that a token counts by the ratio of that pass's probability
-      to the recorded one; the policy's ratio is then relative to the pass. See
-      core.mismatch, whose metrics come with any such pass.
+    truncation: 0, or the most that a token's advantage is multiplied by: by the ratio of that
+      pass's probability to the recorded one; the policy's ratio is then relative to the pass.
+      See core.mismatch, whose metrics come with any such pass.
     compute_dtype: operand type of the matrix products.
     remat: recompute layers in the backward pass rather than keep their activations.
 
@@ -103,7 +103,7 @@ def train_step(
     return state, {**sums, **applied}
 
   weights = microbatch.share(signal.weights, signal.votes, size, minibatches)
-  shares = signal._replace(weights=weights * ratio)
+  shares = signal._replace(weights=weights, advantages=signal.advantages * ratio)
   structure = jax.tree.structure((batch, shares))
   pieces = microbatch.split((batch, shares), batch.steps > 0, size)
   pieces = pieces.minibatches(minibatches)
@@ -150,7 +150,7 @@ def behavior(
   """What the policy that sampled is taken to be: recorded, or computed before the update.
 
   Returns the batch with that policy's log-probabilities, and with its values if there are to
-  be any; its entropies; what weights are multiplied by; and metrics.
+  be any; its entropies; what advantages are multiplied by; and metrics.
   """
   recorded = TokenStats(batch.behavior_logprobs, batch.behavior_entropy)
   with_stats = entropies == "recomputed" or truncation > 0
