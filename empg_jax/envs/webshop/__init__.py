@@ -20,6 +20,7 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
   - spaCy lists nouns where it is asked to; by default a list stands in for it: see nouns.py.
   - A page that it takes for another one because the words searched for hold that page's
     name ("search_results", "item_page", ..) is not mistaken.
+  - An option that is called "attributes" is chosen; there it opens a page that is hidden.
 """
 
 from collections.abc import Sequence
