@@ -8,6 +8,7 @@ is made when its number first comes up. An answer is {"number", "answer"}, or {"
 """
 
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -22,7 +23,7 @@ from typing import Any
 def main() -> None:
   """Answers one request after another until the other end of standard input closes."""
   link = _take_link()
-  _end_with_parent(link)
+  _end_with_parent(link, int(sys.argv[1]))
   make, envs = None, {}
   while True:
     request = json.loads(_read(link, int.from_bytes(_read(link, 4), "big")))
@@ -81,10 +82,18 @@ def _read(link: socket.socket, size: int) -> bytes:
   return content
 
 
-def _end_with_parent(link: socket.socket) -> None:
-  """Ends this process, and those that it starts, however the parent ends, whatever runs here."""
+def _end_with_parent(link: socket.socket, life: int) -> None:
+  """Ends this process, and those that it starts, however the parent ends, whatever runs here.
+
+  `life` is a pipe into which the parent never writes.
+  """
   if sys.platform == "linux":
-    # For code that never lets another thread run; 1 is PR_SET_PDEATHSIG.
+    # The system itself ends all of the group when the parent's end of the pipe closes, also
+    # under code that never lets another thread run.
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC)
+    # And this process where another one holds that end too; 1 is PR_SET_PDEATHSIG.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
   waiting = select.poll()
   waiting.register(link, 0)  # for nothing but the other end's closing

@@ -40,11 +40,14 @@ class Worker:
 
   def __init__(self, module: str, arguments: Mapping[str, Any], memory_mib: int):
     self._link, theirs = socket.socketpair()
-    with theirs:
+    life, ours = os.pipe()
+    self._life = open(ours, "wb")
+    with theirs, open(life, "rb"):
       self._process = subprocess.Popen(
-          [sys.executable, "-P", "-m", "empg_jax.workers.child"],
+          [sys.executable, "-P", "-m", "empg_jax.workers.child", str(life)],
           stdin=theirs,
           stdout=2,
+          pass_fds=[life],
           env=_environment(),
           start_new_session=True,  # the terminal's interrupt is the parent's affair
       )
@@ -99,6 +102,7 @@ class Worker:
       os.killpg(self._process.pid, signal.SIGKILL)
     self._process.wait()
     self._link.close()
+    self._life.close()
 
   def _exchange(self) -> None:
     """Sends and receives what can be without waiting."""

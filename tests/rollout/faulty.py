@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import subprocess
 import time
 
 from empg_jax.envs import Step
@@ -29,6 +30,8 @@ class Faulty:
     self._count += 1
     self._fail(action)
     said = {"pid": os.getpid(), "surrogate": "\ud800"}.get(action, self._count)
+    if action == "start":
+      said = subprocess.Popen(["sleep", "1000"]).pid
     return Step(f"{action}: {said}", 1, self._count == 9, {"won": self._count == 9})
 
   def close(self):

@@ -203,7 +203,8 @@ with workers.environments("faulty", {}, count=2) as make_env:
   envs = [make_env() for _ in range(4)]
   for env in envs:
     env.reset("begin")
-  print(*{env.step("pid").observation.removeprefix("pid: ") for env in envs}, flush=True)
+  said = [env.step(what).observation for what in ("pid", "start") for env in envs]
+  print(*{text.split()[1] for text in said}, flush=True)
   envs[0].ask("step", "hold")
   envs[1].ask("step", "hang")
   HOW
@@ -212,7 +213,7 @@ with workers.environments("faulty", {}, count=2) as make_env:
 
 
 @pytest.mark.parametrize("how", ["kill", "sys.exit(1)", "1 / 0", "os._exit(0)"])
-def test_no_worker_outlives_its_parent(how):
+def test_no_worker_outlives_its_parent_nor_what_it_started(how):
   path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
   parent = subprocess.Popen(
       [sys.executable, "-c", "import os" + PARENT.replace("HOW", "" if how == "kill" else how)],
@@ -222,7 +223,7 @@ def test_no_worker_outlives_its_parent(how):
       text=True,
   )
   numbers = list(map(int, parent.stdout.readline().split()))
-  assert len(numbers) == 2
+  assert len(numbers) == 2 + 4
   if how == "kill":
     assert all(psutil.pid_exists(number) for number in numbers)
     parent.kill()
