@@ -195,6 +195,10 @@ def truncate(file):
   file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def misspell(file):
+  file.write_text(file.read_text().replace("kernel", "kermel", 1))
+
+
 def damaged(folder, kind):
   """Damages one checkpoint in the given way."""
   values = max((folder / "state" / "ocdbt.process_0" / "d").iterdir(), key=os.path.getsize)
@@ -205,6 +209,7 @@ def damaged(folder, kind):
       "tree truncated": lambda: truncate(folder / "state" / "_METADATA"),
       "manifest truncated": lambda: truncate(folder / "state" / "manifest.ocdbt"),
       "extra emptied": lambda: (folder / "extra" / "metadata").write_text(""),
+      "a leaf's name misspelt": lambda: misspell(folder / "leaves" / "metadata"),
   }[kind]()
 
 
@@ -217,6 +222,7 @@ def damaged(folder, kind):
         "tree truncated",
         "manifest truncated",
         "extra emptied",
+        "a leaf's name misspelt",
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(

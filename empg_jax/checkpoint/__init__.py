@@ -98,30 +98,38 @@ class Checkpointer:
     """Restores the newest checkpoint that is whole, or returns None if there is none.
 
     A damaged one is named in a warning and the one before it is taken. It stays where it
-    is until its step is saved anew.
+    is until its step is saved anew. As all of a run have the same leaves, one that does not
+    fit is damaged if an older one fits.
 
     Args:
       template: a state of the wanted structure, whose arrays (or `jax.ShapeDtypeStruct`s
         with shardings) say which shape, dtype and sharding each leaf is to have.
 
     Raises:
-      MisfitError: the checkpoint is of another state; the message names the leaves.
+      MisfitError: the checkpoints are of another state; the message names the leaves.
       ValueError: there are checkpoints, and every one is damaged.
     """
     self.wait()
-    damage = []
+    failed: dict[int, ValueError] = {}
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
-        return Restored(step, *read(self._manager.directory / str(step), template))
-      except MisfitError:
-        raise
+        restored = Restored(step, *read(self._manager.directory / str(step), template))
       except ValueError as error:
-        damage.append(f"the checkpoint {self._directory}/{step} is damaged ({error})")
-        logging.warning("%s: looking at the one before it", damage[-1])
-        self._damaged.add(step)
-    if damage:
-      raise ValueError(f"no checkpoint can be restored: {'; '.join(damage)}")
+        failed[step] = error
+        continue
+      for sentence in self._told(failed):
+        logging.warning("%s: looking at the one before it", sentence)
+      self._damaged |= failed.keys()
+      return restored
+    for error in failed.values():
+      if isinstance(error, MisfitError):
+        raise error
+    if failed:
+      raise ValueError(f"no checkpoint can be restored: {'; '.join(self._told(failed))}")
     return None
+
+  def _told(self, damage: Mapping[int, ValueError]) -> list[str]:
+    return [f"the checkpoint {self._directory}/{at} is damaged ({x})" for at, x in damage.items()]
 
   def wait(self) -> None:
     """Waits until everything saved is on disk; raises what went wrong on the way there."""
