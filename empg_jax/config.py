@@ -174,11 +174,15 @@ def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict)
 def note_versions(workdir: str | os.PathLike) -> str | None:
   """Writes WORKDIR/versions.json: Python and the libraries that numbers depend on.
 
-  Returns what has changed since it was written last, in a sentence, if anything has: then a run
-  that goes on need not come to the same, bit for bit.
+  Returns what has changed since it was written last, in a sentence, if anything has, or cannot be
+  told: then a run that goes on need not come to the same, bit for bit.
   """
   file = pathlib.Path(workdir) / "versions.json"
-  there = json.loads(file.read_text()) if file.is_file() else {}
+  there, damaged = {}, None
+  try:
+    there = dict(json.loads(file.read_text())) if file.is_file() else {}
+  except (ValueError, TypeError, RecursionError):
+    damaged = f"{file} was damaged, so whether what is installed has changed is not known"
   here = {"python": platform.python_version()}
   here |= {name: _version(name) for name in _VERSIONED}
   changed = [
@@ -190,7 +194,7 @@ def note_versions(workdir: str | os.PathLike) -> str | None:
     partial = file.with_name(f"versions.json.{os.getpid()}")
     partial.write_text(json.dumps(here, indent=2) + "\n")
     partial.replace(file)
-  return f"what is installed has changed since: {', '.join(changed)}" if changed else None
+  return f"what is installed has changed since: {', '.join(changed)}" if changed else damaged
 
 
 def _version(name: str) -> str:

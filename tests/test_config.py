@@ -178,3 +178,7 @@ def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_pat
       f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"
   )
   assert configs.note_versions(workdir) is None
+  for damage in ('{"jax": ', "", "7", "[7]"):
+    (workdir / "versions.json").write_text(damage)
+    assert "versions.json was damaged" in configs.note_versions(workdir)
+    assert json.loads((workdir / "versions.json").read_text()) == versions
