@@ -98,12 +98,12 @@ def train(asked_to_stop):
         took = dict(rollout_s=played - begun, update_s=time.monotonic() - played)
         writer.write(step, play.summarize(groups), updated, watched)
         writer.write(step, report.throughput(groups.played, rows, **took), compiled())
+        if saves(config, step) and hosts.is_first():
+          keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
         if play.evaluates(config, step):
           writer.write(step, evaluate(policy, step))
         report.row(config, writer.flush())
         if saves(config, step):
-          if hosts.is_first():
-            keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
           checkpointer.save(step, state, scores=metrics.scores(writer.rows))
     except preemption.Stopped:
       return leave(config, writer, checkpointer, state)
@@ -183,6 +183,7 @@ def environments(config, environment):
 @contextlib.contextmanager
 def open_writer(config, workdir, first_step):
   """What takes the rows from `first_step` on; the first host alone writes and shows them."""
+  check_rows(workdir, first_step - 1)
   alone = hosts.is_first()
   shown = dict(tensorboard=_TENSORBOARD.value and alone, wandb=_WANDB.value if alone else None)
   with (
@@ -190,6 +191,15 @@ def open_writer(config, workdir, first_step):
       metrics.MetricsWriter(workdir, first_step, keep=alone, watchers=watchers) as writer,
   ):
     yield writer
+
+
+def check_rows(workdir, done):
+  """Raises ValueError if the metrics end before the checkpoint that the run goes on from."""
+  if done and done not in (row["step"] for row in metrics.read_rows(workdir)):
+    raise ValueError(
+        f"{workdir / metrics.FILE} has no row of step {done}, of which the checkpoint is: put the"
+        " file back as it was, or choose another --workdir to begin anew."
+    )
 
 
 def make_policy(config, model, chat, mesh):

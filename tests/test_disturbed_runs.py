@@ -1,5 +1,6 @@
 """Runs that are killed, preempted and hurt come to what an undisturbed run comes to, bit for bit."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,8 +12,10 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
+from empg_jax import episodes
 from empg_jax.soak import compare, faults, runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -93,6 +96,78 @@ def test_preempted_it_saves_and_goes_on_exactly(home):
   assert start(home, "preempted").wait() == 0, said(home, "preempted")
   assert f"going on from the checkpoint of step {done}" in said(home, "preempted")
   check_same(home, "preempted")
+
+
+STOPPED = """
+import contextlib, pathlib, runpy, sys
+from empg_jax import preemption
+script, evaluated = sys.argv[1], pathlib.Path(sys.argv.pop())
+sys.argv = sys.argv[1:]
+preemption.listening = lambda: contextlib.nullcontext(evaluated.exists)
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_preempted_in_an_evaluation_it_has_written_what_the_step_played(home):
+  shutil.copytree(home / "straight" / "compiled", home / "evaluating" / "compiled")
+  python, *command = runs.command(home / "evaluating", home / "model", STEPS, workers__count=0)
+  evaluated = home / "evaluating" / "episodes" / "step_000005.valid_seen.jsonl.gz"
+  run = runs.start([python, "-c", STOPPED, *command, str(evaluated)], home / "evaluating.log")
+  assert run.wait() == 0 and "stopped after step 5" in said(home, "evaluating")
+  played = episodes.read(evaluated.with_name("step_000005.train.jsonl.gz"))
+  assert played == episodes.read(home / "straight" / "episodes" / "step_000005.train.jsonl.gz")
+
+
+def test_without_the_metrics_of_its_checkpoint_a_run_does_not_go_on(home):
+  shutil.copytree(home / "straight", home / "emptied")
+  (home / "emptied" / "metrics.jsonl").write_text("")
+  assert start(home, "emptied").wait() == 1
+  assert said(home, "emptied").splitlines()[-1].startswith("error: ")
+  assert f"metrics.jsonl has no row of step {STEPS}" in said(home, "emptied")
+
+
+def workers_of(run):
+  """The processes of a run's environments."""
+  with contextlib.suppress(psutil.Error):
+    children = psutil.Process(run.pid).children()
+    return [child for child in children if "empg_jax.workers.child" in child.cmdline()]
+  return []
+
+
+def ended(process):
+  """Whether it runs no more, be it that nobody has asked yet how it ended."""
+  try:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+  except psutil.NoSuchProcess:
+    return True
+
+
+@pytest.mark.parametrize("how", ["at its end", "by an error", "SIGTERM", "Ctrl-C twice", "kill -9"])
+def test_no_process_outlives_a_run_that_ends(home, how):
+  name, log = f"ended {how}", home / f"ended {how}.log"
+  shutil.copytree(home / "straight" / "compiled", home / name / "compiled")
+  if how == "by an error":
+    (home / name / "episodes").write_text("no folder")
+  length = 1 if how == "at its end" else 1000
+  command = runs.command(home / name, home / "model", length, workers__timeout_s=3600.0)
+  run = runs.start(command, log)
+  begun = home / name / "metrics.jsonl"  # is there once the workers have made an environment
+  faults.wait_until(lambda: begun.exists() or run.poll() is not None)
+  workers = workers_of(run)
+  assert len(workers) == 2, log.read_text()
+  if how in ("Ctrl-C twice", "kill -9"):
+    workers[0].suspend()  # so that the run is at a turn that never ends
+  if how == "SIGTERM":
+    run.terminate()
+  elif how == "Ctrl-C twice":
+    run.send_signal(signal.SIGINT)
+    faults.wait_until(lambda: "asked to stop (SIGINT)" in log.read_text())
+    run.send_signal(signal.SIGINT)
+  elif how == "kill -9":
+    run.kill()
+  codes = {"by an error": 1, "Ctrl-C twice": 130, "kill -9": -signal.SIGKILL}
+  assert run.wait() == codes.get(how, 0), log.read_text()
+  faults.wait_until(lambda: all(map(ended, workers)))
 
 
 INTERRUPTED = """
