@@ -101,7 +101,8 @@ def evaluation(
     at = policy.at(config.evaluation.temperature)
     episodes = play(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
     summary = metrics.summarize(episodes, environment.task_type)
-    summary["score"] = statistics.fmean(e.info.get(environment.SCORE, 0.0) for e in episodes)
+    played = [episode.info for episode in episodes if episode.ended != "aborted"]
+    summary["score"] = statistics.fmean(info.get(environment.SCORE, 0.0) for info in played)
     results |= metrics.prefixed(f"eval/{split}", summary)
     if hosts.is_first():
       keep(step, split, episodes)
