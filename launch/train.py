@@ -28,7 +28,7 @@ from ml_collections import config_flags
 from empg_jax import algorithms, chat as chats, command_line, config as configs
 from empg_jax import dry_run, envs, episodes as records, hosts, live, metrics, preemption
 from empg_jax import report, settings, sharding, workers
-from empg_jax.checkpoint import Checkpointer
+from empg_jax.checkpoint import Checkpointer, quiet
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
@@ -148,6 +148,7 @@ def claim(workdir, config):
 def make_checkpointer(workdir, every, **kept):
   """Keeps what config.checkpoint says; when to save is another matter."""
   del every
+  quiet.hush()
   return Checkpointer(str(workdir / "checkpoints"), **kept)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empg_jax import command_line, episodes, metrics
-from empg_jax.checkpoint import Checkpointer
+from empg_jax.checkpoint import Checkpointer, quiet
 
 
 @pytest.fixture
@@ -31,11 +31,12 @@ def fill(disk):
 
 
 def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
+  quiet.hush()  # pytest would take what is said to a closed loop for a fault of a test
   checkpoints = Checkpointer(disk / "checkpoints", keep=1)
   checkpoints.save(1, {"w": jnp.arange(10.0)})
   checkpoints.wait()
   big = np.random.default_rng(0).integers(0, 2**31, 10**6)
-  with pytest.raises(OSError, match="cannot be written to .*those that are there are whole"):
+  with pytest.raises(OSError, match="written to .* .No space left on device.: those .* are whole"):
     checkpoints.save(2, {"w": jnp.asarray(big)})
     checkpoints.close()
   again = Checkpointer(disk / "checkpoints", keep=1)
@@ -57,6 +58,31 @@ def test_metrics_and_episodes_that_find_no_room_are_told(disk):
   with pytest.raises(OSError, match="step_000007.train.jsonl.gz cannot be written .No space left"):
     episodes.write(disk, 7, "train", [], text=str, task_type=str)
   assert not list(disk.glob("episodes/*"))
+
+
+SAVES = """
+import sys
+import numpy as np
+import jax.numpy as jnp
+from empg_jax import command_line
+from empg_jax.checkpoint import Checkpointer, quiet
+def main(_):
+  quiet.hush()
+  checkpoints = Checkpointer(sys.argv[0], keep=1)
+  big = np.random.default_rng(0).integers(0, 2**31, (20, 10**5))
+  checkpoints.save(1, {str(n): jnp.asarray(x) for n, x in enumerate(big)})
+  checkpoints.close()
+sys.argv = [FOLDER]
+command_line.run(main, needs_config=False)
+"""
+
+
+def test_a_save_that_finds_no_room_is_told_in_one_line(disk):
+  code = SAVES.replace("FOLDER", repr(str(disk / "checkpoints")))
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+  assert done.returncode == 1
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("error: a checkpoint cannot be written to")
 
 
 FULL = """

@@ -21,6 +21,8 @@ from jaxtyping import PyTree
 from empg_jax.checkpoint.leaves import array, described, leaves, MisfitError, nested
 from empg_jax.checkpoint.reading import read, read_part, shown
 
+_FULL = "No space left on device"  # at the end of a long message of tensorstore's
+
 
 class Restored(NamedTuple):
   """What a checkpoint gave back."""
@@ -156,7 +158,8 @@ class Checkpointer:
     try:
       yield
     except (OSError, ValueError) as error:  # tensorstore's is the latter
+      reason = _FULL if _FULL in str(error) else shown(error)
       raise OSError(
-          f"a checkpoint cannot be written to {self._directory} ({shown(error)}): those that are"
+          f"a checkpoint cannot be written to {self._directory} ({reason}): those that are"
           " there are whole; put that right and start the same command again."
       ) from error

@@ -1,0 +1,33 @@
+"""What Orbax and tensorstore print of a save that fails, hundreds of lines, kept from a console.
+
+Checkpointer raises whatever goes wrong in a save, so nothing is lost with them.
+"""
+
+import functools
+import logging as records
+import sys
+from typing import Any
+
+from absl import logging
+
+
+@functools.cache
+def hush() -> None:
+  """From now on a save that fails is told by Checkpointer alone, but for `--verbosity=1`."""
+  logging.get_absl_logger().addFilter(_is_to_be_told)
+  before = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    if logging.vlog_is_on(1) or not _is_of_a_closed_loop(unraisable.exc_value):
+      before(unraisable)
+
+  sys.unraisablehook = hook
+
+
+def _is_to_be_told(record: records.LogRecord) -> bool:
+  return logging.vlog_is_on(1) or not (record.exc_info and "orbax" in record.pathname)
+
+
+def _is_of_a_closed_loop(error: BaseException | None) -> bool:
+  """Whether tensorstore had an answer for Orbax, which had stopped listening at the first fault."""
+  return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
