@@ -1,5 +1,6 @@
 """On a full disk a run says so in one sentence, and what was saved before stays whole."""
 
+import logging
 import pathlib
 import subprocess
 import sys
@@ -83,6 +84,22 @@ def test_a_save_that_finds_no_room_is_told_in_one_line(disk):
   assert done.returncode == 1
   (line,) = done.stderr.splitlines()
   assert line.startswith("error: a checkpoint cannot be written to")
+
+
+def of(path):
+  """A record of asyncio's for a task that `path` began, and that failed when nobody waited."""
+  try:
+    exec(compile("raise ValueError('RESOURCE_EXHAUSTED')", path, "exec"), {})
+  except ValueError:
+    said = "Task exception was never retrieved"
+    return logging.LogRecord("asyncio", logging.ERROR, __file__, 1, said, (), sys.exc_info())
+
+
+def test_of_what_nobody_waited_for_only_saves_are_left_unsaid():
+  quiet.hush()
+  told = logging.getLogger("asyncio").filter
+  assert not told(of("site-packages/orbax/checkpoint/serialization.py"))
+  assert told(of("my_environment.py"))
 
 
 FULL = """

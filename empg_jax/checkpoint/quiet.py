@@ -6,6 +6,7 @@ Checkpointer raises whatever goes wrong in a save, so nothing is lost with them.
 import functools
 import logging as records
 import sys
+import traceback
 from typing import Any
 
 from absl import logging
@@ -14,7 +15,8 @@ from absl import logging
 @functools.cache
 def hush() -> None:
   """From now on a save that fails is told by Checkpointer alone, but for `--verbosity=1`."""
-  logging.get_absl_logger().addFilter(_is_to_be_told)
+  for logger in (logging.get_absl_logger(), records.getLogger("asyncio")):
+    logger.addFilter(_is_to_be_told)
   before = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
@@ -25,7 +27,13 @@ def hush() -> None:
 
 
 def _is_to_be_told(record: records.LogRecord) -> bool:
-  return logging.vlog_is_on(1) or not (record.exc_info and "orbax" in record.pathname)
+  return logging.vlog_is_on(1) or not (record.exc_info and _is_of_orbax(record))
+
+
+def _is_of_orbax(record: records.LogRecord) -> bool:
+  """Whether Orbax logged it, or asyncio for a write of Orbax's that nobody waited for any more."""
+  frames = traceback.extract_tb(record.exc_info[2]) if record.name == "asyncio" else ()
+  return any("orbax" in path for path in (record.pathname, *(frame.filename for frame in frames)))
 
 
 def _is_of_a_closed_loop(error: BaseException | None) -> bool:
