@@ -1,7 +1,13 @@
 """The processes of a run: one on each host, all running the same program."""
 
+import atexit
+import contextlib
 import itertools
 import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
 
 import jax
 from jax._src import distributed
@@ -11,6 +17,9 @@ import numpy as np
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _PATIENCE_MS = 24 * 60 * 60 * 1000  # JAX notices much earlier that a host is gone
+_FAILED = "empg_jax/failed"  # where a process that fails leaves its number
+_LOOK_S = 1  # between two looks for it
+_FAREWELL_S = 3  # in which the others look, for the first process holds it
 _CHUNK = 2**20  # bytes of a message that go through the devices at a time
 _asked = itertools.count()
 
@@ -23,11 +32,12 @@ def join() -> None:
   JAX_NUM_PROCESSES and JAX_PROCESS_ID. To be called before JAX looks for devices.
 
   Raises:
-    ValueError: some of the three are missing, or are no numbers.
+    ValueError: some of the three are missing, or are not such numbers.
   """
   address, count, number = (os.environ.get(name, "") for name in _NAMES)
   if address or count or number:
-    if not (address and count.isdecimal() and number.isdecimal()):
+    numbers = count.isdecimal() and number.isdecimal() and int(number) < int(count)
+    if not (address and numbers):
       given = ", ".join(f"{name}={os.environ.get(name, '')}" for name in _NAMES)
       raise ValueError(
           f"The hosts of the run are not clear from {given}: set all three, as HOST:PORT, how"
@@ -36,6 +46,52 @@ def join() -> None:
     jax.distributed.initialize(address, int(count), int(number))
   elif (jax.config.jax_platforms or "").startswith("tpu"):  # JAX has seen chips
     jax.distributed.initialize()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """In `with`, a run that all of its processes are needed for.
+
+  When one fails, all end with exit code 1. Left alone, the others would wait for it and it for
+  them, until JAX gives up after minutes.
+  """
+  if not are_several():
+    yield
+    return
+  over = threading.Event()
+  watch = threading.Thread(target=_end_with_the_others, args=(over,), daemon=True)
+  watch.start()
+  try:
+    yield
+  except Exception:
+    atexit.register(_leave)  # once the error is told, and before JAX waits
+    raise
+  finally:
+    over.set()
+    watch.join()
+
+
+def _end_with_the_others(over: threading.Event) -> None:
+  while not over.wait(_LOOK_S):
+    try:
+      failed = int(distributed.global_state.client.key_value_try_get(_FAILED))
+    except jax.errors.JaxRuntimeError:
+      continue  # nobody left a number
+    print(f"error: process {failed} of the run failed, and says why.", file=sys.stderr)
+    _end()
+
+
+def _leave() -> None:
+  distributed.global_state.client.key_value_set(_FAILED, str(number()), allow_overwrite=True)
+  _end()
+
+
+def _end() -> None:
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if is_first():
+    time.sleep(_FAREWELL_S)
+  os._exit(1)
 
 
 def number() -> int:

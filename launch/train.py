@@ -47,7 +47,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "say what the run would take, and
 
 def main(_):
   hosts.join()
-  with preemption.listening() as asked_to_stop:
+  with hosts.together(), preemption.listening() as asked_to_stop:
     train(asked_to_stop)
 
 

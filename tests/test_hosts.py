@@ -85,6 +85,45 @@ def test_distributed_processes_play_train_and_go_on_as_one(tmp_path):
   assert again[0] == "going on from the checkpoint of step 1"
 
 
+def of_two(code):
+  """What two processes that run the code end with: exit code, output and errors of each."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+  processes = [
+      subprocess.Popen(
+          [sys.executable, "-c", code], cwd=ROOT, text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+          env={**os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", number)))},
+      )
+      for number in "01"
+  ]  # fmt: skip
+  try:
+    said = [process.communicate(timeout=120) for process in processes]  # JAX waits for 300
+  finally:
+    for process in processes:
+      process.kill()
+  return [(process.returncode, *texts) for process, texts in zip(processes, said)]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_when_a_distributed_process_fails_the_other_ends_too(failing):
+  code = f"""
+import numpy as np
+from empg_jax import hosts
+hosts.join()
+with hosts.together():
+  hosts.gather(np.zeros(1, np.int32))
+  if hosts.number() == {failing}:
+    raise ValueError("a mistake")
+  hosts.gather(np.zeros(1, np.int32))
+"""
+  ends = of_two(code)
+  assert [code for code, *_ in ends] == [1, 1]
+  assert ends[failing][2].endswith("ValueError: a mistake\n")
+  assert ends[1 - failing][2] == f"error: process {failing} of the run failed, and says why.\n"
+
+
 def test_distributed_processes_tell_each_other_numbers_and_long_messages():
   code = """
 import numpy as np, jax
@@ -97,18 +136,7 @@ said = hosts.gather_bytes(bytes([me + 1]) * (3 if me else 2**20 + 5))
 print("messages", *map(len, said), *(set(x) for x in said))
 print("nothing", hosts.gather_bytes(b""))
 """
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{free.getsockname()[1]}"
-  processes = [
-      subprocess.Popen(
-          [sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-          env={**os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", number)))},
-      )
-      for number in "01"
-  ]  # fmt: skip
-  for process in processes:
-    out = process.communicate(timeout=300)[0]
+  for _, out, _ in of_two(code):
     for i in range(3):
       assert f"numbers {i} 0 {i} -1\n" in out, out
     assert "messages 1048581 3 {1} {2}\n" in out and "nothing [b'', b'']\n" in out, out
@@ -127,7 +155,14 @@ def test_a_process_that_is_alone_joins_nobody(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "values", [("host:1", "", ""), ("", "2", "0"), ("host:1", "two", "0"), ("host:1", "2", "-1")]
+    "values",
+    [
+        ("host:1", "", ""),
+        ("", "2", "0"),
+        ("host:1", "two", "0"),
+        ("host:1", "2", "-1"),
+        ("host:1", "2", "2"),
+    ],
 )
 def test_half_named_hosts_are_told(monkeypatch, values):
   for name, value in zip(NAMES, values):
