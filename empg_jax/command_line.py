@@ -22,7 +22,7 @@ from typing import Any
 import ml_collections
 from absl import app, flags, logging
 
-from empg_jax import config, lookup
+from empg_jax import bounds, config, lookup
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # Faults of a path that was chosen badly; one that is missing may be a bug.
@@ -147,6 +147,7 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
     for key, value in config.leaves(flags.FLAGS.config):
       if not config.is_like(value, described[key]):
         raise ValueError(_not_like(key, repr(value), described))
+    bounds.check(config.leaves(flags.FLAGS.config))
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
   return rest

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "empg_jax"
 GROUND = -1
 FLOORS = {
     GROUND: {"types", "lookup", "kernels", "gguf_reader"},
-    0: {"core", "envs", "sharding", "hosts", "config", "console", "presets", "chat"},
+    0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
         "command_line", "workers", "live", "report", "preemption",

@@ -80,7 +80,15 @@ def make_optimizer(
     weight_decay: decoupled, on matrices alone.
     b1, b2: of the moments.
     clip_norm: largest global norm of a gradient.
+
+  Raises:
+    ValueError: the warm-up is not over before the decay is.
   """
+  if 0 < decay_steps <= warmup_steps:
+    raise ValueError(
+        f"config.optimizer.decay_steps is {decay_steps}, and warmup_steps {warmup_steps}: the"
+        " decay has to end after the warm-up, or be 0, for none."
+    )
   if decay_steps:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10

@@ -1,0 +1,86 @@
+"""What the values of a config may be, told before anything is loaded."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+_LEAST = {
+    "seed": 0,
+    "num_steps": 0,
+    "lora.rank": 0,
+    "rollout.tasks": 1,
+    "rollout.group_size": 1,
+    "rollout.max_turns": 1,
+    "rollout.max_rounds": 0,
+    "rollout.window": -1,
+    "rollout.invalid_penalty": 0,
+    "rollout.max_aborted": 0,
+    "workers.count": 0,
+    "workers.memory_mib": 1,
+    "policy.slots": 1,
+    "policy.max_length": 1,
+    "policy.max_reply": 1,
+    "optimizer.warmup_steps": 0,
+    "optimizer.decay_steps": 0,
+    "optimizer.learning_rate": 0,
+    "optimizer.weight_decay": 0,
+    "train.size": 1,
+    "train.minibatches": 1,
+    "train.epochs": 1,
+    "train.truncation": 0,
+    "evaluation.every": 1,
+    "evaluation.tasks": 1,
+    "evaluation.temperature": 0,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+    "checkpoint.best": 0,
+    "sft.num_steps": 1,
+    "sft.batches.microbatch": 1,
+    "sft.batches.tokens": 1,
+}
+_MOST = {"rollout.max_aborted": 1}
+_MORE_THAN_0 = {"workers.timeout_s", "policy.temperature", "optimizer.clip_norm", "lora.alpha"}
+_LENGTHS = {
+    "policy.piece_lengths", "policy.windows", "pack.lengths", "train.lengths", "sft.batches.lengths",
+}  # fmt: skip
+_MAY_BE_EMPTY = {"policy.windows", "train.lengths"}
+_TYPES = {"model.dtype", "policy.compute_dtype", "train.compute_dtype", "sft.compute_dtype"}
+KEYS = _LEAST.keys() | _MORE_THAN_0 | _LENGTHS | _TYPES
+# Of any algorithm, or the one that another goes around.
+_COEFFICIENTS = {"k", "k_future", "zeta", "clip_low", "clip_high", "dual_clip", "kl_coef"}
+_SHARES = {"gamma", "lam"}
+
+
+def check(values: Iterable[tuple[str, Any]]) -> None:
+  """Raises ValueError for the first value that its key cannot have; other keys may be anything.
+
+  Args:
+    values: as config.leaves gives them, each of its key's type.
+  """
+  for key, value in values:
+    wanted = _wanted(key, value)
+    if wanted:
+      raise ValueError(f"config.{key} is {value!r}: it has to {wanted}.")
+
+
+def _wanted(key: str, value: Any) -> str:
+  """What a value has to do and does not, be or hold something; empty if all is well."""
+  if isinstance(value, float) and not math.isfinite(value):
+    return "be a finite number"
+  section, _, name = key.rpartition(".")
+  of_algorithm = name if section.partition(".")[0] == "algorithm" else ""
+  least = 0 if of_algorithm in _COEFFICIENTS | _SHARES else _LEAST.get(key)
+  most = 1 if of_algorithm in _SHARES else _MOST.get(key)
+  if least is not None and value < least:
+    return f"be at least {least}"
+  if most is not None and value > most:
+    return f"be at most {most}"
+  if key in _MORE_THAN_0 and value <= 0:
+    return "be more than 0"
+  if key in _LENGTHS and min(value, default=1) < 1:
+    return "hold numbers of at least 1"
+  if isinstance(value, tuple) and not value and key not in _MAY_BE_EMPTY:
+    return "hold one or more"
+  if key in _TYPES and value not in ("float32", "bfloat16"):
+    return "be 'float32' or 'bfloat16'"
+  return ""

@@ -1,0 +1,64 @@
+"""What the values of a config may be."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from empg_jax import bounds, config
+from empg_jax.training import state
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("evaluation.every", 0, "be at least 1"),
+        ("rollout.window", -2, "be at least -1"),
+        ("workers.count", -1, "be at least 0"),
+        ("workers.timeout_s", 0.0, "be more than 0"),
+        ("rollout.max_aborted", 1.5, "be at most 1"),
+        ("optimizer.learning_rate", float("nan"), "be a finite number"),
+        ("policy.piece_lengths", (), "hold one or more"),
+        ("pack.lengths", (1024, 0), "hold numbers of at least 1"),
+        ("evaluation.splits", (), "hold one or more"),
+        ("train.compute_dtype", "float99", "be 'float32' or 'bfloat16'"),
+        ("algorithm.k", -1.0, "be at least 0"),
+        ("algorithm.base.kl_coef", -0.1, "be at least 0"),
+        ("algorithm.base.gamma", 1.1, "be at most 1"),
+    ],
+)
+def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
+  with pytest.raises(ValueError) as error:
+    bounds.check([("seed", 0), (key, value)])
+  assert str(error.value) == f"config.{key} is {value!r}: it has to {told}."
+
+
+def test_what_has_no_bounds_may_be_anything():
+  values = [("env.floor", -3), ("tasks.games", ""), ("policy.windows", ()), ("train.lengths", ())]
+  bounds.check([*values, ("rollout.window", -1), ("algorithm.base.entropy_coef", -0.01)])
+
+
+@pytest.mark.parametrize("file", ["alfworld", "webshop", "deep_search"])
+def test_bounds_are_those_of_keys_that_there_are(file):
+  known = dict(config.leaves(config.load(str(ROOT / "configs" / f"{file}.py"))))
+  assert set(bounds.KEYS) <= set(known)
+
+
+def test_every_command_with_a_config_looks_at_them():
+  done = subprocess.run(
+      [
+          sys.executable, "launch/play.py", "--config=configs/alfworld.py",
+          "--config.policy.slots=0",
+      ],
+      cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+  )  # fmt: skip
+  assert done.returncode == 1
+  assert done.stderr == "error: config.policy.slots is 0: it has to be at least 1.\n"
+
+
+def test_a_decay_that_ends_before_the_warm_up_is_told():
+  with pytest.raises(ValueError, match="decay_steps is 5, and warmup_steps 8: the decay has to"):
+    state.make_optimizer(learning_rate=1e-3, warmup_steps=8, decay_steps=5)
