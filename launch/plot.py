@@ -6,9 +6,12 @@
 Runs whose configs differ in nothing but the seed are one curve: their mean, and a band from the
 lowest to the highest of them. The figures of entropy, gradients and g are measured: the initial
 policy of each curve's first run plays --episodes training tasks, which it and the trained policy
-then score; --episodes=0 leaves these out. What a run does not hold is said and left out.
+then score. Where no run has a KL penalty, its first runs' initial policies score as many of their
+training episodes for the figure of KL. --episodes=0 leaves all these out. What a run does not hold
+is said and left out.
 """
 
+import functools
 import pathlib
 
 from absl import flags
@@ -22,13 +25,15 @@ _EPISODES = flags.DEFINE_integer("episodes", 64, "that are scored", lower_bound=
 
 def main(argv):
   del argv
-  curves, runs, scoring, steps, style = figures()
+  curves, drift, runs, scoring, steps, style = figures()
   drawn = runs.curves([runs.read(workdir) for workdir in _WORKDIRS.value])
   with style.styled():
     for name, draw in curves.FIGURES.items():
       try:
+        if name == "kl" and _EPISODES.value and not curves.measured_kl(drawn):
+          draw = functools.partial(curves.kl_of_episodes, found=drifts(drawn, drift))
         report(style.save(draw(drawn), pathlib.Path(_OUT.value), name))
-      except curves.NothingToDraw as reason:
+      except (curves.NothingToDraw, FileNotFoundError) as reason:
         print(f"no {name}: {reason}")
     for number, curve in enumerate(drawn if _EPISODES.value else ()):
       run = curve.runs[0]
@@ -41,15 +46,26 @@ def main(argv):
         report(style.save(figure, pathlib.Path(_OUT.value), name))
 
 
+def drifts(drawn, drift):
+  """How far the first run of each curve went from its initial policy, by the curve's label."""
+  found = {}
+  for curve in drawn:
+    workdir = curve.runs[0].workdir
+    steps = len(drift.training_steps(workdir))
+    with console.Progress(f"KL of {workdir}", steps, "steps") as progress:
+      found[curve.label] = drift.measure(workdir, _EPISODES.value, progress.update)
+  return found
+
+
 def figures():
   """The modules that draw. ImportError if Matplotlib is not installed."""
   try:
     import matplotlib as _
   except ImportError:
     raise ImportError("Figures need Matplotlib: pip install -e '.[plot]'") from None
-  from empg_jax.plots import curves, runs, scoring, steps, style
+  from empg_jax.plots import curves, drift, runs, scoring, steps, style
 
-  return curves, runs, scoring, steps, style
+  return curves, drift, runs, scoring, steps, style
 
 
 def report(paths):

@@ -1,6 +1,6 @@
 """Figures from metrics.jsonl: over training, and by task type before and after it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 import numpy as np
 
 from empg_jax.plots import style
+from empg_jax.plots.drift import Drift
 from empg_jax.plots.runs import Curve, series
 
 _BAND = "line: mean; band: lowest to highest of the seeds"
@@ -48,17 +49,35 @@ def training(curves: Sequence[Curve]) -> Figure:
   return figure
 
 
+def measured_kl(curves: Sequence[Curve]) -> list[Curve]:
+  """Those whose runs have a KL penalty, and so measured it while they trained."""
+  return [c for c in curves if (s := series(c, "loss/kl")) is not None and s.high.max() > 0]
+
+
 def kl(curves: Sequence[Curve]) -> Figure:
   """KL to the initial policy: figure 2 of the paper."""
-  measured = [c for c in curves if (s := series(c, "loss/kl")) is not None and s.high.max() > 0]
+  measured = measured_kl(curves)
   if not measured:
-    raise NothingToDraw(
-        "no run has a KL penalty, so none measured it: a kl_coef of 1e-6 does, and hardly acts"
-    )
-  figure, axes = style.panels(1, width=5.0)
+    raise NothingToDraw("no run has a KL penalty, so none measured it while it trained")
+  figure, axes = style.panels(1, width=5.0, height=3.2)
   _draw(axes[0], measured, "loss/kl")
   axes[0].set(ylabel="KL to the initial policy (nats a token, k3)")
   _finish(figure, axes, measured)
+  return figure
+
+
+def kl_of_episodes(curves: Sequence[Curve], found: Mapping[str, Drift]) -> Figure:
+  """As `kl`, as measured on episodes of the curves' first runs, by the curves' labels."""
+  figure, axes = style.panels(1, width=5.0, height=3.2)
+  for number, curve in enumerate(curves):
+    if curve.label in found:
+      steps, mean, error = found[curve.label]
+      colour = style.COLOURS[number % len(style.COLOURS)]
+      axes[0].errorbar(steps, mean, 1.96 * error, fmt="o-", color=colour, label=curve.label)
+  axes[0].set(ylabel="KL to the initial policy (nats a token)", ylim=(0, None))
+  _steps_below(axes)
+  only = f"{curves[0].label}, " if len(curves) == 1 else ""
+  style.legend(figure, axes[0], f"{only}one seed, on its training episodes; bars: 95% intervals")
   return figure
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="the extra plot is not installed")
 from empg_jax import config as configs, sharding
 from empg_jax.core import modulation
 from empg_jax.models import folder
-from empg_jax.plots import curves, runs, scoring, steps, style
+from empg_jax.plots import curves, drift, runs, scoring, steps, style
 from empg_jax.types import Batch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -60,6 +60,17 @@ def test_a_step_that_one_run_lacks_is_left_out(tmp_path):
   curve = runs.Curve("x", (whole, cut._replace(rows=cut.rows[:3])))
   assert runs.series(curve, "train/success").steps.tolist() == [0, 1, 2]
   assert runs.series(curve, "no/metric") is None
+
+
+def test_kl_of_episodes_is_drawn_with_its_interval(two_methods):
+  steps, kl, error = np.array([1, 3]), np.array([0.1, 0.2]), np.array([0.01, 0.02])
+  found = {two_methods[1].label: drift.Drift(steps, kl, error)}
+  (ax,) = curves.kl_of_episodes(two_methods, found).axes
+  (bars,) = ax.containers
+  line, _, (intervals,) = bars
+  np.testing.assert_allclose(line.get_xydata(), [[1, 0.1], [3, 0.2]])
+  ends = np.array([segment[:, 1] for segment in intervals.get_segments()])
+  np.testing.assert_allclose(ends, [[0.0804, 0.1196], [0.1608, 0.2392]])
 
 
 def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_path):

@@ -1,0 +1,143 @@
+"""KL to the initial policy, from the episodes that a run wrote down.
+
+The file of a training step has the entropy H of the policy at each token that it drew, but not
+what the initial policy thinks of it. That is asked here; at each token
+
+    KL(policy || initial) = -H - E[log initial(a)],   a ~ policy,
+
+and the token that was drawn stands for the expectation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import os
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from empg_jax import chat as chats, config as configs, envs, episodes as kept, sharding
+from empg_jax.models import folder
+from empg_jax.models.decoder import Decoder
+from empg_jax.rollout.pack import by_turn, pack
+from empg_jax.rollout.seat import Prompt
+from empg_jax.training.score import token_stats
+from empg_jax.types import Batch, Episode, Turn
+
+
+_ask = jax.jit(token_stats, static_argnames=("temperature", "compute_dtype"))
+
+
+class Drift(NamedTuple):
+  """Means over the tokens of training steps, in nats, at the temperature of training; [n] each."""
+
+  steps: np.ndarray
+  kl: np.ndarray
+  error: np.ndarray
+  """The mean's standard error."""
+
+
+def measure(
+    workdir: str | os.PathLike, count: int, progress: Callable[[int], Any] | None = None
+) -> Drift:
+  """Scores `count` episodes of each training step that was written down.
+
+  Args:
+    workdir: of a run.
+    count: the most of a step, at least 1.
+    progress: called with 1 when a step is done.
+
+  Raises:
+    FileNotFoundError: none was written down.
+  """
+  config = configs.read(workdir)
+  home = folder.locate(config.model.path)
+  chat = chats.load(home, **config.chat)
+  initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
+  window, prompt = config.rollout.get("window", -1), None
+  if window >= 0:
+    prompt = functools.partial(envs.find(config.env.name).prompt, window=window)
+  found = []
+  for path in training_steps(workdir):
+    written = kept.read(path)
+    played = [e for e in written.episodes if e["ended"] != "aborted" and e["turns"]]
+    chosen = played[:: max(len(played) // count, 1)][:count]  # of all groups
+    rows = [episode(record, chat, prompt) for record in chosen]
+    rows = by_turn(rows) if prompt else rows
+    batch = pack(rows, multiple=config.train.size, **config.pack)
+    found.append((written.step, *mean_kl(batch, initial, config)))
+    if progress is not None:
+      progress(1)
+  return Drift(*map(np.array, zip(*found)))
+
+
+def training_steps(workdir: str | os.PathLike) -> Sequence[os.PathLike]:
+  """The files of episodes that were trained on.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  found = [path for path in kept.paths(workdir) if path.name.endswith(".train.jsonl.gz")]
+  if not found:
+    raise FileNotFoundError(f"{workdir} has no episodes of a training step yet.")
+  return found
+
+
+def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) -> Episode:
+  """An episode as it was played, with the very ids; log-probabilities are not in its record.
+
+  Args:
+    record: of episodes.read.
+    chat: the run's.
+    prompt: what a turn was told, where each is a conversation of its own.
+  """
+  turns: list[Turn] = []
+  for turn in record["turns"]:
+    reply = np.array(turn["ids"], np.int32)
+    turns.append(
+        Turn(
+            context=tuple(_context(turns, turn["observation"], chat, prompt)),
+            reply=reply,
+            logprobs=np.zeros(len(reply), np.float32),
+            entropy=np.array(turn["entropies"], np.float32),
+            observation=turn["observation"],
+            text="".join(turn["tokens"]),
+            action=turn["action"],
+            reward=float(turn["reward"]),
+        )
+    )
+  alike = ("task", "group", "index", "reward", "success", "ended", "info")
+  return Episode(turns=tuple(turns), **{name: record[name] for name in alike})
+
+
+def mean_kl(
+    batch: Batch, initial: Decoder, config: ml_collections.ConfigDict
+) -> tuple[float, float]:
+  """The mean over the agent's tokens, and its standard error: tokens of an episode are alike."""
+  ask = functools.partial(
+      _ask, temperature=config.policy.temperature, compute_dtype=config.train.compute_dtype
+  )
+  size = config.train.size
+  logprobs = [
+      jax.device_get(ask(initial, jax.tree.map(lambda x: x[at : at + size], batch)).logprobs)
+      for at in range(0, len(batch.tokens), size)
+  ]
+  own = batch.steps > 0
+  kl = np.where(own, -batch.behavior_entropy - np.concatenate(logprobs), 0.0)
+  of_episode = functools.partial(np.bincount, batch.episode_ids)
+  total, tokens = of_episode(kl.sum(axis=1)), of_episode(own.sum(axis=1))
+  mean = total.sum() / tokens.sum()
+  return mean, np.sqrt(np.sum(np.square(total - mean * tokens))) / tokens.sum()
+
+
+def _context(
+    turns: Sequence[Turn], observation: str, chat: chats.Chat, prompt: Prompt | None
+) -> list[int]:
+  """What was read before a reply, as rollout.seat has it."""
+  if not turns:
+    return chat.opening(observation)
+  if prompt is None:
+    return chat.following(observation, ended=bool(turns[-1].reply[-1] == chat.end_id))
+  past = [(turn.observation, turn.action) for turn in turns]
+  return chat.opening(prompt(turns[0].observation, past, observation))
