@@ -1,6 +1,5 @@
 """What the values of a config may be, told before anything is loaded."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,9 +42,12 @@ _MORE_THAN_0 = {"workers.timeout_s", "policy.temperature", "optimizer.clip_norm"
 _LENGTHS = {
     "policy.piece_lengths", "policy.windows", "pack.lengths", "train.lengths", "sft.batches.lengths",
 }  # fmt: skip
-_MAY_BE_EMPTY = {"policy.windows", "train.lengths"}
+_NOT_EMPTY = {
+    "policy.piece_lengths", "pack.lengths", "sft.batches.lengths", "lora.targets",
+    "evaluation.splits",
+}  # fmt: skip
 _TYPES = {"model.dtype", "policy.compute_dtype", "train.compute_dtype", "sft.compute_dtype"}
-KEYS = _LEAST.keys() | _MORE_THAN_0 | _LENGTHS | _TYPES
+KEYS = _LEAST.keys() | _MORE_THAN_0 | _LENGTHS | _NOT_EMPTY | _TYPES
 # Of any algorithm, or the one that another goes around.
 _COEFFICIENTS = {"k", "k_future", "zeta", "clip_low", "clip_high", "dual_clip", "kl_coef"}
 _SHARES = {"gamma", "lam"}
@@ -65,21 +67,19 @@ def check(values: Iterable[tuple[str, Any]]) -> None:
 
 def _wanted(key: str, value: Any) -> str:
   """What a value has to do and does not, be or hold something; empty if all is well."""
-  if isinstance(value, float) and not math.isfinite(value):
-    return "be a finite number"
   section, _, name = key.rpartition(".")
   of_algorithm = name if section.partition(".")[0] == "algorithm" else ""
   least = 0 if of_algorithm in _COEFFICIENTS | _SHARES else _LEAST.get(key)
   most = 1 if of_algorithm in _SHARES else _MOST.get(key)
-  if least is not None and value < least:
+  if least is not None and not value >= least:  # nor is NaN
     return f"be at least {least}"
-  if most is not None and value > most:
+  if most is not None and not value <= most:
     return f"be at most {most}"
-  if key in _MORE_THAN_0 and value <= 0:
+  if key in _MORE_THAN_0 and not value > 0:
     return "be more than 0"
   if key in _LENGTHS and min(value, default=1) < 1:
     return "hold numbers of at least 1"
-  if isinstance(value, tuple) and not value and key not in _MAY_BE_EMPTY:
+  if key in _NOT_EMPTY and not value:
     return "hold one or more"
   if key in _TYPES and value not in ("float32", "bfloat16"):
     return "be 'float32' or 'bfloat16'"

@@ -1,5 +1,6 @@
 """What the values of a config may be."""
 
+import math
 import pathlib
 import subprocess
 import sys
@@ -20,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
         ("workers.count", -1, "be at least 0"),
         ("workers.timeout_s", 0.0, "be more than 0"),
         ("rollout.max_aborted", 1.5, "be at most 1"),
-        ("optimizer.learning_rate", float("nan"), "be a finite number"),
+        ("optimizer.learning_rate", math.nan, "be at least 0"),
         ("policy.piece_lengths", (), "hold one or more"),
         ("pack.lengths", (1024, 0), "hold numbers of at least 1"),
         ("evaluation.splits", (), "hold one or more"),
@@ -37,7 +38,8 @@ def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
 
 
 def test_what_has_no_bounds_may_be_anything():
-  values = [("env.floor", -3), ("tasks.games", ""), ("policy.windows", ()), ("train.lengths", ())]
+  values = [("env.floor", -3), ("env.doors", ()), ("env.budget", math.inf), ("tasks.games", "")]
+  bounds.check([("policy.windows", ()), ("train.lengths", ()), ("algorithm.clip_high", math.inf)])
   bounds.check([*values, ("rollout.window", -1), ("algorithm.base.entropy_coef", -0.01)])
 
 
