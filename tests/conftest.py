@@ -4,6 +4,8 @@ Set before anything imports jax or the package: the types in signatures are
 checked while the tests run, and only then.
 """
 
+import pathlib
+
 import hypothesis
 import jax
 import jaxtyping
@@ -28,3 +30,15 @@ def _cache_of_its_own(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("EMPG_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
+
+
+_MAPS = pathlib.Path("/proc/self/maps")  # of Linux
+_MANY_MAPS = 20_000  # it lets a process have 65,530
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+  """Every compiled program maps memory, and XLA falls over where there can be no more."""
+  yield
+  if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY_MAPS:
+    jax.clear_caches()
