@@ -82,7 +82,8 @@ def _end_with_the_others(over: threading.Event) -> None:
 
 
 def _leave() -> None:
-  distributed.global_state.client.key_value_set(_FAILED, str(number()), allow_overwrite=True)
+  with contextlib.suppress(jax.errors.JaxRuntimeError):  # the first process is gone
+    distributed.global_state.client.key_value_set(_FAILED, str(number()), allow_overwrite=True)
   _end()
 
 

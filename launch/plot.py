@@ -33,7 +33,7 @@ def main(argv):
         if name == "kl" and _EPISODES.value and not curves.measured_kl(drawn):
           draw = functools.partial(curves.kl_of_episodes, found=drifts(drawn, drift))
         report(style.save(draw(drawn), pathlib.Path(_OUT.value), name))
-      except (curves.NothingToDraw, FileNotFoundError) as reason:
+      except curves.NothingToDraw as reason:
         print(f"no {name}: {reason}")
     for number, curve in enumerate(drawn if _EPISODES.value else ()):
       run = curve.runs[0]
@@ -51,7 +51,11 @@ def drifts(drawn, drift):
   found = {}
   for curve in drawn:
     workdir = curve.runs[0].workdir
-    steps = len(drift.training_steps(workdir))
+    try:
+      steps = len(drift.training_steps(workdir))
+    except FileNotFoundError as reason:
+      print(f"no kl of {curve.label}: {reason}")
+      continue
     with console.Progress(f"KL of {workdir}", steps, "steps") as progress:
       found[curve.label] = drift.measure(workdir, _EPISODES.value, progress.update)
   return found

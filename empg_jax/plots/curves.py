@@ -68,6 +68,8 @@ def kl(curves: Sequence[Curve]) -> Figure:
 
 def kl_of_episodes(curves: Sequence[Curve], found: Mapping[str, Drift]) -> Figure:
   """As `kl`, as measured on episodes of the curves' first runs, by the curves' labels."""
+  if not found:
+    raise NothingToDraw("no run has a KL penalty or episodes of a training step")
   figure, axes = style.panels(1, width=5.0, height=3.2)
   for number, curve in enumerate(curves):
     if curve.label in found:

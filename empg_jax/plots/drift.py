@@ -21,7 +21,7 @@ from empg_jax import chat as chats, config as configs, envs, episodes as kept, s
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout.pack import by_turn, pack
-from empg_jax.rollout.seat import Prompt
+from empg_jax.rollout.seat import next_piece, Prompt
 from empg_jax.training.score import token_stats
 from empg_jax.types import Batch, Episode, Turn
 
@@ -94,14 +94,15 @@ def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) 
   """
   turns: list[Turn] = []
   for turn in record["turns"]:
-    reply = np.array(turn["ids"], np.int32)
+    observation = turn["observation"]
+    before = next_piece(chat, prompt, turns, observation) if turns else chat.opening(observation)
     turns.append(
         Turn(
-            context=tuple(_context(turns, turn["observation"], chat, prompt)),
-            reply=reply,
-            logprobs=np.zeros(len(reply), np.float32),
+            context=tuple(before),
+            reply=np.array(turn["ids"], np.int32),
+            logprobs=np.zeros(len(turn["ids"]), np.float32),
             entropy=np.array(turn["entropies"], np.float32),
-            observation=turn["observation"],
+            observation=observation,
             text="".join(turn["tokens"]),
             action=turn["action"],
             reward=float(turn["reward"]),
@@ -129,15 +130,3 @@ def mean_kl(
   total, tokens = of_episode(kl.sum(axis=1)), of_episode(own.sum(axis=1))
   mean = total.sum() / tokens.sum()
   return mean, np.sqrt(np.sum(np.square(total - mean * tokens))) / tokens.sum()
-
-
-def _context(
-    turns: Sequence[Turn], observation: str, chat: chats.Chat, prompt: Prompt | None
-) -> list[int]:
-  """What was read before a reply, as rollout.seat has it."""
-  if not turns:
-    return chat.opening(observation)
-  if prompt is None:
-    return chat.following(observation, ended=bool(turns[-1].reply[-1] == chat.end_id))
-  past = [(turn.observation, turn.action) for turn in turns]
-  return chat.opening(prompt(turns[0].observation, past, observation))

@@ -37,6 +37,23 @@ class Chat(Protocol):
     ...
 
 
+def next_piece(
+    chat: Chat, prompt: Prompt | None, turns: Sequence[Turn], observation: str
+) -> list[int]:
+  """The ids that are read after one turn or more: the conversation's next, or another's first.
+
+  Args:
+    chat: the template.
+    prompt: what makes each turn a conversation of its own; None: there is one.
+    turns: so far.
+    observation: the answer to the last of them.
+  """
+  if prompt is None:
+    return chat.following(observation, ended=bool(turns[-1].reply[-1] == chat.end_id))
+  past = [(turn.observation, turn.action) for turn in turns]
+  return chat.opening(prompt(turns[0].observation, past, observation))
+
+
 class Seat:
   """Plays one episode after another in one environment, a turn at a time.
 
@@ -81,7 +98,7 @@ class Seat:
     """Reads the first observation; returns the episode only if it was aborted at once."""
     try:
       self._env = self._env or self._make_env()
-      self._first = self._observation = self._env.reset(self._task)
+      self._observation = self._env.reset(self._task)
     except Exception as error:  # Whatever it is, the run goes on.
       return self._abort(error)
     self.piece = self._chat.opening(self._observation)
@@ -123,7 +140,9 @@ class Seat:
     if len(self.turns) == self._max_turns:
       return self._end("turns")
     self._observation = observation
-    self.piece = self._next_piece(ended=bool(ids[-1] == self._chat.end_id))
+    self.piece = next_piece(self._chat, self._prompt, self.turns, observation)
+    if self._prompt is not None:
+      self._length = 0
     if self._length + len(self.piece) > self._room:
       return self._end("length")
     return None
@@ -132,14 +151,6 @@ class Seat:
     """Lets an environment that works elsewhere begin."""
     if isinstance(self._env, Remote):
       self._env.ask(method, text)
-
-  def _next_piece(self, ended: bool) -> list[int]:
-    """What the conversation goes on with, or the prompt of another one."""
-    if self._prompt is None:
-      return self._chat.following(self._observation, ended=ended)
-    self._length = 0
-    past = [(turn.observation, turn.action) for turn in self.turns]
-    return self._chat.opening(self._prompt(self._first, past, self._observation))
 
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""

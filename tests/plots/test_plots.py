@@ -71,6 +71,8 @@ def test_kl_of_episodes_is_drawn_with_its_interval(two_methods):
   np.testing.assert_allclose(line.get_xydata(), [[1, 0.1], [3, 0.2]])
   ends = np.array([segment[:, 1] for segment in intervals.get_segments()])
   np.testing.assert_allclose(ends, [[0.0804, 0.1196], [0.1608, 0.2392]])
+  with pytest.raises(curves.NothingToDraw, match="no run has a KL penalty or episodes"):
+    curves.kl_of_episodes(two_methods, {})
 
 
 def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_path):
