@@ -1,6 +1,7 @@
 """A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
 
 import json
+import logging
 import math
 import pathlib
 import re
@@ -13,7 +14,7 @@ from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
 from empg_jax import sharding
-from empg_jax.models import families, naming, placing
+from empg_jax.models import families, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
@@ -97,6 +98,8 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
+  for note in source.notes:
+    logging.getLogger(__name__).warning(note)
   return placing.place(source, model)
 
 
@@ -118,9 +121,7 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
   # Old checkpoints of Llama 2 hold the frequencies of the rotation, which are computed here.
   there = {n: x for n, x in source.shapes.items() if not n.endswith("rotary_emb.inv_freq")}
   faults = [*source.faults]
-  if tied and "lm_head.weight" in there:
-    del there["lm_head.weight"]
-    faults.append("lm_head.weight is set and also tied to model.embed_tokens.weight")
+  head_too = tied and there.pop(tying.HEAD, None) is not None
   faults += [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
   faults += [f"{ascii(name)[1:-1]} is unexpected" for name in sorted(there.keys() - wanted.keys())]
   faults += [
@@ -128,6 +129,8 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
       for name in sorted(wanted.keys() & there.keys())
       if there[name] != wanted[name]
   ]
+  if head_too and not faults:
+    faults += tying.faults(source)
   if faults:
     raise ValueError(f"The tensors in {path} are not those of its config: {'; '.join(faults)}.")
 

@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 
 from empg_jax import gguf_reader
-from empg_jax.models import families
+from empg_jax.models import families, tying
 
 _ARCHS = ("llama", "qwen2", "qwen3")
 _OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -48,13 +48,33 @@ class Gguf:
 
   def __init__(self, file: pathlib.Path):
     self._reader = gguf_reader.read(file)
-    self.faults = []
+    self.faults, self.notes = [], []
     self._tensors = {_name(tensor.name): tensor for tensor in self._reader.tensors}
+    if self._keeps_one_matrix_twice():
+      self._tie(file)
     self.shapes = {
         name: tuple(int(n) for n in reversed(tensor.shape))
         for name, tensor in self._tensors.items()
     }
     self.config = self._config(file)
+
+  def _keeps_one_matrix_twice(self) -> bool:
+    """Whether the head is the embedding, quantised by itself as some converters do."""
+    pair = [self._tensors.get(name) for name in (tying.EMBEDDING, tying.HEAD)]
+    if None in pair or {len(x.shape) for x in pair} != {2} or any(pair[0].shape != pair[1].shape):
+      return False
+    rows = lambda tensor: lambda chosen: _values(tensor, tensor.data[chosen])
+    return tying.alike(*map(rows, pair), int(pair[0].shape[1]))
+
+  def _tie(self, file: pathlib.Path) -> None:
+    """Keeps the copy of more bits as the embedding."""
+    head, embedding = self._tensors.pop(tying.HEAD), self._tensors[tying.EMBEDDING]
+    kept = max(head, embedding, key=lambda x: x.n_bytes)
+    self._tensors[tying.EMBEDDING] = kept
+    self.notes.append(
+        f"{file} holds one matrix twice, as {embedding.name} ({embedding.tensor_type.name}) and as"
+        f" {head.name} ({head.tensor_type.name}): {kept.name} alone is used."
+    )
 
   def _config(self, file: pathlib.Path) -> dict[str, Any]:
     value = functools.partial(gguf_reader.value, self._reader)
@@ -77,19 +97,23 @@ class Gguf:
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
     tensor = self._tensors[name]
-    try:
-      values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-    except NotImplementedError as error:
-      raise ValueError(
-          f"{name} is of type {tensor.tensor_type.name}, which cannot be read: convert it to"
-          " another one, such as Q8_0."
-      ) from error
-    values = values.reshape(self.shapes[name])
+    values = _values(tensor, tensor.data).reshape(self.shapes[name])
     if self.config["model_type"] == "llama":
       heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
       heads = heads.get(name.split(".")[-2])
       values = values if heads is None else _half_split(values, self.config[heads])
     return np.ascontiguousarray(values[index].astype(dtype))
+
+
+def _values(tensor: gguf.ReaderTensor, data: np.ndarray) -> np.ndarray:
+  """The numbers of a tensor or, given some rows of its data, of these."""
+  try:
+    return gguf.quants.dequantize(data, tensor.tensor_type)
+  except NotImplementedError as error:
+    raise ValueError(
+        f"{tensor.name} is of type {tensor.tensor_type.name}, which cannot be read: convert it to"
+        " another one, such as Q8_0."
+    ) from error
 
 
 def _half_split(rows: np.ndarray, heads: int) -> np.ndarray:

@@ -22,6 +22,7 @@ class Source(Protocol):
   config: dict[str, Any]  # its config.json
   shapes: dict[str, tuple[int, ...]]  # of each tensor
   faults: list[str]  # what is wrong with the files themselves
+  notes: list[str]  # what the user should know of how they were read
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
     """A slice of a tensor, cast on the way."""
@@ -36,7 +37,7 @@ class Safetensors:
 
   def __init__(self, folder: pathlib.Path):
     self.config = read_json(folder / "config.json")
-    self.shapes, self.faults = {}, []
+    self.shapes, self.faults, self.notes = {}, [], []
     self._files: dict[str, pathlib.Path] = {}
     for file in _files(folder):
       if not file.is_file():

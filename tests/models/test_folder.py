@@ -100,7 +100,6 @@ def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
   tensors["model.norm.scale"] = tensors.pop("model.norm.weight")
   tensors["model.layers.0.mlp.up_proj.weight"] = np.zeros((3, 3), np.float32)
-  tensors["lm_head.weight"] = np.zeros((13, 8), np.float32)
   safetensors.save_file(tensors, tmp_path / "a.safetensors")
   again = {"model.embed_tokens.weight": tensors["model.embed_tokens.weight"]}
   safetensors.save_file(again, tmp_path / "b.safetensors")
@@ -111,12 +110,32 @@ def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
   for part in (
       "the file c.safetensors is missing",
       "model.embed_tokens.weight is set in a.safetensors and in b.safetensors",
-      "lm_head.weight is set and also tied to model.embed_tokens.weight",
       "model.norm.weight is missing",
       "model.norm.scale is unexpected",
       "model.layers.0.mlp.up_proj.weight has shape (3, 3), wanted (12, 8)",
   ):
     assert part in str(error.value)
+
+
+def test_a_tied_models_folder_may_hold_the_same_matrix_as_its_head(model, tmp_path):
+  folder.save(model, tmp_path)
+  tensors = safetensors.load_file(tmp_path / "model.safetensors")
+  embedding = tensors["model.embed_tokens.weight"]
+  write = lambda head: safetensors.save_file(
+      tensors | {"lm_head.weight": head}, tmp_path / "model.safetensors"
+  )
+  write(embedding)
+  assert_same(folder.load(tmp_path, MESH), model)
+  write(embedding + 1e-3 * (np.arange(13) == 12)[:, None].astype(np.float32))
+  with pytest.raises(ValueError, match="lm_head.weight differs from .* set tie_word_embeddings to"):
+    folder.load(tmp_path, MESH)
+  config = json.loads((tmp_path / "config.json").read_text())
+  (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+  assert folder.load(tmp_path, MESH).unembedding[0, 12] != embedding[12, 0]
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  write(embedding[:12])
+  with pytest.raises(ValueError, match=r"lm_head.weight has shape \(12, 8\), and .* \(13, 8\)"):
+    folder.load(tmp_path, MESH)
 
 
 def test_a_damaged_file_is_named(model, tmp_path):

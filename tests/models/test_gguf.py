@@ -38,8 +38,8 @@ def interleaved(rows, heads):
   return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def write(model, path, quantise=None):
-  """A GGUF file of the model, as llama.cpp's converter writes it."""
+def write(model, path, quantise=None, output=None):
+  """A GGUF file of the model, as llama.cpp's converter writes it; `output` is quantised to Q8_0."""
   c, writer = model.config, gguf.GGUFWriter(path, model.config.model_type)
   writer.add_context_length(c.max_position_embeddings)
   writer.add_embedding_length(c.hidden_size)
@@ -66,6 +66,9 @@ def write(model, path, quantise=None):
     writer.add_tensor(
         f"{block}{NAMES[module]}.{kind}", data, raw_dtype=quantise if packed else None
     )
+  if output is not None:
+    q8_0 = gguf.GGMLQuantizationType.Q8_0
+    writer.add_tensor("output.weight", gguf.quants.quantize(output, q8_0), raw_dtype=q8_0)
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
@@ -90,6 +93,27 @@ def test_quantised_tensors_come_back_nearly(tmp_path):
   for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(model)):
     np.testing.assert_allclose(a, b, atol=float(np.abs(b).max()) / 200)
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(model)))
+
+
+def test_a_head_that_is_the_embedding_quantised_anew_is_kept_once(tmp_path, caplog):
+  model = Decoder(DecoderConfig(40, 32, 64, 1, 2, 2, 16), jax.random.key(0))
+  embedding = np.asarray(model.model.embed_tokens.weight[...])
+  write(model, tmp_path / "tied.gguf", gguf.GGMLQuantizationType.Q5_0, embedding)
+  back = folder.load(tmp_path / "tied.gguf", MESH)
+  assert back.config == dataclasses.replace(model.config, rms_norm_eps=back.config.rms_norm_eps)
+  # The eight-bit copy is kept, not the five-bit one.
+  error = np.abs(back.unembedding.T - embedding).max() / np.abs(embedding).max()
+  assert error < 1 / 200
+  (record,) = caplog.records
+  assert "holds one matrix twice, as token_embd.weight (Q5_0) and as output.weight (Q8_0)" in (
+      record.getMessage()
+  )
+  noise = np.random.default_rng(0).normal(size=embedding.shape).astype(np.float32)
+  other = embedding + 0.3 * embedding.std() * noise  # a cosine of 0.96
+  write(model, tmp_path / "untied.gguf", gguf.GGMLQuantizationType.Q5_0, other)
+  back = folder.load(tmp_path / "untied.gguf", MESH)
+  assert not back.config.tie_word_embeddings and len(caplog.records) == 1
+  np.testing.assert_allclose(back.unembedding.T, other, atol=np.abs(other).max() / 200)
 
 
 def test_another_architecture_and_a_damaged_file_are_told(tmp_path):
