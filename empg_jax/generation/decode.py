@@ -146,13 +146,18 @@ def _append(kv, new, start: Int[Array, "B"]):
 
 
 def _write_rows(rows, x, start: Int[Array, "B"]):
-  """One row after another, for a batched update would turn the whole cache around twice."""
+  """One row after another, for a batched update would turn the whole cache around twice.
 
-  def put(row, rows):
-    new = jax.lax.dynamic_slice_in_dim(x, row, 1, axis=1)
-    return jax.lax.dynamic_update_slice(rows, new, (0, row, 0, start[row], 0))
+  A row's columns come with the loop: where the loop cuts them out of `x` itself, XLA fails
+  to compile for TPUs at full effort.
+  """
 
-  return jax.lax.fori_loop(0, rows.shape[1], put, rows)
+  def put(rows, row):
+    index, new, at = row
+    return jax.lax.dynamic_update_slice(rows, new[:, None], (0, index, 0, at, 0)), None
+
+  each = (jnp.arange(rows.shape[1]), x.swapaxes(0, 1), start)
+  return jax.lax.scan(put, rows, each)[0]
 
 
 def _visible(lengths: Int[Array, "B"], window: int):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -59,11 +59,11 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
 
   Raises:
     TooLarge: it does not fit.
+    RuntimeError: the compiler fails.
   """
   begun = time.monotonic()
   with jax.set_mesh(mesh):
-    lowered = program.traced.lower(lowering_platforms=("tpu",))
-    compiled = _compile(lowered, chip, _QUICK if quick else None)
+    compiled = _compile(program, chip, _QUICK if quick else None)
   compile_s = time.monotonic() - begun
   memory, text = compiled.memory_analysis(), compiled.as_text()
   peak = memory.peak_memory_in_bytes / GIB
@@ -86,13 +86,15 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
   )
 
 
-def _compile(lowered: Any, chip: Chip, options) -> jax.stages.Compiled:
+def _compile(program: Program, chip: Chip, options) -> jax.stages.Compiled:
   try:
+    lowered = program.traced.lower(lowering_platforms=("tpu",))
     return lowered.compile(compiler_options=options)
   except jax.errors.JaxRuntimeError as error:
+    first = str(error).strip().split("\n")[0]
     if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    sizes = [float(x) for x in re.findall(r"\b([\d.]+)G\b", str(error).split("\n")[0])]
+      raise RuntimeError(f"The {program.name} does not compile; XLA says: {first}") from error
+    sizes = [float(x) for x in re.findall(r"\b([\d.]+)G\b", first)]
     needed = max((x for x in sizes if x != chip.memory), default=chip.memory)
     raise TooLarge(needed, chip.memory) from error
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import ml_collections
 import pytest
 
+from empg_jax import command_line
 from empg_jax.models.decoder import Decoder, DecoderConfig
-from empg_jax.plan import chips, fitting, flops, shapes, topology
+from empg_jax.plan import chips, compiling, fitting, flops, programs, shapes, topology
 from empg_jax.plan.compiling import TooLarge
 from empg_jax.training import microbatch
 
@@ -68,6 +69,27 @@ def test_a_mesh_takes_all_chips_of_the_topology():
   assert topology.mesh(jax.devices(), data=0, fsdp=2, tensor=2).shape["data"] == 2
   with pytest.raises(ValueError, match="data 1, fsdp 2, tensor 2, which takes 4 of 8 chips: "):
     topology.mesh(jax.devices(), data=1, fsdp=2, tensor=2)
+
+
+class Failing:
+  """A traced program that XLA compiles for no chip."""
+
+  def lower(self, lowering_platforms):
+    return self
+
+  def compile(self, compiler_options):
+    raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure (file.cc:3)\n*** Begin stack")
+
+
+def test_a_compiler_that_fails_is_one_sentence():
+  program = programs.Program("turn", Failing(), 1, 1.0)
+  mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+  with pytest.raises(RuntimeError) as told:
+    compiling.measure(program, mesh, chips.of("v5e:2x4"))
+  assert command_line.is_for_the_user(told.value)
+  assert str(told.value) == (
+      "The turn does not compile; XLA says: INTERNAL: RET_CHECK failure (file.cc:3)"
+  )
 
 
 def config(**train):
