@@ -44,9 +44,7 @@ def _tiny() -> dict:
           max_length=1024, max_reply=64, piece_lengths=(96, 160, 640), windows=(256, 512, 1024)
       ),
       train=config["train"] | dict(lengths=(256, 384, 640)),
-      optimizer=config["optimizer"] | dict(
-          learning_rate=1.5e-4, warmup_steps=2, decay_steps=20
-      ),
+      optimizer=config["optimizer"] | dict(learning_rate=1.5e-4, warmup_steps=2),
       evaluation=dict(every=10, splits=_SPLITS, tasks=200, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=2048, model=presets.tiny_shape()),

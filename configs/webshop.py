@@ -44,9 +44,7 @@ def _tiny() -> dict:
       # At 3e-4 and by sequence_mean, where short episodes weigh more, bad purchases taught it
       # within 8 steps not to buy at all.
       algorithm=config["algorithm"] | dict(base=base),
-      optimizer=config["optimizer"] | dict(
-          learning_rate=1.2e-4, warmup_steps=2, decay_steps=18
-      ),
+      optimizer=config["optimizer"] | dict(learning_rate=1.2e-4, warmup_steps=2),
       evaluation=dict(every=9, splits=("test",), tasks=200, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=2048, model=presets.tiny_shape()),

@@ -20,7 +20,7 @@ _LEAST = {
     "policy.max_length": 1,
     "policy.max_reply": 1,
     "optimizer.warmup_steps": 0,
-    "optimizer.decay_steps": 0,
+    "optimizer.decay_steps": -1,
     "optimizer.learning_rate": 0,
     "optimizer.weight_decay": 0,
     "train.size": 1,

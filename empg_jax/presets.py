@@ -53,8 +53,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
           ),
       ),
       mesh=dict(data=1, fsdp=1, tensor=1),  # sharding.make_mesh
-      optimizer=dict(  # training.state.make_optimizer
-          learning_rate=3e-4, warmup_steps=8, decay_steps=50, weight_decay=0.0, clip_norm=1.0
+      optimizer=dict(  # training.state.make_optimizer; decay_steps -1: over num_steps
+          learning_rate=3e-4, warmup_steps=8, decay_steps=-1, weight_decay=0.0, clip_norm=1.0
       ),
       train=dict(  # training.step.train_step
           size=4,

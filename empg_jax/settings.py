@@ -6,7 +6,7 @@ from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import pack
-from empg_jax.training import microbatch, state as states
+from empg_jax.training import microbatch, setup, state as states
 from empg_jax.training.step import train_step
 
 # Of config.rollout; the rest is collect's.
@@ -31,7 +31,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(workers.environments, config.workers, "config.workers", ["module", "arguments"])
   check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
-  check_arguments(states.make_optimizer, config.optimizer, "config.optimizer")
+  check_arguments(states.make_optimizer, config.optimizer, "config.optimizer", ["total_steps"])
   check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])
   check_arguments(folder.load, config.model, "config.model", ["mesh"])
   kept = {k: v for k, v in config.checkpoint.items() if k != "every"}
@@ -39,6 +39,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
   given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
+  setup.make_optimizer(config)
   if config.model.dtype != "float32" and not config.lora.rank:
     raise ValueError(
         f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"

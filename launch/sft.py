@@ -78,7 +78,7 @@ def first_texts(demos):
 def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) -> Decoder:
   """Trains the model on the demonstrations."""
   c = config.sft
-  optimizer = state.make_optimizer(decay_steps=c.num_steps, **c.optimizer)
+  optimizer = state.make_optimizer(total_steps=c.num_steps, **c.optimizer)
   current = state.create(model, optimizer)
   batches = cloning.batches(sources, chat, seed=config.seed, **c.batches)
   seen = 0

@@ -34,7 +34,7 @@ from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.rollout import play
 from empg_jax.rollout.rows import explain_rows, make_rows
-from empg_jax.training import guard, replay, setup, state as states
+from empg_jax.training import guard, replay, setup
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
@@ -66,7 +66,7 @@ def train(asked_to_stop):
   claim(workdir, config)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
-  optimizer = states.make_optimizer(**config.optimizer)
+  optimizer = setup.make_optimizer(config)
   state, frozen = setup.load(config, mesh, algorithm, optimizer)
   state, first = restore(checkpointer, state)
   update = setup.make_update(config, frozen, algorithm, optimizer)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from empg_jax import bounds, config
+from empg_jax import bounds, config, envs, settings
 from empg_jax.training import state
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -64,3 +64,12 @@ def test_every_command_with_a_config_looks_at_them():
 def test_a_decay_that_ends_before_the_warm_up_is_told():
   with pytest.raises(ValueError, match="decay_steps is 5, and warmup_steps 8: the decay has to"):
     state.make_optimizer(learning_rate=1e-3, warmup_steps=8, decay_steps=5)
+
+
+def test_and_before_anything_is_loaded():
+  made = config.load(str(ROOT / "configs" / "alfworld.py"))
+  made.optimizer.decay_steps = 8
+  with pytest.raises(ValueError, match="decay_steps is 8, and warmup_steps 8"):
+    settings.check(made, envs.find("alfworld"))
+  made.optimizer.decay_steps, made.num_steps = -1, 4  # shorter than the warm-up, by one flag
+  settings.check(made, envs.find("alfworld"))

@@ -14,7 +14,7 @@ from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.value_head import ValueHead
 from empg_jax.plan import flops
-from empg_jax.training import score, state as states
+from empg_jax.training import score, setup, state as states
 from empg_jax.training.step import train_step
 from empg_jax.types import Batch
 
@@ -35,7 +35,7 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
   The base of adapters that is a KL penalty's reference too counts as two arguments, for the
   compiler does not know that they are one.
   """
-  optimizer = states.make_optimizer(**config.optimizer)
+  optimizer = setup.make_optimizer(config)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   model, trained = _model(config, shape, mesh), _model(config, shape, mesh)
   frozen = model

@@ -41,6 +41,16 @@ def load(
   return sharding.place(states.create(model, optimizer, value_head), mesh), frozen
 
 
+def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+  """The config's optimizer, told how many steps it has in the run.
+
+  Raises:
+    ValueError: as states.make_optimizer.
+  """
+  total = config.num_steps * config.train.minibatches * config.train.epochs
+  return states.make_optimizer(total_steps=total, **config.optimizer)
+
+
 def make_update(
     config: ml_collections.ConfigDict,
     frozen: dict[str, Any],

@@ -64,7 +64,8 @@ def make_optimizer(
     *,
     learning_rate: float,
     warmup_steps: int = 0,
-    decay_steps: int = 0,
+    decay_steps: int = -1,
+    total_steps: int = 0,
     weight_decay: float = 0.01,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -72,11 +73,15 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """AdamW behind a clip of the global gradient norm.
 
+  The state has the same structure for all values, so that each can change when a run goes on.
+
   Args:
     learning_rate: after the warm-up.
     warmup_steps: over which it rises linearly from 0.
-    decay_steps: step at which a cosine has brought it to a tenth; 0: it stays. Steps are the
-      optimizer's: a batch of n minibatches has n.
+    decay_steps: step at which a cosine has brought it to a tenth; 0: it stays; -1: the run's
+      last step, or none where the run ends within the warm-up. Steps are the optimizer's: a
+      batch of n minibatches has n.
+    total_steps: of the run.
     weight_decay: decoupled, on matrices alone.
     b1, b2: of the moments.
     clip_norm: largest global norm of a gradient.
@@ -87,8 +92,10 @@ def make_optimizer(
   if 0 < decay_steps <= warmup_steps:
     raise ValueError(
         f"config.optimizer.decay_steps is {decay_steps}, and warmup_steps {warmup_steps}: the"
-        " decay has to end after the warm-up, or be 0, for none."
+        " decay has to end after the warm-up; 0 is none, and -1 ends it with the run."
     )
+  if decay_steps < 0:
+    decay_steps = total_steps if total_steps > warmup_steps else 0
   if decay_steps:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10
@@ -96,7 +103,7 @@ def make_optimizer(
   elif warmup_steps:
     schedule = optax.linear_schedule(0.0, learning_rate, warmup_steps)
   else:
-    schedule = learning_rate
+    schedule = optax.constant_schedule(learning_rate)
   return optax.chain(
       optax.clip_by_global_norm(clip_norm),
       optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices),

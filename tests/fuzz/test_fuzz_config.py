@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from empg_jax import algorithms, command_line, config as configs, lookup, settings as checks
 from empg_jax import sharding
-from empg_jax.training import state as states
+from empg_jax.training import setup
 
 # config_flags loads a config's file as Python did it before 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -60,7 +60,7 @@ def make(config):
   environment.tasks("train", **config.tasks)
   sharding.make_mesh(**config.mesh)
   algorithms.make(**config.algorithm.to_dict())
-  states.make_optimizer(**config.optimizer)
+  setup.make_optimizer(config)
   return config
 
 
