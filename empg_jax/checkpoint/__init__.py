@@ -18,7 +18,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
+from empg_jax.checkpoint import proof
 from empg_jax.checkpoint.leaves import array, described, leaves, MisfitError, nested
+from empg_jax.checkpoint.plain import PlainPath
 from empg_jax.checkpoint.reading import read, read_part, shown
 
 _FULL = "No space left on device"  # at the end of a long message of tensorstore's
@@ -33,17 +35,31 @@ class Restored(NamedTuple):
 
 
 class Checkpointer:
-  """The checkpoints of one run, DIRECTORY/STEP: the newest `keep` stay, and the `best`."""
+  """The checkpoints of one run, DIRECTORY/STEP: the newest `keep` stay, and the `best`.
+
+  None goes before a newer one has been written and opened again.
+  """
 
   def __init__(self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0):
+    """Makes the directory.
+
+    Raises:
+      OSError: it cannot be made or opened.
+      ValueError: its path cannot be used on this system.
+    """
     self._directory = pathlib.Path(directory).absolute()
+    self._directory.mkdir(parents=True, exist_ok=True)
+    self._plain = PlainPath(self._directory)
+    self._saving: tuple[int, Mapping[str, list]] = 0, {}
     self._keep, self._best = keep, best
     self._damaged: set[int] = set()
     self._scores: Mapping[int, float] = {}
     self._manager = ocp.CheckpointManager(
-        self._directory,
+        self._plain.path,
         options=ocp.CheckpointManagerOptions(
-            preservation_policy=self, cleanup_tmp_directories=True
+            preservation_policy=self,
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._prove),
         ),
         item_handlers={
             "state": ocp.StandardCheckpointHandler(),
@@ -68,8 +84,10 @@ class Checkpointer:
 
     Raises:
       ValueError: the step is saved already, or the state holds a random key.
-      OSError: this one or the one before cannot be written; those that were there still are.
+      OSError: this one or the one before cannot be written, or not be read again; those that
+        were there still are.
     """
+    self.wait()
     self._scores = self._scores if scores is None else scores
     if step in self._damaged:
       self._manager.delete(step)
@@ -77,12 +95,13 @@ class Checkpointer:
     if self.holds(step):
       raise ValueError(f"{self._directory} already holds a checkpoint of step {step}")
     there = {path: array(leaf) for path, leaf in leaves(state).items()}
+    self._saving = step, described(there)
     with self._writing():
       self._manager.save(
           step,
           args=ocp.args.Composite(
               state=ocp.args.StandardSave(nested(there)),
-              leaves=ocp.args.JsonSave(described(there)),
+              leaves=ocp.args.JsonSave(self._saving[1]),
               extra=ocp.args.JsonSave({"extra": extra}),
           ),
           force=True,  # also a step that comes before a damaged one
@@ -117,7 +136,7 @@ class Checkpointer:
       try:
         restored = Restored(step, *read(self._manager.directory / str(step), template))
       except ValueError as error:
-        failed[step] = error
+        failed[step] = type(error)(self._plain.named(str(error)))
         continue
       for sentence in self._told(failed):
         logging.warning("%s: looking at the one before it", sentence)
@@ -142,6 +161,12 @@ class Checkpointer:
     """Waits as `wait` does and ends the work in the background."""
     with self._writing():
       self._manager.close()
+    self._plain.close()
+
+  def _prove(self) -> None:
+    """Called by Orbax, on the first host, when a checkpoint is written and has no name yet."""
+    step, saved = self._saving
+    proof.check(proof.unfinished(self._manager.directory, step), saved)
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
     """Orbax's question which checkpoints, the oldest first, are to stay."""
@@ -157,8 +182,14 @@ class Checkpointer:
   def _writing(self) -> Iterator[None]:
     try:
       yield
+    except proof.UnreadableError as error:
+      raise OSError(
+          f"the checkpoint of step {self._saving[0]} was written to {self._directory} and cannot be"
+          f" read again ({self._plain.named(shown(error))}): it does not count, and those before it"
+          " are untouched; put that right and start the same command again."
+      ) from error
     except (OSError, ValueError) as error:  # tensorstore's is the latter
-      reason = _FULL if _FULL in str(error) else shown(error)
+      reason = _FULL if _FULL in str(error) else self._plain.named(shown(error))
       raise OSError(
           f"a checkpoint cannot be written to {self._directory} ({reason}): those that are"
           " there are whole; put that right and start the same command again."

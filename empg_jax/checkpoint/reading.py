@@ -18,6 +18,7 @@ from empg_jax import hosts
 from empg_jax.checkpoint.leaves import (
     check_fit, check_unchanged, leaves, MisfitError, nested, of_kind, target,
 )  # fmt: skip
+from empg_jax.checkpoint.plain import PlainPath
 
 
 def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
@@ -83,14 +84,17 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
     ValueError: it is damaged.
   """
   folder = pathlib.Path(checkpoint).absolute()
-  try:
-    return _read_part(folder, template)
-  except (MisfitError, jax.errors.JaxRuntimeError):
-    raise
-  except Exception as error:  # as in `read`
-    raise ValueError(
-        f"the checkpoint {folder} is damaged ({shown(error)}): take the one before it"
-    ) from error
+  with PlainPath(folder.parent) as plain:
+    try:
+      return _read_part(plain.path / folder.name, template)
+    except MisfitError as error:
+      raise MisfitError(plain.named(str(error))) from error
+    except jax.errors.JaxRuntimeError:
+      raise
+    except Exception as error:  # as in `read`
+      raise ValueError(
+          f"the checkpoint {folder} is damaged ({plain.named(shown(error))}): take the one before it"
+      ) from error
 
 
 def _read_part(folder: pathlib.Path, template: PyTree) -> PyTree:

@@ -1,0 +1,80 @@
+"""A checkpoint is opened again before it counts: no older one goes for one that cannot be read."""
+
+import functools
+import json
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+
+from empg_jax.checkpoint.leaves import check_unchanged, leaves, nested
+
+_IN_A_FILE = 2**10  # bytes; less may stand in Orbax's manifest itself
+
+
+class UnreadableError(ValueError):
+  """What was written is not what is read again."""
+
+
+def unfinished(directory: Any, step: int) -> Any:
+  """The folder of a checkpoint that is written and has not got its name yet."""
+  name = str(step)
+  there = [path for path in directory.iterdir() if path.name.partition(".")[0] == name]
+  if len(there) != 1:
+    raise UnreadableError(f"there are {len(there)} folders of it")
+  return there[0]
+
+
+def check(folder: Any, saved: Mapping[str, list]) -> None:
+  """Opens a checkpoint: its lists, the description of every leaf, and all of one leaf.
+
+  Args:
+    folder: as Orbax has paths.
+    saved: what `described` said of the leaves that were saved.
+
+  Raises:
+    UnreadableError: something is not there, or not what was saved.
+  """
+  try:
+    for item in ("leaves", "extra"):
+      read = json.loads((folder / item / "metadata").read_text())
+      if item == "leaves" and read != saved:
+        raise UnreadableError("its list of leaves is another")
+    _check_shapes(folder / "state", saved)
+    _check_values(folder / "state", saved)
+  except UnreadableError:
+    raise
+  except Exception as error:  # whatever Orbax stumbles over
+    raise UnreadableError(str(error)) from error
+
+
+def _check_shapes(state: Any, saved: Mapping[str, list]) -> None:
+  found = {
+      ".".join(path): [str(np.dtype(leaf.dtype)), list(leaf.shape)]
+      for path, leaf in leaves(ocp.StandardCheckpointHandler().metadata(state).tree).items()
+  }
+  wrong = [name for name, (*about, _) in saved.items() if found.get(name) != about]
+  if wrong:
+    raise UnreadableError(f"missing or of another shape: {', '.join(wrong[:5])}")
+
+
+def _check_values(state: Any, saved: Mapping[str, list]) -> None:
+  """Reads the smallest leaf that has a file of its own, or else the largest."""
+  size = lambda name: math.prod(saved[name][1]) * np.dtype(saved[name][0]).itemsize
+  large = [name for name in saved if size(name) >= _IN_A_FILE]
+  name = min(large, key=size) if large else max(saved, key=size)
+  dtype, shape, _ = saved[name]
+  path = tuple(name.split("."))
+  wanted = nested({path: np.empty(shape, dtype)})
+  found = ocp.PyTreeCheckpointHandler().restore(
+      state,
+      args=ocp.args.PyTreeRestore(
+          item=wanted,
+          restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+          partial_restore=True,
+      ),
+  )
+  check_unchanged({path: functools.reduce(operator.getitem, path, found)}, saved)
