@@ -26,7 +26,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from empg_jax import algorithms, chat as chats, command_line, config as configs
-from empg_jax import dry_run, envs, episodes as records, hosts, live, metrics, preemption
+from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
 from empg_jax import report, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer, quiet
 from empg_jax.generation import decode
@@ -139,7 +139,8 @@ def describe(config, environment, workdir):
 
 
 def claim(workdir, config):
-  """Makes the workdir this run's, or says why it cannot be."""
+  """Makes the workdir this run's until it ends, or says why it cannot be."""
+  lock.take(workdir)
   configs.claim_workdir(str(workdir), config)
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
     hosts.say(changed)

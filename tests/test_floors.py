@@ -17,7 +17,7 @@ FLOORS = {
     0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
-        "command_line", "workers", "live", "report", "preemption",
+        "command_line", "workers", "live", "report", "preemption", "lock",
     },  # fmt: skip
     2: {"generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},

@@ -1,0 +1,171 @@
+"""One run at a time in a workdir: whoever has WORKDIR/lock.
+
+It is held with flock, which the system lets go of when a process ends, however it ends. Some disks
+do not carry that to other hosts, so the file also says who holds it, and the holder counts in it:
+one that another machine left without a word is free once nobody has counted for a while.
+"""
+
+import atexit
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from empg_jax import console, hosts
+
+FILE = "lock"
+_BEAT_S = 5.0  # between two counts
+_SILENCE_S = 20.0  # after which a holder on another machine has ended
+_PATIENCE_S = 5.0  # with a process that is just ending
+_LOOK_S = 0.2
+_SIZE = 512  # of the file: one line, written at once
+_BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")  # of Linux, tells machines apart
+# What a disk without flock answers.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+class Lock:
+  """A workdir that is this run's alone, from `take` to `release` or the end of the process."""
+
+  def __init__(self, file: pathlib.Path, descriptor: int):
+    self._file, self._descriptor = file, descriptor
+    self._over = threading.Event()
+    self._record = dict(_machine(), pid=os.getpid(), since=time.strftime("%Y-%m-%d %H:%M:%S %z"))
+    self._count(0)
+    self._counting = threading.Thread(target=self._go_on_counting, daemon=True)
+    self._counting.start()
+    atexit.register(self.release)
+
+  def release(self) -> None:
+    """Lets another run have the workdir."""
+    if self._over.is_set():
+      return
+    self._over.set()
+    self._counting.join()
+    with contextlib.suppress(OSError):
+      os.ftruncate(self._descriptor, 0)
+    os.close(self._descriptor)
+    atexit.unregister(self.release)
+
+  def _go_on_counting(self) -> None:
+    count = 0
+    while not self._over.wait(_BEAT_S):
+      there = _read(self._file)
+      if there and any(there.get(key) != x for key, x in self._record.items()):
+        # Held up for so long, say by a sleeping machine, that it was taken for ended.
+        print(f"error: {_in_use(self._file.parent, there)}", file=sys.stderr, flush=True)
+        os._exit(1)
+      count += 1
+      with contextlib.suppress(OSError):  # a full disk is for others to tell
+        self._count(count)
+
+  def _count(self, count: int) -> None:
+    line = json.dumps(self._record | {"count": count}).ljust(_SIZE - 1) + "\n"
+    os.pwrite(self._descriptor, line.encode(), 0)
+    os.fsync(self._descriptor)
+
+
+def take(workdir: str | os.PathLike) -> Lock | None:
+  """Takes a workdir for this run, whose first process holds it; all have to ask.
+
+  A folder that is made for it is its user's alone. None is what the other processes have.
+
+  Raises:
+    ValueError: another run holds it, or the folder cannot be used.
+  """
+  lock = refusal = None
+  if hosts.is_first():
+    try:
+      lock = _take(pathlib.Path(workdir))
+    except ValueError as error:
+      refusal = error
+  if hosts.gather(np.asarray([refusal is not None], np.int32)).any():
+    raise refusal or ValueError(f"the first process of the run cannot use {workdir}")
+  return lock
+
+
+def _take(workdir: pathlib.Path) -> Lock:
+  file = workdir / FILE
+  try:
+    workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+      certain = _flock(descriptor)
+      there = _read(file)
+      if there and not _has_ended(file, there, certain):
+        raise BlockingIOError
+      return Lock(file, descriptor)
+    except OSError:
+      os.close(descriptor)
+      raise
+  except BlockingIOError:
+    raise ValueError(_in_use(workdir, _read(file))) from None
+  except OSError as error:
+    raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
+
+
+def _flock(descriptor: int) -> bool:
+  """Whether the disk has such locks; BlockingIOError if another process keeps this one."""
+  deadline = time.monotonic() + _PATIENCE_S
+  while True:
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return True
+    except BlockingIOError:
+      if time.monotonic() > deadline:
+        raise
+    except OSError as error:
+      if error.errno not in _NO_LOCKS:
+        raise
+      return False
+    time.sleep(_LOOK_S)
+
+
+def _has_ended(file: pathlib.Path, there: dict[str, Any], certain: bool) -> bool:
+  """Whether the holder that the file names is gone, without having said so."""
+  if certain and there.get("boot") == _machine()["boot"]:
+    return True
+  console.warn(f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of it")
+  deadline = time.monotonic() + _SILENCE_S
+  while time.monotonic() < deadline:
+    time.sleep(_LOOK_S)
+    now = _read(file)
+    if now != there:
+      return not now
+  return True
+
+
+def _read(file: pathlib.Path) -> dict[str, Any]:
+  """What the holder wrote; nothing if there is none, or it is just writing."""
+  try:
+    found = json.loads(file.read_bytes())
+  except (OSError, ValueError, RecursionError):
+    return {}
+  return found if isinstance(found, dict) else {}
+
+
+def _machine() -> dict[str, str]:
+  boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
+  return {"host": socket.gethostname(), "boot": boot}
+
+
+def _in_use(workdir: pathlib.Path, there: dict[str, Any]) -> str:
+  return (
+      f"{workdir} is in use by {_named(there)}: wait until it ends, stop it, or choose another"
+      " --workdir."
+  )
+
+
+def _named(there: dict[str, Any]) -> str:
+  if not there:
+    return "another process"
+  return f"process {there.get('pid')} on {there.get('host')}, which began at {there.get('since')}"
