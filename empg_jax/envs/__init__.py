@@ -27,14 +27,14 @@ _NEEDED = ("make", "tasks", "task_type")
 
 
 class Step(NamedTuple):
-  """The answer to one action.
+  """The answer to one action. What is none costs its episode (`_shared/answers.py`).
 
   Attributes:
     observation: what the agent reads next.
-    reward: the reward of this step alone.
+    reward: the reward of this step alone, a finite number.
     done: True when the episode has ended; only `reset` may follow.
-    info: plain values for logging and scoring (bool, number, str, list, dict); `won`
-      among them says whether the episode counts as a success by now.
+    info: plain values for logging and scoring (None, bool, number, str, list, dict); `won`
+      among them, True or False, says whether the episode counts as a success by now.
   """
 
   observation: str
@@ -111,8 +111,8 @@ def find(name: str) -> ModuleType:
   return module
 
 
-# Why an episode was aborted: its process ended, gave no answer in time, held too much memory or
-# sent what is no answer; the environment raised; its first observation was too long to be read.
+# Why an episode was aborted: its process ended, gave no answer in time or held too much memory; it
+# answered with what is no answer; the environment raised; its first observation was too long.
 FAULTS = ("crash", "hang", "memory", "garbage", "error", "opening")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from empg_jax import config as configs, transcript
 from empg_jax.envs import Env
+from empg_jax.envs._shared import answers
 from empg_jax.types import Episode, Turn
 
 AGENTS = ("policy", "expert", "random")
@@ -23,6 +24,10 @@ class Agent(Protocol):
     ...
 
 
+class GivenUp(Exception):
+  """A human has had enough."""
+
+
 class Human:
   """Reads what the terminal shows and types actions; the end of the input gives up."""
 
@@ -33,8 +38,11 @@ class Human:
     del played
     self._turn += 1
     question = f"\n--- turn {self._turn}\n{transcript.printable(observation)}\n> "
-    while not (typed := self._ask(question).strip()):
-      question = "> "
+    try:
+      while not (typed := self._ask(question).strip()):
+        question = "> "
+    except EOFError:
+      raise GivenUp from None
     return "", typed
 
 
@@ -108,17 +116,17 @@ def play(env: Env, agent: Agent, task: str, *, max_turns: int, group: int = 0) -
   """One episode; its turns hold no tokens. An error ends it as "aborted", as in a rollout."""
   turns, info, ended, played = [], {}, "turns", None
   try:
-    observation = env.reset(task)
+    observation = answers.reset(env, task)
     while len(turns) < max_turns and ended == "turns":
       thought, played = agent.act(observation, played)
-      step = env.step(played)
+      step = answers.step(env, played)
       turns.append(_turn(observation, thought, played, step.reward))
       observation, info = step.observation, step.info
       ended = "done" if step.done else "turns"
-  except EOFError:  # A human has had enough.
+  except GivenUp:
     info = {**info, "error": "given up"}
-  except Exception as error:  # Whatever it is, the evaluation goes on.
-    ended, info = "aborted", {**info, "error": f"{type(error).__name__}: {error}"}
+  except (Exception, SystemExit) as error:  # Whatever it is, the evaluation goes on.
+    ended, info = "aborted", {**info, **answers.cause(error)}
   return Episode(
       task=task,
       group=group,

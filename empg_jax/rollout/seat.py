@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from empg_jax.envs import Env, Fault, Remote
+from empg_jax.envs import Env, Remote
+from empg_jax.envs._shared import answers
 from empg_jax.types import Episode, Turn
 
 # What the agent reads after a reply that holds no action; the environment, which
@@ -47,11 +48,14 @@ def next_piece(
     prompt: what makes each turn a conversation of its own; None: there is one.
     turns: so far.
     observation: the answer to the last of them.
+
+  Raises:
+    Fault: what `prompt` returns is no text. Whatever it raises goes on.
   """
   if prompt is None:
     return chat.following(observation, ended=bool(turns[-1].reply[-1] == chat.end_id))
   past = [(turn.observation, turn.action) for turn in turns]
-  return chat.opening(prompt(turns[0].observation, past, observation))
+  return chat.opening(answers.prompt(prompt(turns[0].observation, past, observation)))
 
 
 class Seat:
@@ -97,9 +101,10 @@ class Seat:
   def opened(self) -> Episode | None:
     """Reads the first observation; returns the episode only if it was aborted at once."""
     try:
-      self._env = self._env or self._make_env()
-      self._observation = self._env.reset(self._task)
-    except Exception as error:  # Whatever it is, the run goes on.
+      if self._env is None:
+        self._env = self._make_env()
+      self._observation = answers.reset(self._env, self._task)
+    except (Exception, SystemExit) as error:  # Whatever it is, the run goes on.
       return self._abort(error)
     self.piece = self._chat.opening(self._observation)
     if len(self.piece) > self._room:
@@ -127,12 +132,11 @@ class Seat:
   def answered(self) -> Episode | None:
     """Plays the reply, and reads what the environment says to it."""
     ids, logprobs, entropy, text, action = self._reply
-    observation, reward, done = NO_ACTION, -float(self._penalty), False
+    observation, reward, done = NO_ACTION, 0.0 - self._penalty, False
     if action is not None:
       try:
-        observation, reward, done, self._info = self._env.step(action)
-        reward = float(reward)
-      except Exception as error:  # Whatever it is, the run goes on.
+        observation, reward, done, self._info = answers.step(self._env, action)
+      except (Exception, SystemExit) as error:  # Whatever it is, the run goes on.
         return self._abort(error)
     self._record(ids, logprobs, entropy, text, action, reward)
     if done:
@@ -140,7 +144,10 @@ class Seat:
     if len(self.turns) == self._max_turns:
       return self._end("turns")
     self._observation = observation
-    self.piece = next_piece(self._chat, self._prompt, self.turns, observation)
+    try:
+      self.piece = next_piece(self._chat, self._prompt, self.turns, observation)
+    except Exception as error:  # Of the environment's prompt.
+      return self._abort(error)
     if self._prompt is not None:
       self._length = 0
     if self._length + len(self.piece) > self._room:
@@ -155,7 +162,7 @@ class Seat:
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""
     env, self._env = self._env, None
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
       if env is not None:
         env.close()
 
@@ -182,12 +189,9 @@ class Seat:
     )
     self._length += len(self.piece) + len(ids)
 
-  def _abort(self, error: Exception) -> Episode:
+  def _abort(self, error: BaseException) -> Episode:
     self.close()
-    if not isinstance(error, Fault):
-      error = Fault("error", f"{type(error).__name__}: {error}")
-    said = str(error) if error.kind == "error" else f"{error.kind}: {error}"
-    return self._end("aborted", error=said, fault=error.kind)
+    return self._end("aborted", **answers.cause(error))
 
   def _end(self, ended: str, **info: str) -> Episode:
     self.piece = None

@@ -14,6 +14,7 @@ import importlib
 from typing import Any
 
 from empg_jax.envs import Env
+from empg_jax.envs._shared import answers
 from empg_jax.workers.pool import Pool
 
 
@@ -31,7 +32,8 @@ def environments(
   Args:
     module: the full name of an environment's module ("empg_jax.envs.alfworld").
     arguments: plain values, as JSON has them.
-    count: worker processes; 0: the environments live in this one, unguarded.
+    count: worker processes; 0: the environments live in this one, where nothing guards against
+      crashes, endless loops and too much memory.
     timeout_s: how long an answer may take.
     memory_mib: what a worker may hold; pages that it shares with others, such as files
       mapped into memory, are not counted where the system tells them apart (Linux).
@@ -40,7 +42,13 @@ def environments(
     ValueError: the environment cannot be made; the message has its own words.
   """
   if not count:
-    yield functools.partial(importlib.import_module(module).make, **arguments)
+    make = functools.partial(importlib.import_module(module).make, **arguments)
+    try:
+      answers.try_out(make)
+    except (Exception, SystemExit) as error:  # Whatever it is, it is the environment's.
+      reason = answers.fault(error)
+      raise ValueError(f"No environment of {module} can be made: {reason}") from error
+    yield make
     return
   with Pool(module, arguments, count, timeout_s, memory_mib) as pool:
     yield pool.env

@@ -4,11 +4,12 @@ Both directions carry messages of four bytes that tell the length, most signific
 and so much JSON. The first request is {"number", "module", "arguments"}, the others are
 {"number", "env", "method", "text"}: `method` is reset, step or close, and an environment
 is made when its number first comes up. An answer is {"number", "answer"}, or {"number",
-"error"} with what the environment raised, in words.
+"error", "fault"} with what the environment raised, in words, and one of envs.FAULTS.
 """
 
 import ctypes
 import fcntl
+import functools
 import importlib
 import json
 import os
@@ -18,6 +19,8 @@ import socket
 import sys
 import threading
 from typing import Any
+
+from empg_jax.envs._shared import answers
 
 
 def main() -> None:
@@ -35,30 +38,31 @@ def main() -> None:
       else:
         answer["answer"] = _play(envs, make, request)
       content = json.dumps(answer).encode()
-    except Exception as error:  # Whatever it is, it is the environment's.
-      answer["error"] = f"{type(error).__name__}: {error}"
-      content = json.dumps(answer | {"answer": None}).encode()
+    except (Exception, SystemExit) as error:  # Whatever it is, it is the environment's.
+      fault = answers.fault(error)
+      answer |= {"answer": None, "error": str(fault), "fault": fault.kind}
+      content = json.dumps(answer).encode()
     link.sendall(len(content).to_bytes(4, "big") + content)
 
 
 def _maker(module: str, arguments: dict[str, Any]):
-  """What makes an environment, after it has made one: so it is known to work, and loaded."""
-  make = importlib.import_module(module).make
-  make(**arguments).close()
-  return lambda: make(**arguments)
+  """What makes an environment, after it has made one."""
+  make = functools.partial(importlib.import_module(module).make, **arguments)
+  answers.try_out(make)
+  return make
 
 
 def _play(envs: dict[int, Any], make, request: dict[str, Any]) -> Any:
   """What the environment says to one call."""
   number, method = request["env"], request["method"]
   if method == "close":
-    return envs.pop(number).close() if number in envs else None
+    if number in envs:
+      envs.pop(number).close()
+    return None
   if number not in envs:
     envs[number] = make()
-  if method == "reset":
-    return envs[number].reset(request["text"])
-  observation, reward, done, info = envs[number].step(request["text"])
-  return [observation, float(reward), bool(done), info]
+  play = answers.reset if method == "reset" else answers.step
+  return play(envs[number], request["text"])
 
 
 def _take_link() -> socket.socket:

@@ -7,13 +7,14 @@ played again up to where they were: the same actions give the same texts.
 
 import collections
 from collections.abc import Mapping
-import math
 from typing import Any
 
 from empg_jax.envs import Fault, Step
+from empg_jax.envs._shared import answers
 from empg_jax.workers import process
 from empg_jax.workers.process import Unheard, Worker
 
+_WORKER = "its worker"  # in messages
 _MOST_ASKED = 3  # times that a call is put to workers that end before they read it
 
 
@@ -45,7 +46,7 @@ class Session:
     return self._fetch("reset", task)
 
   def step(self, action: str) -> Step:
-    return Step(*self._fetch("step", action))
+    return self._fetch("step", action)
 
   def close(self) -> None:
     if self in self._place.sessions:
@@ -62,7 +63,7 @@ class Session:
     if self.fault is not None:
       raise self.fault
     if "error" in self.answer:
-      raise Fault("error", self.answer["error"])
+      raise Fault(self.answer["fault"], self.answer["error"])
     return self.answer["answer"]
 
   def _wait(self) -> None:
@@ -216,25 +217,15 @@ def _ready(worker: Worker) -> None:
 def _checked(method: str, answer: dict[str, Any]) -> dict[str, Any]:
   """The same answer; Fault if it is none to such a call."""
   match method, answer:
-    case _, {"error": str()}:
+    case _, {"error": str(), "fault": "error" | "garbage"}:
       return answer
-    case "reset", {"answer": str(observation)}:
-      return _readable(answer, observation)
-    case "step", {"answer": [str(observation), float(reward), bool(), dict()]}:
-      if math.isfinite(reward):
-        return _readable(answer, observation)
     case "close", {"answer": None}:
       return answer
-  raise Fault("garbage", f"its worker answered a {method} by {str(answer)[:80]!r}")
-
-
-def _readable(answer: dict[str, Any], observation: str) -> dict[str, Any]:
-  """The same answer; Fault if the observation holds what is no character."""
-  try:
-    observation.encode()
-  except UnicodeEncodeError as error:
-    raise Fault("garbage", f"its worker answered with what is no text: {error}") from None
-  return answer
+    case "reset", {"answer": told}:
+      return answer | {"answer": answers.first_observation(told, _WORKER)}
+    case "step", {"answer": told}:
+      return answer | {"answer": answers.whole_step(told, _WORKER)}
+  raise Fault("garbage", f"{_WORKER} answered a {method} by {str(answer)[:80]!r}")
 
 
 def _note(session: Session) -> None:
