@@ -1,4 +1,4 @@
-"""Every command of the README is one that a test runs, or says what it needs.
+"""Every command of the READMEs is one that a test runs, or says what it needs.
 
 Those of launch/ are held against the scripts' flags, the configs' presets and their keys; the
 tests named here run the same scripts with other sizes.
@@ -6,16 +6,15 @@ tests named here run the same scripts with other sizes.
 
 import ast
 import functools
-import pathlib
 import re
 import shlex
 
 import pytest
+import readmes
 
 from empg_jax import config as configs
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+ROOT = readmes.ROOT
 
 
 def lines_of(block):
@@ -28,8 +27,11 @@ def lines_of(block):
       yield functools.reduce(lambda text, name: text.replace(name, variables[name]), variables, line)
 
 
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
-LINES = [line for block in BLOCKS for line in lines_of(block)]
+LINES = {
+    name: [line for block in readmes.blocks(name, "bash") for line in lines_of(block)]
+    for name in readmes.NAMES
+}
+EVERY_LINE = sorted({line for lines in LINES.values() for line in lines})
 TESTS = {
     "launch/benchmark.py": "tests/test_benchmark.py",
     "launch/evaluate.py": "tests/test_evaluate.py",
@@ -83,7 +85,7 @@ def check_flags(script, words):
   return config
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", EVERY_LINE)
 def test_a_command_is_run_by_a_test_or_says_what_it_needs(line):
   needs = re.search(r"# needs \w", line)
   for program, *words in commands(line):
@@ -109,21 +111,21 @@ def test_the_tests_named_here_run_what_they_are_named_for():
 def test_what_a_newcomer_types_first_is_what_ci_runs():
   run = (ROOT / ".ci" / "run").read_text()
   assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", "pytest"))
-  assert any(all(part in line for part in OF_CI) for line in LINES)
+  assert any(all(part in line for part in OF_CI) for line in LINES["README.md"])
 
 
-def test_every_flag_that_the_text_names_is_a_flag():
+@pytest.mark.parametrize("name", readmes.NAMES)
+def test_every_flag_that_the_text_names_is_a_flag(name):
   known = set().union(OF_ABSL, *(flags_of(f"launch/{path.name}")
                                  for path in (ROOT / "launch").glob("*.py")))  # fmt: skip
   keys = set()
   for path in sorted((ROOT / "configs").glob("*.py")):
     keys |= dict(configs.leaves(configs.load(str(path)))).keys()
-  text = re.sub(r"^```.*?^```", "", README, flags=re.M | re.S)
-  for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", text):
-    if name.startswith("config."):
-      assert name.removeprefix("config.").rstrip(".") in keys, name
+  for flag in re.findall(r"(?<![\w-])--([a-z][\w.-]*)", readmes.prose(name)):
+    if flag.startswith("config."):
+      assert flag.removeprefix("config.").rstrip(".") in keys, flag
     else:
-      assert name in known or name.removeprefix("no") in known, name
+      assert flag in known or flag.removeprefix("no") in known, flag
 
 
 def said_in_the_code():
@@ -138,10 +140,10 @@ def said_in_the_code():
           yield "".join(parts)
 
 
-def test_the_messages_that_are_explained_are_those_that_are_said():
-  table = README.split("## When it says")[1].split("\n## ")[0]
+def test_the_messages_that_are_explained_are_those_that_the_code_prints():
+  table = readmes.TEXTS["launch/README.md"].split("## When it prints")[1]
   messages = re.findall(r"^\| `(.*?)`", table, re.M)
   said = list(said_in_the_code())
   assert len(messages) >= 8
   for message in messages:
-    assert any(message in text for text in said), f"nothing says: {message}"
+    assert any(message in text for text in said), f"nothing prints: {message}"

@@ -1,18 +1,18 @@
-"""README's environment in one file is written down as it stands, played, and trained on."""
+"""The README's environment in one file is written down as it stands, played, and trained on."""
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+import readmes
 
 from empg_jax import envs
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+ROOT = readmes.ROOT
+README = "empg_jax/envs/README.md"
 SMALL = {
     "num_steps": 1,
     "rollout.tasks": 2,
@@ -32,10 +32,9 @@ SMALL = {
 @pytest.fixture
 def folder(tmp_path):
   """Where its user works, with the file in it."""
-  blocks = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
   file = tmp_path / "my_lab" / "guess_number.py"
   file.parent.mkdir()
-  file.write_text(next(block for block in blocks if "GuessNumber" in block))
+  file.write_text(next(block for block in readmes.blocks(README, "python") if "GuessNumber" in block))
   return tmp_path
 
 
@@ -62,7 +61,7 @@ def test_it_is_an_environment_that_can_be_won(folder, monkeypatch):
 
 
 def test_it_trains_by_the_command_beside_it(folder):
-  line = next(line for line in README.splitlines() if "--config=my_lab/guess_number.py" in line)
+  line = next(line for line in readmes.TEXTS[README].splitlines() if "--config=my_lab/guess_number.py" in line)
   name, script, *arguments = re.fullmatch(
       r"PYTHONPATH=(\S+) .venv/bin/python (\S+) (.*)", line
   ).groups()

@@ -1,21 +1,18 @@
-"""README's example of calling the loss is run as it stands."""
+"""The README's example of calling the loss is run as it stands."""
 
-import pathlib
-import re
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import readmes
 
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 B, T, V, D = 4, 12, 16, 8
 
 
 def example():
-  blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
-  return next(block for block in blocks if "empg_loss" in block)
+  return next(block for block in readmes.blocks("README.md", "python") if "empg_loss" in block)
 
 
 def test_it_is_short():

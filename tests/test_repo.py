@@ -9,6 +9,7 @@ import sys
 import tomllib
 
 import pytest
+import readmes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = subprocess.run(
@@ -58,12 +59,26 @@ def test_no_two_files_of_the_tests_have_the_same_name():
   assert not twice, f"{twice}: imported by name, one would stand for the other"
 
 
-def test_the_files_that_the_readme_names_are_there():
-  readme = (ROOT / "README.md").read_text()
-  named = set(re.findall(r"\b(?:launch|configs|tests|empg_jax|\.ci)/[\w/.{}-]*\w/?", readme))
-  assert {"launch/train.py", "configs/alfworld.py"} <= named
-  for name in named:
-    assert (ROOT / name).exists(), f"README.md names {name}, which is not there"
+@pytest.mark.parametrize("name", readmes.NAMES)
+def test_the_files_that_a_readme_names_are_there(name):
+  text = readmes.TEXTS[name]
+  for file in set(re.findall(r"\b(?:launch|configs|tests|empg_jax|\.ci)/[\w/.{}-]*\w/?", text)):
+    assert (ROOT / file).exists(), f"{name} names {file}, which is not there"
+
+
+@pytest.mark.parametrize("name", readmes.NAMES)
+def test_the_links_of_a_readme_lead_somewhere(name):
+  for link in re.findall(r"\]\((?!https?:)([^)]+)\)", readmes.TEXTS[name]):
+    file, _, heading = link.partition("#")
+    target = (ROOT / name).parent / file if file else ROOT / name
+    assert target.exists(), f"{name} links to {link}, which is not there"
+    if heading:
+      headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+      assert heading in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, link
+
+
+def test_the_front_page_is_short():
+  assert len(readmes.TEXTS["README.md"].encode()) <= 10_240
 
 
 def test_requirements_are_pinned_and_need_no_particular_index():
