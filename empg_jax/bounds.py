@@ -1,6 +1,6 @@
-"""What the values of a config may be, told before anything is loaded."""
+"""What the values of a config may be, alone and together, checked before anything is loaded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _LEAST = {
@@ -54,15 +54,30 @@ _SHARES = {"gamma", "lam"}
 
 
 def check(values: Iterable[tuple[str, Any]]) -> None:
-  """Raises ValueError for the first value that its key cannot have; other keys may be anything.
+  """Raises ValueError for the first value that its key, or another key's value, excludes.
+
+  Keys that are not known here may be anything.
 
   Args:
     values: as config.leaves gives them, each of its key's type.
   """
-  for key, value in values:
+  found = dict(values)
+  for key, value in found.items():
     wanted = _wanted(key, value)
     if wanted:
       raise ValueError(f"config.{key} is {value!r}: it has to {wanted}.")
+  _check_warm_ups(found)
+
+
+def _check_warm_ups(values: Mapping[str, Any]) -> None:
+  """A learning rate that is to decay from some step on has risen by then."""
+  for section in ("optimizer", "sft.optimizer"):
+    warmup, decay = (values.get(f"{section}.{key}", 0) for key in ("warmup_steps", "decay_steps"))
+    if 0 < decay <= warmup:
+      raise ValueError(
+          f"config.{section}.decay_steps is {decay} and warmup_steps is {warmup}: the decay has to"
+          " end after the warm-up; 0 is no decay, and -1 ends it with the run."
+      )
 
 
 def _wanted(key: str, value: Any) -> str:

@@ -1,12 +1,14 @@
-"""Whether a config describes a run of training, told before anything is loaded."""
+"""Whether a config describes what a script is to do, checked before anything is loaded."""
 
 from empg_jax import chat as chats, config as configs, sharding, workers
 from empg_jax.checkpoint import Checkpointer
+from empg_jax.data import cloning
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
+from empg_jax.models.decoder import DecoderConfig
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.pack import pack
-from empg_jax.training import microbatch, setup, state as states
+from empg_jax.training import microbatch, state as states
 from empg_jax.training.step import train_step
 
 # Of config.rollout; the rest is collect's.
@@ -39,7 +41,6 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
   given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
-  setup.make_optimizer(config)
   if config.model.dtype != "float32" and not config.lora.rank:
     raise ValueError(
         f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
@@ -54,3 +55,30 @@ def check(config, environment, *, devices: int = 0) -> None:
         f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
         " row; raise the one or lower the other."
     )
+
+
+def check_cloning(config, environment) -> None:
+  """Raises ValueError unless the sections of launch/sft.py fit what they configure.
+
+  Raises:
+    FileNotFoundError: cloning goes on from a model that is not there.
+  """
+  if "sft" not in config:
+    raise ValueError(
+        "The config has no section sft, which says what is cloned: take another preset, or copy"
+        " that section from configs/alfworld.py."
+    )
+  check_arguments, c = configs.check_arguments, config.sft
+  check_arguments(chats.load, config.chat, "config.chat", ["path"])
+  check_arguments(folder.load, config.model, "config.model", ["mesh"])
+  for name, section in c.demonstrations.items():
+    options = {key: value for key, value in section.items() if key != "episodes"}
+    where = f"config.sft.demonstrations.{name}"
+    check_arguments(environment.demonstrations, options, where, ["seed"])
+  check_arguments(cloning.batches, c.batches, "config.sft.batches", ["sources", "chat", "seed"])
+  check_arguments(states.make_optimizer, c.optimizer, "config.sft.optimizer", ["total_steps"])
+  if c.fresh:
+    check_arguments(DecoderConfig, c.fresh.model, "config.sft.fresh.model", ["vocab_size"])
+    DecoderConfig(vocab_size=c.fresh.vocabulary, **c.fresh.model)
+  else:
+    folder.locate(config.model.path)

@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, console, envs, sharding
+from empg_jax import chat as chats, command_line, console, envs, settings, sharding
 from empg_jax.chat import tokenizer_files
 from empg_jax.data import cloning, vocabulary
 from empg_jax.data.demonstrations import demonstrations
@@ -36,6 +36,7 @@ SAVE = 200  # steps between two writings of the model
 def main(argv):
   del argv
   config = _CONFIG.value
+  settings.check_cloning(config, envs.find(config.env.name))
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   sources = [

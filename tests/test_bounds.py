@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from empg_jax import bounds, config, envs, settings
-from empg_jax.training import state
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -61,15 +60,17 @@ def test_every_command_with_a_config_looks_at_them():
   assert done.stderr == "error: config.policy.slots is 0: it has to be at least 1.\n"
 
 
-def test_a_decay_that_ends_before_the_warm_up_is_told():
-  with pytest.raises(ValueError, match="decay_steps is 5, and warmup_steps 8: the decay has to"):
-    state.make_optimizer(learning_rate=1e-3, warmup_steps=8, decay_steps=5)
+@pytest.mark.parametrize("section", ["optimizer", "sft.optimizer"])
+def test_a_decay_that_ends_before_the_warm_up_is_refused_by_every_command(section):
+  warmup, decay = f"{section}.warmup_steps", f"{section}.decay_steps"
+  with pytest.raises(ValueError, match=f"config.{decay} is 5 and warmup_steps is 8: the decay has"):
+    bounds.check([(warmup, 8), (decay, 5)])
+  for fine in (0, -1, 9):
+    bounds.check([(warmup, 8), (decay, fine)])
 
 
-def test_and_before_anything_is_loaded():
+def test_and_a_run_may_be_shorter_than_the_warm_up_by_one_flag():
   made = config.load(str(ROOT / "configs" / "alfworld.py"))
-  made.optimizer.decay_steps = 8
-  with pytest.raises(ValueError, match="decay_steps is 8, and warmup_steps 8"):
-    settings.check(made, envs.find("alfworld"))
-  made.optimizer.decay_steps, made.num_steps = -1, 4  # shorter than the warm-up, by one flag
+  made.optimizer.decay_steps, made.num_steps = -1, 4
+  bounds.check(config.leaves(made))
   settings.check(made, envs.find("alfworld"))

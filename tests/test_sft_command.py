@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, sharding
+from empg_jax import bounds, chat as chats, config as configs, envs, settings, sharding
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -38,6 +38,40 @@ def launch(script, config, data, *flags, **settings):
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   return done.stdout
+
+
+def check(preset="alfworld", **changes):
+  """What a command of launch/sft.py looks at first."""
+  config = configs.load(preset)
+  for key, value in changes.items():
+    config.update_from_flattened_dict({key.replace("__", "."): value})
+  bounds.check(configs.leaves(config))
+  settings.check_cloning(config, envs.find(config.env.name))
+
+
+@pytest.mark.parametrize("preset", ["alfworld", "webshop", "deep_search"])
+def test_the_command_accepts_every_section_that_is_shipped(preset):
+  check(preset)
+
+
+def test_the_command_of_four_steps_that_readme_names_is_accepted_with_any_model():
+  check("alfworld:smollm2-135m", sft__num_steps=4, model__path="alfworld-tiny")
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "said"),
+    [
+        ("alfworld:smollm2-135m", dict(model__path="nowhere"), "There is no model in nowhere"),
+        ("alfworld:qwen2.5-1.5b", {}, "The config has no section sft"),
+        ("alfworld", dict(sft__demonstrations__small__colour=1), "demonstrations.small has an unk"),
+        ("alfworld", dict(sft__batches__rows=1), "config.sft.batches has an unknown key 'rows'"),
+        ("alfworld", dict(sft__fresh__model__width=1), "config.sft.fresh.model has an unknown key"),
+        ("alfworld", dict(sft__fresh__model__num_key_value_heads=3), "num_attention_heads is 2"),
+    ],
+)
+def test_the_command_says_what_is_wrong_before_it_makes_demonstrations(preset, changes, said):
+  with pytest.raises((ValueError, FileNotFoundError), match=said):
+    check(preset, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -42,11 +42,7 @@ def load(
 
 
 def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-  """The config's optimizer, told how many steps it has in the run.
-
-  Raises:
-    ValueError: as states.make_optimizer.
-  """
+  """The config's optimizer, for as many steps as it has in the run."""
   total = config.num_steps * config.train.minibatches * config.train.epochs
   return states.make_optimizer(total_steps=total, **config.optimizer)
 

@@ -77,7 +77,7 @@ def make_optimizer(
 
   Args:
     learning_rate: after the warm-up.
-    warmup_steps: over which it rises linearly from 0.
+    warmup_steps: over which it rises linearly from 0; fewer than decay_steps (bounds.check).
     decay_steps: step at which a cosine has brought it to a tenth; 0: it stays; -1: the run's
       last step, or none where the run ends within the warm-up. Steps are the optimizer's: a
       batch of n minibatches has n.
@@ -85,15 +85,7 @@ def make_optimizer(
     weight_decay: decoupled, on matrices alone.
     b1, b2: of the moments.
     clip_norm: largest global norm of a gradient.
-
-  Raises:
-    ValueError: the warm-up is not over before the decay is.
   """
-  if 0 < decay_steps <= warmup_steps:
-    raise ValueError(
-        f"config.optimizer.decay_steps is {decay_steps}, and warmup_steps {warmup_steps}: the"
-        " decay has to end after the warm-up; 0 is none, and -1 ends it with the run."
-    )
   if decay_steps < 0:
     decay_steps = total_steps if total_steps > warmup_steps else 0
   if decay_steps:
