@@ -67,6 +67,7 @@ def check(values: Iterable[tuple[str, Any]]) -> None:
     if wanted:
       raise ValueError(f"config.{key} is {value!r}: it has to {wanted}.")
   _check_warm_ups(found)
+  _check_conversations(found)
 
 
 def _check_warm_ups(values: Mapping[str, Any]) -> None:
@@ -78,6 +79,25 @@ def _check_warm_ups(values: Mapping[str, Any]) -> None:
           f"config.{section}.decay_steps is {decay} and warmup_steps is {warmup}: the decay has to"
           " end after the warm-up; 0 is no decay, and -1 ends it with the run."
       )
+
+
+def _check_conversations(values: Mapping[str, Any]) -> None:
+  """What is read in a turn, and the reply, have to fit into a conversation."""
+  most = values.get("policy.max_length")
+  if most is None:
+    return
+  reply = values.get("policy.max_reply", 0)
+  if reply >= most:
+    raise ValueError(
+        f"config.policy.max_reply is {reply} and max_length {most}: a conversation of max_length"
+        " tokens holds what is read and the reply, so make max_reply less."
+    )
+  piece = max(values.get("policy.piece_lengths", ()), default=0)
+  if piece > most:
+    raise ValueError(
+        f"config.policy.piece_lengths holds {piece} and max_length is {most}: no conversation can"
+        " hold such a piece, but its memory would be taken; leave it out."
+    )
 
 
 def _wanted(key: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What launch/train.py would do, told without doing it."""
+"""What launch/train.py would do, described without doing it."""
 
 from collections.abc import Iterator
 import json
@@ -13,25 +13,50 @@ from jax.sharding import AbstractMesh, AxisType
 from empg_jax import sharding
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
+from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import memory, shapes
 
 
-def lines(config: Any, environment: ModuleType, workdir: pathlib.Path, preset: str) -> Iterator[str]:
-  """The config, the tasks, the model, what memory holds, the shapes, what is to be made.
+class Missing(ValueError):
+  """What a run needs and this machine does not have; the message says how to get it."""
 
-  Nothing is loaded, written or compiled. What is missing is told, with how to get it.
+
+def lines(
+    config: Any,
+    environment: ModuleType,
+    workdir: pathlib.Path,
+    preset: str,
+    *,
+    show_config: bool = False,
+) -> Iterator[str]:
+  """The model, the tasks, what memory holds, the shapes, the files; what is missing comes last.
+
+  Nothing is loaded, written or compiled.
 
   Args:
     config: of a run, as settings.check passes it.
     environment: the module of empg_jax.envs that it names.
     workdir: of the run.
     preset: of the config, whose model's shape may be known where the model is not here.
+    show_config: whether the whole config comes first.
+
+  Raises:
+    Missing: after the last line, if the run cannot start as things are.
   """
-  yield json.dumps(config.to_dict(), indent=2)
-  yield from ["", "TASKS", *_tasks(config, environment)]
-  yield from ["", "MODEL", *_model(config, preset)]
+  if show_config:
+    yield from [json.dumps(config.to_dict(), indent=2), ""]
+  missing: list[str] = []
+  shape = _shape(config, preset, missing)
+  yield from ["MODEL", *_model(config, preset, shape)]
+  yield from ["", "TASKS", *_tasks(config, environment, missing)]
+  if shape is not None:
+    yield from ["", *_memory(config, shape, missing)]
   yield from ["", "SHAPES", *_shapes(config)]
-  yield from ["", "TO BE MADE", *_made(config, workdir)]
+  yield from ["", "FILES", *_files(config, workdir)]
+  if missing:
+    yield from ["", "MISSING", *(f"  {sentence}" for sentence in missing)]
+    count = "One thing is" if len(missing) == 1 else f"{len(missing)} things are"
+    raise Missing(f"This run cannot start here: {count} missing.")
 
 
 def devices(config: Any) -> int:
@@ -40,35 +65,56 @@ def devices(config: Any) -> int:
   return max(math.prod(named), jax.device_count())
 
 
-def _tasks(config, environment: ModuleType) -> Iterator[str]:
+def _shape(config, preset: str, missing: list[str]) -> DecoderConfig | None:
+  """The model's shape: its own, or the preset's where the model is not here."""
   try:
-    for split in ("train", *config.evaluation.splits):
-      there = len(environment.tasks(split, **config.tasks))
-      played = "" if split == "train" else f", of which {min(there, config.evaluation.tasks)} count"
-      yield f"  {split}: {there:,}{played}"
-  except (FileNotFoundError, ImportError, ValueError) as error:
-    yield f"  missing: {error}"
-
-
-def _model(config, preset: str) -> Iterator[str]:
-  try:
-    yield f"  {folder.locate(config.model.path)}"
+    folder.locate(config.model.path)  # without a path there is none, whatever the shape
     shape = shapes.of(config.model.path, preset)
   except (FileNotFoundError, ValueError) as error:
-    yield f"  missing: {error}"
-    if preset not in shapes.KNOWN:
-      return
-    shape = shapes.KNOWN[preset]
-  yield (
-      f"  {shape.model_type}: {memory.count(shape):,} parameters, {shape.num_hidden_layers} layers"
-      f" of width {shape.hidden_size}, a vocabulary of {shape.vocab_size:,}"
-  )
+    missing.append(str(error))
+    shape = shapes.KNOWN.get(preset)
+  if shape is not None:
+    _check_heads(config, shape)
+  return shape
+
+
+def _check_heads(config, shape: DecoderConfig) -> None:
+  """Accelerators attend in kernels, which take whole heads."""
+  if _mesh(config).size > jax.device_count() or jax.default_backend() != "cpu":
+    sharding.check_heads(shape.num_key_value_heads, config.mesh.tensor)
+
+
+def _model(config, preset: str, shape: DecoderConfig | None) -> Iterator[str]:
+  try:
+    yield f"  {folder.locate(config.model.path)}"
+  except (FileNotFoundError, ValueError):
+    yield f"  {config.model.path or preset}: missing"
+  if shape is not None:
+    yield (
+        f"  {shape.model_type}: {memory.count(shape):,} parameters, {shape.num_hidden_layers}"
+        f" layers of width {shape.hidden_size}, a vocabulary of {shape.vocab_size:,}"
+    )
+
+
+def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]:
+  for split in ("train", *config.evaluation.splits):
+    try:
+      there = len(environment.tasks(split, **config.tasks))
+    except (FileNotFoundError, ImportError, ValueError) as error:
+      if str(error) not in missing:
+        missing.append(str(error))
+      yield f"  {split}: missing"
+      continue
+    played = "" if split == "train" else f", {min(there, config.evaluation.tasks)} are played"
+    yield f"  {split}: {there:,}{played}"
+
+
+def _memory(config, shape: DecoderConfig, missing: list[str]) -> Iterator[str]:
   mesh = _mesh(config)
-  taken, here = math.prod(mesh.shape.values()), jax.device_count()
-  yield ""
+  taken, here = mesh.size, jax.device_count()
   yield f"MEMORY, MiB (the mesh takes {taken} devices; here: {here} of {jax.default_backend()})"
   if taken > here:
-    yield f"  missing: config.mesh takes {taken} devices, and there are {here}."
+    missing.append(f"config.mesh takes {taken} devices, and there are {here}.")
   copies = here if taken == 1 and jax.default_backend() != "tpu" else 1
   items = memory.items(config, shape, mesh, copies)
   items.append(memory.Item("together", sum(i.total for i in items), sum(i.device for i in items)))
@@ -88,7 +134,7 @@ def _shapes(config) -> Iterator[str]:
       f"  a turn: {c.slots} conversations, pieces of {_listed(c.piece_lengths)} tokens, replies of"
       f" {c.max_reply}, windows of {_listed(c.windows)}"
   )
-  window = "a row an episode" if r.window < 0 else f"a row a turn, told {r.window} before it"
+  window = "a row an episode" if r.window < 0 else f"a row a turn, after the {r.window} before it"
   yield f"  batch: [{rows}, {lengths}], {window}"
   pieces = rows // t.size // t.minibatches
   cut = f", cut to {_listed(t.lengths)} where they are short" if t.lengths else ""
@@ -98,7 +144,7 @@ def _shapes(config) -> Iterator[str]:
   )
 
 
-def _made(config, workdir: pathlib.Path) -> Iterator[str]:
+def _files(config, workdir: pathlib.Path) -> Iterator[str]:
   saved = [int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit()]
   if saved:
     yield f"  {workdir} goes on from step {max(saved)} of {config.num_steps}"

@@ -1,6 +1,6 @@
 """Whether a config describes what a script is to do, checked before anything is loaded."""
 
-from empg_jax import chat as chats, config as configs, sharding, workers
+from empg_jax import algorithms, chat as chats, config as configs, sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.data import cloning
 from empg_jax.generation.policy import Policy
@@ -39,6 +39,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   kept = {k: v for k, v in config.checkpoint.items() if k != "every"}
   check_arguments(Checkpointer, kept, "config.checkpoint", ["directory"])
   check_arguments(lora.create, config.lora, "config.lora", ["base", "key"])
+  lora.check(config.lora.targets)
   given = ["state", "batch", "reference", "base", "algorithm", "optimizer", "temperature"]
   check_arguments(train_step, config.train, "config.train", given)
   if config.model.dtype != "float32" and not config.lora.rank:
@@ -49,6 +50,9 @@ def check(config, environment, *, devices: int = 0) -> None:
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
   sharding.check_rows(config.train.size, devices, **config.mesh)
+  sharding.check_slots(config.policy.slots, devices, **config.mesh)
+  algorithms.make(**config.algorithm.to_dict())
+  _check_groups(config.rollout.group_size, config.rollout.max_rounds)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
         f"config.policy.max_length is {config.policy.max_length} and the longest of"
@@ -82,3 +86,12 @@ def check_cloning(config, environment) -> None:
     DecoderConfig(vocab_size=c.fresh.vocabulary, **c.fresh.model)
   else:
     folder.locate(config.model.path)
+
+
+def _check_groups(size: int, max_rounds: int) -> None:
+  if size < 2 and max_rounds:
+    raise ValueError(
+        f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the members of a group"
+        " of one cannot differ, so no round would end with a group to train on; set max_rounds to"
+        " 0, or group_size to 2 or more."
+    )

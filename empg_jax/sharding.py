@@ -126,10 +126,25 @@ def check_rows(
     )
 
 
-def check_heads(kv_heads: int) -> None:
-  """Raises ValueError unless the heads divide over the mesh in context."""
+def check_slots(
+    slots: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
+) -> None:
+  """Raises ValueError unless the conversations divide over the devices that share their cache.
+
+  There are `devices`, or by default those that are here.
+  """
+  data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
+  if slots % (data * fsdp):
+    raise ValueError(
+        f"policy.slots is {slots}, which does not divide over {data * fsdp} devices"
+        " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
+    )
+
+
+def check_heads(kv_heads: int, tensor: int = 0) -> None:
+  """Raises ValueError unless the heads divide over `tensor` devices; 0: of the mesh in context."""
   mesh = _mesh()
-  tensor = 1 if mesh is None else mesh.shape[TENSOR]
+  tensor = tensor or (1 if mesh is None else mesh.shape[TENSOR])
   if kv_heads % tensor:
     raise ValueError(
         f"The model's {kv_heads} key/value heads do not divide over config.mesh.tensor {tensor}:"

@@ -9,7 +9,8 @@ evaluation and before every checkpoint but a stop's. Started again with the same
 on from the newest checkpoint. SIGTERM or Ctrl-C make it save after the turn or the update that
 it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose update was
 not finite is kept in skipped/; --replay runs it through the update from the newest checkpoint,
-prints the metrics and ends. --dry_run says what the run would take, and ends.
+prints the metrics and ends. --dry_run prints what the run would take, and ends, with exit code 1
+if something is missing; --show_config prints the whole config before it.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays its share of the episodes in environments of its own and tells the others what
@@ -42,7 +43,8 @@ _REPLAY = flags.DEFINE_string("replay", None, "a batch that the run kept, to be 
 _WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "write WORKDIR/tensorboard too")
 _WANDB = flags.DEFINE_string("wandb", None, "a project on Weights & Biases to show the run in")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "say what the run would take, and end")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run would take, and end")
+_SHOW_CONFIG = flags.DEFINE_bool("show_config", False, "with --dry_run, print all values first")
 
 
 def main(_):
@@ -132,10 +134,12 @@ def leave(config, writer, checkpointer, state):
 
 
 def describe(config, environment, workdir):
-  """Says what the run would take, on machines that need not be here."""
+  """Prints what the run would take, on machines that need not be here."""
   settings.check(config, environment, devices=dry_run.devices(config))
   preset = flags.FLAGS["config"].config_filename.partition(":")[2]
-  hosts.say("\n".join(dry_run.lines(config, environment, workdir, preset)))
+  shown = dict(show_config=_SHOW_CONFIG.value)
+  for line in dry_run.lines(config, environment, workdir, preset, **shown):
+    hosts.say(line)
 
 
 def claim(workdir, config):

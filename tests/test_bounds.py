@@ -36,6 +36,21 @@ def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
   assert str(error.value) == f"config.{key} is {value!r}: it has to {told}."
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"policy.max_reply": 2000}, "max_reply is 2000 and max_length 1024: .* make max_reply less"),
+        ({"policy.max_reply": 1024}, "max_reply is 1024 and max_length 1024"),
+        ({"policy.piece_lengths": (24, 2048)}, "piece_lengths holds 2048 and max_length is 1024"),
+    ],
+)
+def test_values_that_exclude_each_other_are_refused(changes, sentence):
+  values = {"policy.max_length": 1024, "policy.max_reply": 24, "policy.piece_lengths": (24, 1024)}
+  bounds.check(values.items())
+  with pytest.raises(ValueError, match=sentence):
+    bounds.check((values | changes).items())
+
+
 def test_what_has_no_bounds_may_be_anything():
   values = [("env.floor", -3), ("env.doors", ()), ("env.budget", math.inf), ("tasks.games", "")]
   bounds.check([("policy.windows", ()), ("train.lengths", ()), ("algorithm.clip_high", math.inf)])

@@ -1,4 +1,4 @@
-"""launch/train.py --dry_run: what a run would take, told without loading or writing anything."""
+"""launch/train.py --dry_run: what a run would take, printed without loading or writing anything."""
 
 import os
 import pathlib
@@ -17,27 +17,52 @@ from empg_jax.training import state as states
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def told(path, workdir=pathlib.Path("nowhere"), **changes):
+def described(path, workdir=pathlib.Path("nowhere"), **changes):
+  """The lines, and the sentence after them if the run cannot start."""
   config = configs.load(path)
   for key, value in changes.items():
     section, name = key.split("__")
     config[section][name] = value
   environment = lookup.find("empg_jax.envs", config.env.name)
-  return "\n".join(dry_run.lines(config, environment, workdir, path.partition(":")[2]))
+  found = []
+  try:
+    for line in dry_run.lines(config, environment, workdir, path.partition(":")[2]):
+      found.append(line)
+  except dry_run.Missing as error:
+    found.append(str(error))
+  return "\n".join(found)
 
 
-def test_it_prints_everything_and_leaves_nothing(tmp_path):
-  done = subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "train.py"), "--config=configs/alfworld.py",
-       f"--workdir={tmp_path / 'run'}", "--dry_run", "--config.num_steps=7"],
+def run(*arguments):
+  return subprocess.run(
+      [sys.executable, str(ROOT / "launch" / "train.py"), "--dry_run", *arguments],
       cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
       timeout=600,
   )  # fmt: skip
+
+
+def test_it_prints_the_summary_and_leaves_nothing(tmp_path):
+  done = run("--config=configs/alfworld.py", f"--workdir={tmp_path / 'run'}")
   assert done.returncode == 0, done.stderr
-  assert '"num_steps": 7' in done.stdout and "train: 2,000" in done.stdout
+  assert done.stdout.startswith("MODEL") and "train: 2,000" in done.stdout
   assert "batch: [128, 1,024], a row an episode" in done.stdout
   assert "32 microbatches of 4 rows" in done.stdout
+  assert "MISSING" not in done.stdout and '"num_steps"' not in done.stdout
   assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_comes_last_and_is_an_error(tmp_path):
+  done = run(
+      "--config=configs/alfworld.py", f"--workdir={tmp_path}", "--show_config",
+      "--config.model.path=nowhere", "--config.tasks.games=big", "--config.num_steps=7",
+  )  # fmt: skip
+  assert done.returncode == 1
+  assert done.stderr == "error: This run cannot start here: 2 things are missing.\n"
+  assert done.stdout.startswith("{") and '"num_steps": 7' in done.stdout
+  head, missing = done.stdout.split("\nMISSING\n")
+  first, second = missing.splitlines()
+  assert "There is no model in nowhere" in first and "'big'" in second
+  assert "SHAPES" in head
 
 
 def test_its_bytes_are_those_of_the_arrays():
@@ -56,12 +81,13 @@ def test_its_bytes_are_those_of_the_arrays():
   assert {i.device for i in found.values()} == {i.total for i in found.values()}
 
 
-def test_a_released_models_memory_is_told_without_the_model(monkeypatch):
+def test_a_released_models_memory_is_known_without_the_model(monkeypatch):
   monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-  text = told("configs/alfworld.py:qwen2.5-7b")
-  assert "missing: No model is named" in text and "ALFWORLD_DATA" in text
+  text = described("configs/alfworld.py:qwen2.5-7b")
+  missing = text.partition("\nMISSING\n")[2]
+  assert "No model is named" in missing and missing.count("ALFWORLD_DATA") == 1
   assert "7,615,616,512 parameters" in text
-  assert "config.mesh takes 64 devices" in text
+  assert "config.mesh takes 64 devices" in missing and "3 things are missing" in missing
   total, device = re.search(r"parameters \(float32\) +([\d,.]+) +([\d,.]+) on each", text).groups()
   total, device = (float(x.replace(",", "")) for x in (total, device))
   assert total == pytest.approx(4 * 7_615_616_512 / 2**20, abs=0.1)
@@ -79,6 +105,11 @@ def test_adapters_have_moments_of_their_own_and_the_base_has_none():
   assert few["AdamW's moments"] < whole["AdamW's moments"] / 50
 
 
-def test_a_run_that_goes_on_is_told(tmp_path):
+def test_a_run_that_goes_on_says_so(tmp_path):
   (tmp_path / "checkpoints" / "30").mkdir(parents=True)
-  assert "goes on from step 30 of 50" in told("configs/alfworld.py", tmp_path)
+  assert "goes on from step 30 of 50" in described("configs/alfworld.py", tmp_path)
+
+
+def test_a_mesh_that_divides_no_heads_is_refused():
+  with pytest.raises(ValueError, match="2 key/value heads do not divide over .*tensor 4"):
+    described("configs/alfworld.py:qwen2.5-1.5b", mesh__tensor=4)

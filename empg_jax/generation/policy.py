@@ -94,7 +94,7 @@ class Policy:
     self._devices = tuple(devices or jax.local_devices())
     self._mesh, self._own = mesh, None
     if mesh is not None:
-      self._check_mesh(mesh)
+      sharding.check_slots(slots, mesh.size, **mesh.shape)
       if jax.process_count() > 1:
         self._own = owners.HostSlots(mesh, slots, jax.process_index())
         self.slots = self._own.count
@@ -210,14 +210,6 @@ class Policy:
 
   def _on_mesh(self):
     return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
-
-  def _check_mesh(self, mesh: Mesh) -> None:
-    rows = mesh.shape[sharding.DATA] * mesh.shape[sharding.FSDP]
-    if self.slots % rows:
-      raise ValueError(
-          f"policy.slots is {self.slots}, which does not divide over {rows} devices"
-          " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
-      )
 
   def _check_room(self, longest: int, total: int) -> None:
     if longest > self._piece_lengths[-1]:

@@ -97,6 +97,8 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   """
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
+  if mesh.devices.flat[0].platform != "cpu":  # accelerators attend in kernels, of whole heads
+    sharding.check_heads(model.config.num_key_value_heads, mesh.shape[sharding.TENSOR])
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
   for note in source.notes:
     logging.getLogger(__name__).warning(note)

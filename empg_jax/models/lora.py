@@ -84,6 +84,13 @@ def create(
   return Adapters(a, b, alpha / rank)
 
 
+def check(targets: Sequence[str]) -> None:
+  """Raises ValueError for a target that is no projection."""
+  for name in targets:
+    if name not in _PLACES:
+      raise ValueError(lookup.unknown("there is no projection", name, _PLACES))
+
+
 def attach(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
   """The decoder that runs `trained` beside its base, whose arrays it shares."""
   if base is None:
@@ -114,6 +121,5 @@ def _added(weight, a, b, scale):
 
 
 def _projection(model: Decoder, name: str) -> Linear:
-  if name not in _PLACES:
-    raise ValueError(lookup.unknown("there is no projection", name, _PLACES))
+  check([name])
   return getattr(getattr(model.model.layers, _PLACES[name]), name)
