@@ -22,7 +22,7 @@ from typing import Any
 import ml_collections
 from absl import app, flags, logging
 
-from empg_jax import bounds, config, lookup
+from empg_jax import bounds, config, lookup, makers
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # Faults of a path that was chosen badly; one that is missing may be a bug.
@@ -125,16 +125,19 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
   described = {}
   try:
     argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    path = None
     if "config" in flags.FLAGS:
       argv = _with_config_found(argv)
-    path = _config_path(argv)
-    if path and "config" in flags.FLAGS:
-      # config_flags answers an unknown key with a traceback: look at the keys before it.
-      nested = config.load(path)
+      path = _config_path(argv)
+    _look_for_modules(path)
+    if path:
+      nested, given = config.load(path), _given(argv)
+      makers.put_in(nested, given)
       described = dict(config.leaves(nested))
-      for argument in argv:
-        if override := re.match(r"--?(?:no)?config\.([^=]*)", argument):
-          _check_key(nested, override[1])
+      # config_flags answers an unknown key with a traceback: look at the keys before it.
+      for key in given:
+        _check_key(nested, key)
+      flags.FLAGS["config"].parser = _Loaded(nested)
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     raise ValueError(_sentence(error, described)) from error
@@ -151,6 +154,33 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
   return rest
+
+
+def _look_for_modules(path: str | None) -> None:
+  """Python finds modules in the current folder and beside the user's own config, after all others.
+
+  So a config may name `my_lab.guess_number`, here and in the worker processes.
+  """
+  folders = [pathlib.Path.cwd()]
+  if path:
+    folders.append(pathlib.Path(path.partition(":")[0]).resolve().parent)
+  for folder in map(str, folders):
+    if folder not in sys.path and not config.is_shipped(folder):
+      sys.path.append(folder)
+
+
+class _Loaded(flags.ArgumentParser):
+  """For config_flags: gives the config that has been loaded from the file."""
+
+  def __init__(self, nested: ml_collections.ConfigDict):
+    self._nested = nested.lock()
+
+  def parse(self, argument: str) -> ml_collections.ConfigDict:
+    del argument
+    return self._nested
+
+  def flag_type(self) -> str:
+    return "config object"
 
 
 def _with_config_found(argv: Sequence[str]) -> list[str]:
@@ -173,6 +203,16 @@ def _config_path(argv: Sequence[str]) -> str | None:
     if name in ("--config", "-config"):
       path = value if equals else following
   return path
+
+
+def _given(argv: Sequence[str]) -> dict[str, str]:
+  """The values of --config.some.key=VALUE by key; "" where a flag without a value sets it."""
+  given = {}
+  for argument, following in zip(argv, [*argv[1:], ""]):
+    name, equals, value = argument.partition("=")
+    if override := re.fullmatch(r"--?(?:no)?config\.(.*)", name):
+      given[override[1]] = value if equals else following
+  return given
 
 
 def _check_key(described: ml_collections.ConfigDict, key: str) -> None:

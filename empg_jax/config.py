@@ -42,6 +42,11 @@ def find(path: str) -> str:
   return name + colon + preset
 
 
+def is_shipped(folder: str | os.PathLike) -> bool:
+  """Whether it is the package's own folder of configs."""
+  return pathlib.Path(folder).resolve() == _SHIPPED.resolve()
+
+
 def load(path: str) -> ml_collections.ConfigDict:
   """Returns the config that `FILE.py` or `FILE.py:PRESET` describes; see `find`.
 
@@ -62,8 +67,7 @@ def load(path: str) -> ml_collections.ConfigDict:
     raise ValueError(f"{name} is no config file: it has no function get_config")
   config = content["get_config"](*preset)
   for key, value in leaves(config):
-    elements = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(element, _PLAIN) for element in elements):
+    if not is_plain(value):
       raise ValueError(
           f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
           " str and tuples of these, so that each can be set on the command line"
@@ -83,6 +87,12 @@ def leaves(config: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def arguments(section: Section) -> dict[str, Any]:
   """What a section holds beside the name of what it configures."""
   return {key: value for key, value in section.items() if key != "name"}
+
+
+def is_plain(value: Any) -> bool:
+  """Whether a config may hold `value`, so that it can be set on the command line."""
+  elements = value if isinstance(value, tuple) else (value,)
+  return all(isinstance(element, _PLAIN) for element in elements)
 
 
 def is_like(value: Any, example: Any) -> bool:

@@ -157,7 +157,8 @@ def released(model: str) -> dict[str, Any]:
 _METHODS: dict[str, dict[str, Any]] = {
     "grpo": dict(
         algorithm=dict(
-            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0, aggregation=""
+            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0,
+            aggregation="token_mean",
         )
     ),
     "dapo": dict(
@@ -170,15 +171,15 @@ _METHODS: dict[str, dict[str, Any]] = {
     "dr-grpo": dict(
         algorithm=dict(name="dr_grpo", length=600.0, clip_low=0.2, clip_high=0.2, gamma=1.0)
     ),
-    "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="")),
-    "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", gamma=1.0, aggregation="")),
+    "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="token_mean")),
+    "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", gamma=1.0, aggregation="token_mean")),
     # Ratios of sequences are held so close to 1 that the sampler's rounding would be clipped.
     "gspo": dict(
         algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0),
         train=dict(truncation=2.0),
     ),
-    "cispo": dict(algorithm=dict(name="cispo", clip_high=4.0, gamma=1.0, aggregation="")),
-    "gigpo": dict(algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, aggregation="")),
+    "cispo": dict(algorithm=dict(name="cispo", clip_high=4.0, gamma=1.0, aggregation="token_mean")),
+    "gigpo": dict(algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, aggregation="token_mean")),
     "sampo": dict(
         algorithm=dict(name="sampo", omega=1.0, gamma=0.95, clip_low=3e-4, clip_high=4e-4),
         rollout=dict(max_rounds=10),
@@ -188,7 +189,7 @@ _METHODS: dict[str, dict[str, Any]] = {
     "ppo": dict(
         algorithm=dict(
             name="ppo", gamma=1.0, lam=0.95, clip_low=0.2, clip_high=0.2, value_coef=0.5,
-            value_clip=0.5, aggregation="",
+            value_clip=0.5, aggregation="token_mean",
         ),
         rollout=dict(tasks=128, group_size=1),
     ),
@@ -211,16 +212,31 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
     name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
   """
   plain = name.removesuffix("-empg").removesuffix("-aem")
-  method = lookup.choose(_METHODS, plain, "method")
-  kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip"} & method["algorithm"].keys())}
-  base = config["algorithm"]["base"]
-  section = method["algorithm"] | {key: base[key] for key in sorted(kept)}
+  wanted = lookup.choose(_METHODS, plain, "method")
+  section = _with_kept(wanted["algorithm"], config["algorithm"]["base"])
   if name.endswith("-empg"):
     section = config["algorithm"] | dict(base=section)
   if name.endswith("-aem"):
     section = dict(name="aem", k=1.0, base=section)
-  changed = {key: config[key] | method.get(key, {}) for key in ("rollout", "train")}
+  changed = {key: config[key] | wanted.get(key, {}) for key in ("rollout", "train")}
   return config | changed | dict(algorithm=section)
+
+
+def method(name: str, base: dict[str, Any]) -> dict[str, Any] | None:
+  """The section of an algorithm that is a method here, None of another one.
+
+  Args:
+    name: of the algorithm, "dr_grpo".
+    base: the section in whose place it comes; as in `with_method`, parts of it stay.
+  """
+  found = _METHODS.get(name.replace("_", "-"))
+  return found and _with_kept(found["algorithm"], base)
+
+
+def _with_kept(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+  """A method's section with what it keeps of the one before it."""
+  kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip"} & section.keys())}
+  return section | {key: base[key] for key in sorted(kept & base.keys())}
 
 
 def _of_turns(config: dict[str, Any]) -> dict[str, Any]:

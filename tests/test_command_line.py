@@ -55,6 +55,30 @@ def get_config(preset="tiny"):
     dict(seed=seed, name="x", rate=1e-3, lengths=(1, 2), rollout=rollout))
 """
 
+NAMED = """
+import ml_collections
+
+def get_config():
+  algorithm = dict(name="empg", k=1.0, base=dict(name="grpo", clip_low=0.3))
+  return ml_collections.ConfigDict(dict(name="x", algorithm=algorithm, env=dict(name="alfworld")))
+"""
+OWN = "def make(*, n: int, top=True): pass\ntask_type, tasks = str, lambda split, most=3: []\n"
+
+# Names of makers, in the current folder and beside the config, and the config's other values.
+MADE = {
+    "--config=other/named.py --config.algorithm.name=my_lab.own --config.algorithm.n=4": {
+        "algorithm.name": "my_lab.own", "algorithm.n": 4, "algorithm.top": True,
+        "env.name": "alfworld",
+    },
+    "--config other/named.py --config.env.name her_lab.own --noconfig.env.top --config.env.n 2": {
+        "algorithm.name": "empg", "algorithm.k": 1.0, "algorithm.base.name": "grpo",
+        "algorithm.base.clip_low": 0.3, "env.name": "her_lab.own", "env.n": 2, "env.top": False,
+    },
+    "--config=other/named.py --config.algorithm.name=grpo --config.algorithm.clip_low=0.1": {
+        "algorithm.name": "grpo", "algorithm.clip_low": 0.1, "env.name": "alfworld",
+    },
+}  # fmt: skip
+
 GIVEN = {
     "rollout.group_size": 8,
     "rollout.greedy": False,
@@ -109,6 +133,13 @@ WRONG = {
     " it has to be like False",
     "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it has to"
     " be like (1, 2)",
+    "--config=other/named.py --config.env.name=my_lab.nothing": (
+        "there is no module 'my_lab.nothing': Python looks for it in the current folder, in that"
+        " of the --config file, and in those that PYTHONPATH names"
+    ),
+    "--config=other/named.py --config.algorithm.name=grpo --config.algorithm.k=1": (
+        "config.algorithm has no key 'k': there is clip_low, name"
+    ),
     "--config=toy.py --wrkdir=x": "Unknown command line flag 'wrkdir'. Did you mean: workdir ?",
     "--config=toy.py --config.seed": "Missing value for flag --config.seed",
     "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
@@ -176,7 +207,12 @@ def outcomes(tmp_path_factory):
       '{"seed": 9, "name": "x", "rate": 0.001, "lengths": [1, 2],'
       ' "rollout": {"group_size": 8, "greedy": false}}'
   )
-  lines = [*RIGHT, *WRONG, *BUGS, INTERRUPTED]
+  for place, text in {
+      "other/named.py": NAMED, "my_lab/own.py": OWN, "other/her_lab/own.py": OWN,
+  }.items():
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text(text)
+  lines = [*RIGHT, *MADE, *WRONG, *BUGS, INTERRUPTED]
   driver = subprocess.run(
       [sys.executable, "-c", DRIVER],
       cwd=folder,
@@ -193,6 +229,12 @@ def outcomes(tmp_path_factory):
 def test_a_right_command_line_reaches_main(outcomes, line):
   assert outcomes[line].code == 0, outcomes[line].stderr
   assert ast.literal_eval(outcomes[line].stdout) == GIVEN | RIGHT[line]
+
+
+@pytest.mark.parametrize("line", MADE)
+def test_a_maker_named_on_the_command_line_has_its_own_arguments(outcomes, line):
+  assert outcomes[line].code == 0, outcomes[line].stderr
+  assert ast.literal_eval(outcomes[line].stdout) == {"name": "x"} | MADE[line]
 
 
 @pytest.mark.parametrize("line", WRONG)

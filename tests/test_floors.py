@@ -17,9 +17,9 @@ FLOORS = {
     0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
-        "command_line", "workers", "live", "report", "preemption", "lock",
+        "makers", "workers", "live", "report", "preemption", "lock",
     },  # fmt: skip
-    2: {"generation", "training", "trained", "pages"},
+    2: {"command_line", "generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
     4: {"benchmark", "dry_run", "evaluation", "settings", "soak"},
     5: {"commands", "plots"},
