@@ -8,7 +8,7 @@ import jax
 import ml_collections
 
 from empg_jax import checkpoint, metrics, sharding
-from empg_jax.models import folder, lora
+from empg_jax.models import fingerprint, folder, lora
 from empg_jax.models.decoder import Decoder
 
 
@@ -63,7 +63,12 @@ def load(config: ml_collections.ConfigDict, checkpoint_folder: str | os.PathLike
 
   Args:
     config: of the run; adapters are merged into the model that it began with.
+
+  Raises:
+    ValueError: that model is another now.
   """
+  workdir = pathlib.Path(checkpoint_folder).absolute().parents[1]
+  fingerprint.check(workdir, config.model.path, weights=config.lora.rank > 0)
   mesh, source = sharding.make_mesh(), folder.open_source(config.model.path)
   base, trained = None, folder.describe(source, mesh, dtype=config.model.dtype)
   if config.lora.rank:

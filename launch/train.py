@@ -32,7 +32,7 @@ from empg_jax import report, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer, quiet
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
-from empg_jax.models import folder, lora
+from empg_jax.models import fingerprint, folder, lora
 from empg_jax.rollout import play
 from empg_jax.rollout.rows import explain_rows, make_rows
 from empg_jax.training import guard, replay, setup
@@ -65,7 +65,7 @@ def train(asked_to_stop):
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
-  claim(workdir, config)
+  claim(workdir, config, algorithm)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
   optimizer = setup.make_optimizer(config)
@@ -142,12 +142,16 @@ def describe(config, environment, workdir):
     hosts.say(line)
 
 
-def claim(workdir, config):
+def claim(workdir, config, algorithm):
   """Makes the workdir this run's until it ends, or says why it cannot be."""
   lock.take(workdir)
   configs.claim_workdir(str(workdir), config)
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
     hosts.say(changed)
+  if hosts.is_first():
+    weights = config.lora.rank > 0 or algorithm.uses_reference
+    begun = bool(metrics.read_rows(workdir)) or any(workdir.glob("checkpoints/[0-9]*"))
+    fingerprint.claim(workdir, config.model.path, begun=begun, weights=weights)
 
 
 def make_checkpointer(workdir, every, **kept):

@@ -39,7 +39,7 @@ class Safetensors:
     self.config = read_json(folder / "config.json")
     self.shapes, self.faults, self.notes = {}, [], []
     self._files: dict[str, pathlib.Path] = {}
-    for file in _files(folder):
+    for file in files(folder):
       if not file.is_file():
         self.faults.append(f"the file {file.name} is missing")
         continue
@@ -82,7 +82,8 @@ def read_json(file: pathlib.Path) -> dict[str, Any]:
   return value
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+def files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The safetensors files of a folder, by name; ValueError if its index is damaged."""
   if not (folder / INDEX).is_file():
     return [folder / SINGLE]
   # Names only, so that an index leads nowhere but into its folder.

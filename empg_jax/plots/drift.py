@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from empg_jax import chat as chats, config as configs, envs, episodes as kept, sharding
-from empg_jax.models import folder
+from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout.pack import by_turn, pack
 from empg_jax.rollout.seat import next_piece, Prompt
@@ -53,6 +53,7 @@ def measure(
   """
   config = configs.read(workdir)
   home = folder.locate(config.model.path)
+  fingerprint.check(workdir, home, weights=True)
   chat = chats.load(home, **config.chat)
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   window, prompt = config.rollout.get("window", -1), None

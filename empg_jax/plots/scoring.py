@@ -16,7 +16,7 @@ import numpy as np
 
 from empg_jax import chat as chats, config as configs, envs, sharding, trained
 from empg_jax.evaluation import policies
-from empg_jax.models import folder
+from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout.pack import by_turn, pack
 from empg_jax.rollout.tasks import TaskSampler
@@ -49,6 +49,7 @@ def measure(
   config = configs.read(workdir)
   environment = envs.find(config.env.name)
   home = folder.locate(config.model.path)
+  fingerprint.check(workdir, home, weights=True)
   chat = chats.load(home, **config.chat)
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   tasks = environment.tasks("train", **config.tasks)
