@@ -1,6 +1,7 @@
 """Opens GGUF files that nobody vouches for."""
 
 import pathlib
+import weakref
 from typing import Any
 
 import gguf
@@ -16,10 +17,19 @@ class _Reader(gguf.GGUFReader):
     return values
 
 
+# Those in use, by path, time of change and size: a vocabulary takes seconds to read.
+_IN_USE: weakref.WeakValueDictionary[tuple, _Reader] = weakref.WeakValueDictionary()
+
+
 def read(file: pathlib.Path) -> gguf.GGUFReader:
   """The tensors of a file and what else it holds; ValueError if it is no whole GGUF file."""
   try:
-    return _Reader(file)
+    found = file.resolve().stat()
+    key = file.resolve(), found.st_mtime_ns, found.st_size
+    reader = _IN_USE.get(key)
+    if reader is None:
+      reader = _IN_USE[key] = _Reader(file)
+    return reader
   except Exception as error:  # The library raises whatever it stumbles over.
     raise ValueError(
         f"{file} is no whole GGUF file ({one_line(error)}): download it again."

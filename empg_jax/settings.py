@@ -31,7 +31,8 @@ def check(config, environment, *, devices: int = 0) -> None:
   given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress", "asked_to_stop"]
   check_arguments(collect, played, "config.rollout", given)
   check_arguments(workers.environments, config.workers, "config.workers", ["module", "arguments"])
-  check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
+  given = ["model", "end_id", "vocab_size", "mesh"]
+  check_arguments(Policy, config.policy, "config.policy", given)
   check_arguments(pack, config.pack, "config.pack", ["episodes", "multiple"])
   check_arguments(states.make_optimizer, config.optimizer, "config.optimizer", ["total_steps"])
   check_arguments(sharding.make_mesh, config.mesh, "config.mesh", ["devices"])

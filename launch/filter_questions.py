@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import chat as chats, command_line, config as configs, console, envs, sharding
+from empg_jax import command_line, config as configs, console, envs, sharding
 from empg_jax import workers
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
@@ -48,9 +48,10 @@ def main(_):
   out.parent.mkdir(parents=True, exist_ok=True)
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)
-  chat = chats.load(home, **config.chat)
+  chat = folder.chat(home, **config.chat)
   model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
-  policy = Policy(model, end_id=chat.end_id, **config.policy)
+  spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
+  policy = Policy(model, **spoken, **config.policy)
   key = jax.random.key(config.seed)
 
   def won(title, plays, max_turns, **changes):

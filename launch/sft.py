@@ -63,9 +63,10 @@ def existing(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
   """The config's model, and its own tokenizer."""
   del sources
   home = folder.locate(config.model.path)
+  chat = folder.chat(home, **config.chat)
   tokenizer_files.copy(home, out)
   model = folder.load(mesh=sharding.make_mesh(), **config.model)
-  return model, chats.load(home, **config.chat)
+  return model, chat
 
 
 def first_texts(demos):

@@ -26,7 +26,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import algorithms, chat as chats, command_line, config as configs
+from empg_jax import algorithms, command_line, config as configs
 from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
 from empg_jax import report, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer, quiet
@@ -61,7 +61,7 @@ def train(asked_to_stop):
     return describe(config, environment, workdir)
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
-  chat = chats.load(folder.locate(config.model.path), **config.chat)
+  chat = folder.chat(config.model.path, **config.chat)
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
@@ -215,7 +215,8 @@ def check_rows(workdir, done):
 def make_policy(config, model, chat, mesh):
   """Decodes on the whole mesh on TPU or several hosts, and on each device apart elsewhere."""
   mesh = mesh if jax.default_backend() == "tpu" or jax.process_count() > 1 else None
-  return Policy(model, end_id=chat.end_id, mesh=mesh, **config.policy)
+  spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
+  return Policy(model, **spoken, mesh=mesh, **config.policy)
 
 
 def compiled():

@@ -20,7 +20,7 @@ class Chat(Protocol):
 
   @property
   def vocab_size(self) -> int:
-    ...
+    """One more than the largest id; the model may have more, which stand for nothing."""
 
   @property
   def end_id(self) -> int:

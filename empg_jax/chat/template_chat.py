@@ -36,7 +36,7 @@ class TemplateChat:
           f"The tokenizer of {name} has no chat template: put the chat_template.jinja of an"
           " instruct model beside it."
       )
-    self.vocab_size = len(tokenizer)
+    self.vocab_size = max(tokenizer.get_vocab().values()) + 1
     self._backend = tokenizer.backend_tokenizer
     self._plain = _without_added_tokens(self._backend)
     self._added = {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}

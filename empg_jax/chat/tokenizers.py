@@ -16,6 +16,7 @@ _WORDS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _SPECIAL, _ORDINARY = 3, 4  # token types of tokens that are matched whole in text
+_UNUSED = 5
 
 
 def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
@@ -58,7 +59,10 @@ def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
 
 def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFast:
   """The tokenizer that a GGUF file's values under tokenizer.* describe, with this cut of text."""
-  tokens, types = value("ggml.tokens"), value("ggml.token_type")
+  types = value("ggml.token_type")
+  while types and types[-1] == _UNUSED:  # names that the converter made up for the model's padding
+    types.pop()
+  tokens = value("ggml.tokens")[: len(types)]
   merges = [tuple(merge.split(" ", 1)) for merge in value("ggml.merges")]
   bpe = Tokenizer(
       models.BPE(
@@ -80,7 +84,7 @@ def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFas
       tokenizer_object=bpe,
       chat_template=value("chat_template"),
       clean_up_tokenization_spaces=False,
-      **{name: tokens[i] for name, i in given.items() if i is not None},
+      **{name: tokens[i] for name, i in given.items() if i is not None and i < len(tokens)},
   )
 
 

@@ -42,7 +42,7 @@ def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathl
 def load(config: Any, checkpoint: pathlib.Path | None) -> tuple[Decoder, chats.Chat]:
   """The model of a checkpoint, or that of the config; and how it is talked to."""
   home = folder.locate(config.model.path)
-  chat = chats.load(home, **config.chat)
+  chat = folder.chat(home, **config.chat)
   if checkpoint is not None:
     return trained.load(config, checkpoint), chat
   return folder.load(home, sharding.make_mesh(), dtype=config.model.dtype), chat
@@ -54,7 +54,8 @@ def check(config: Any, environment: ModuleType) -> None:
   configs.check_arguments(environment.make, arguments, "config.env")
   configs.check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
   configs.check_arguments(chats.load, config.chat, "config.chat", ["path"])
-  configs.check_arguments(Policy, config.policy, "config.policy", ["model", "end_id", "mesh"])
+  given = ["model", "end_id", "vocab_size", "mesh"]
+  configs.check_arguments(Policy, config.policy, "config.policy", given)
   given = ["module", "arguments"]
   configs.check_arguments(
       workers.environments, config.get("workers", {}), "config.workers", given
@@ -64,7 +65,8 @@ def check(config: Any, environment: ModuleType) -> None:
 def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Policy:
   """Decodes with as many slots as so many episodes need, and no more than the config's."""
   slots = min(config.policy.slots, -(-episodes // 2))
-  return Policy(model, end_id=chat.end_id, **{**config.policy, "slots": slots})
+  spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
+  return Policy(model, **spoken, **{**config.policy, "slots": slots})
 
 
 def collect(

@@ -60,8 +60,9 @@ def empty_cache(
 
 
 @functools.partial(
-    jax.jit, static_argnames=("window", "max_reply", "end_id"), donate_argnames=("cache",)
-)
+    jax.jit, donate_argnames=("cache",),
+    static_argnames=("window", "max_reply", "end_id", "vocab_size"),
+)  # fmt: skip
 def turn(
     model: Decoder,
     cache: Cache,
@@ -77,6 +78,7 @@ def turn(
     window: int,
     max_reply: int,
     end_id: int,
+    vocab_size: int | None = None,
 ) -> tuple[Cache, Replies]:
   """Appends a piece of ids to every slot and samples its reply.
 
@@ -88,7 +90,7 @@ def turn(
     piece: what each slot reads now, padded on the right; it begins with the last
       sampled id, whose keys and values no one has computed yet.
     piece_lengths: 0 for an idle slot, which samples nothing.
-    episodes, turns, key: see sampling.slot_keys.
+    episodes, turns, key: see sampling.slot_keys; and for vocab_size sampling.sample.
     temperature: 0 for greedy.
     window: columns of `past` that attention looks at; at least read + written + piece.
     max_reply, end_id: a reply ends with `end_id` or at `max_reply` tokens.
@@ -104,7 +106,7 @@ def turn(
   start = read + piece_lengths
   recent, replies = _write_reply(
       model, past, cache.recent, hidden, start, piece_lengths > 0, keys, temperature,
-      window=window, max_reply=max_reply, end_id=end_id,
+      window=window, max_reply=max_reply, end_id=end_id, vocab_size=vocab_size,
   )  # fmt: skip
   return Cache(past, recent), Replies(*of_slots(*replies))
 
@@ -238,7 +240,7 @@ def _first(caches, window: int):
 
 def _write_reply(
     model, past, recent, hidden, start, active, keys, temperature,
-    *, window, max_reply, end_id,
+    *, window, max_reply, end_id, vocab_size,
 ):  # fmt: skip
   """Samples until every active slot has ended: (recent, Replies)."""
   seen = _seen(past, window, model.unembedding.dtype)
@@ -247,13 +249,12 @@ def _write_reply(
   def draw(hidden, index):
     # Products with an [out, in] matrix, as `linear` has them, are the fast ones on CPU.
     logits = linear(hidden[:, 0], model.unembedding.T, model.unembedding.dtype)
-    return sampling.sample(logits, keys, index, temperature)
+    return sampling.sample(logits, keys, index, temperature, vocab_size)
 
   def record(replies, drawn, index, active):
-    columns = zip((replies.ids, replies.logprobs, replies.entropy), drawn)
-    ids, logprobs, entropy = (
-        x.at[:, index].set(jnp.where(active, new, jnp.zeros_like(new))) for x, new in columns
-    )
+    put = lambda x, new: x.at[:, index].set(jnp.where(active, new, jnp.zeros_like(new)))
+    of_tokens = replies.ids, replies.logprobs, replies.entropy
+    ids, logprobs, entropy = map(put, of_tokens, drawn)
     return Replies(ids, replies.lengths + active, logprobs, entropy)
 
   def going_on(carry):
@@ -269,26 +270,20 @@ def _write_reply(
       seen = _first(seen, window)
       new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
       written = _put(recent, new, index)
-      written_values = _as(seen[0].dtype, written)
-      out = _attend(q, seen, written_values, past_visible, recent_visible)
+      out = _attend(q, seen, _as(seen[0].dtype, written), past_visible, recent_visible)
       return out, new if _scanned() else written  # a scan would write all columns anew
 
     caches = (seen, recent) if _scanned() else tuple(zip(seen, recent))
-    positions = (start + index)[:, None]
-    hidden, kept = _run(model, model.embed(ids[:, None]), positions, caches, attend)
+    hidden, kept = _run(model, model.embed(ids[:, None]), (start + index)[:, None], caches, attend)
     recent = _put(recent, kept, index) if _scanned() else kept
     drawn = draw(hidden, index + 1)
     replies = record(replies, drawn, index + 1, active)
     active = active & (drawn[0] != end_id)
     return recent, drawn[0], index + 1, active, replies
 
-  rows = hidden.shape[0]
-  replies = Replies(
-      jnp.zeros((rows, max_reply), jnp.int32),
-      jnp.zeros(rows, jnp.int32),
-      jnp.zeros((rows, max_reply), jnp.float32),
-      jnp.zeros((rows, max_reply), jnp.float32),
-  )
+  zeros = lambda dtype, *shape: jnp.zeros((hidden.shape[0], *shape), dtype)
+  of_tokens = zeros(jnp.float32, max_reply)
+  replies = Replies(zeros(jnp.int32, max_reply), zeros(jnp.int32), of_tokens, of_tokens)
   first = draw(hidden, jnp.int32(0))
   replies = record(replies, first, 0, active)
   carry = (recent, first[0], jnp.int32(0), active & (first[0] != end_id), replies)

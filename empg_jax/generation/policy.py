@@ -60,6 +60,8 @@ class Policy:
     max_length: tokens a conversation may have, replies included.
     max_reply: tokens a reply may have, its end-of-turn id included.
     end_id: the end-of-turn id.
+    vocab_size: ids from this on stand for no text and are never sampled; the model may have
+      more, rows that pad its vocabulary. None: all of the model's can be.
     temperature: of the sampling; 0 is greedy.
     compute_dtype: operand type of the matrix products and of the cache.
     piece_lengths: bucket sizes for what is read in a turn.
@@ -78,6 +80,7 @@ class Policy:
       max_length: int,
       max_reply: int,
       end_id: int,
+      vocab_size: int | None = None,
       temperature: float = 1.0,
       compute_dtype: str = "float32",
       piece_lengths: Sequence[int] = (32, 128),
@@ -88,6 +91,8 @@ class Policy:
     self.slots = self._all_slots = slots
     self.max_length, self.max_reply = max_length, max_reply
     self.end_id, self.temperature = end_id, temperature
+    padded = vocab_size is not None and vocab_size < model.config.vocab_size
+    self._vocab_size = vocab_size if padded else None
     self._dtype = jnp.dtype(compute_dtype)
     self._piece_lengths = tuple(sorted(piece_lengths))
     self._windows = tuple(sorted({min(w, max_length) for w in (*windows, max_length)}))
@@ -175,7 +180,7 @@ class Policy:
       cache, replies = decode.turn(
           self._models[slots.model], slots.cache, *given, key,
           np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
-          window=next(w for w in self._windows if w >= longest[1]),
+          window=next(w for w in self._windows if w >= longest[1]), vocab_size=self._vocab_size,
       )  # fmt: skip
     reply = Reply(replies, self._own.from_devices if self._own is not None else jax.device_get)
     return Slots(cache, slots.model, read + written + lengths, reply), reply

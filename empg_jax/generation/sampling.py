@@ -16,12 +16,20 @@ def slot_keys(
 
 
 def sample(
-    logits: Float[Array, "B V"], keys: Key[Array, "B"], index: Int[Array, ""], temperature: Array
+    logits: Float[Array, "B V"],
+    keys: Key[Array, "B"],
+    index: Int[Array, ""],
+    temperature: Array,
+    vocab_size: int | None = None,
 ) -> tuple[Int[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """Draws token number `index` of each reply from softmax(logits / temperature).
 
-  Returns the ids, their log-probabilities and the entropies (nats) of the very
-  distributions they were drawn from. A temperature of 0 takes the likeliest token.
+  A temperature of 0 takes the likeliest token. Of ids from `vocab_size` on, the rows that pad
+  a model's vocabulary, none is drawn.
+
+  Returns the ids, and their log-probabilities and the entropies (nats) of the whole softmax,
+  padding included. The update computes these from the same logits, so that on-policy ratios are
+  1. The distribution drawn from is larger by the padding's share, near 0 in a trained model.
   """
   greedy = temperature == 0
   scaled = logits / jnp.where(greedy, 1.0, temperature)
@@ -29,8 +37,12 @@ def sample(
   probabilities = jnp.exp(logprobs)
   keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
   uniform = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)
-  drawn, possible = jax.vmap(_draw)(probabilities, uniform)
-  likeliest = jnp.argmax(scaled, axis=-1)
+  spoken, chances = scaled, probabilities
+  if vocab_size is not None:
+    padding = jax.lax.broadcasted_iota(jnp.int32, scaled.shape, 1) >= vocab_size
+    spoken, chances = jnp.where(padding, -jnp.inf, scaled), jnp.where(padding, 0, probabilities)
+  drawn, possible = jax.vmap(_draw)(chances, uniform)
+  likeliest = jnp.argmax(spoken, axis=-1)
   ids = jnp.where(possible & ~greedy, drawn, likeliest).astype(jnp.int32)
   entropy = -jnp.sum(probabilities * logprobs, axis=-1)
   chosen = jnp.take_along_axis(logprobs, ids[:, None], axis=-1)[:, 0]

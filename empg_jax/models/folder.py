@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax import sharding
+from empg_jax import chat as chats, sharding
 from empg_jax.models import families, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
@@ -117,6 +117,25 @@ def open_source(path: str | pathlib.Path) -> Source:
   """The tensors and config.json of the model that `locate(path)` finds."""
   path = locate(path)
   return Gguf(path) if path.suffix == ".gguf" else Safetensors(path)
+
+
+def chat(path: str | pathlib.Path, **options: Any) -> chats.Chat:
+  """The chat of the model that `locate(path)` finds, with the options of chat.load.
+
+  Raises:
+    FileNotFoundError: there is no model, or no tokenizer.
+    ValueError: the tokenizer cannot be used, or has ids that the model does not have.
+  """
+  home = locate(path)
+  source = open_source(home)
+  loaded = chats.load(home, **options)
+  size = families.config(source.config).vocab_size
+  if loaded.vocab_size > size:
+    raise ValueError(
+        f"The tokenizer in {home} has {loaded.vocab_size} ids and the model {size}, which could never"
+        " sample the others: put the tokenizer beside the model that it was trained with."
+    )
+  return loaded
 
 
 def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.Path) -> None:

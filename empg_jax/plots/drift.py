@@ -54,7 +54,7 @@ def measure(
   config = configs.read(workdir)
   home = folder.locate(config.model.path)
   fingerprint.check(workdir, home, weights=True)
-  chat = chats.load(home, **config.chat)
+  chat = folder.chat(home, **config.chat)
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   window, prompt = config.rollout.get("window", -1), None
   if window >= 0:

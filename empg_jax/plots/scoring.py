@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
-from empg_jax import chat as chats, config as configs, envs, sharding, trained
+from empg_jax import config as configs, envs, sharding, trained
 from empg_jax.evaluation import policies
 from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder
@@ -50,7 +50,7 @@ def measure(
   environment = envs.find(config.env.name)
   home = folder.locate(config.model.path)
   fingerprint.check(workdir, home, weights=True)
-  chat = chats.load(home, **config.chat)
+  chat = folder.chat(home, **config.chat)
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   tasks = environment.tasks("train", **config.tasks)
   tasks = TaskSampler(tasks, config.seed, kind=environment.task_type).at(0, episodes)

@@ -14,8 +14,8 @@ from empg_jax.chat.template_chat import TemplateChat
 PRE = {"smollm2": "smollm", "qwen3": "qwen2", "llama3": "llama-bpe"}
 
 
-def write(path, tok, pre):
-  """A GGUF file of a tokenizer, as llama.cpp's converter writes it."""
+def write(path, tok, pre, padding=0):
+  """A GGUF file of a tokenizer, as llama.cpp's converter writes it for a model so much larger."""
   bpe = json.loads(tok.backend_tokenizer.to_str())
   added = {token["content"]: token["special"] for token in bpe["added_tokens"]}
   names = [tok.convert_ids_to_tokens(i) for i in range(len(tok))]
@@ -23,10 +23,9 @@ def write(path, tok, pre):
   writer = gguf.GGUFWriter(path, "llama")
   writer.add_tokenizer_model("gpt2")
   writer.add_tokenizer_pre(pre)
-  writer.add_token_list(names)
-  writer.add_token_types([
-      kinds[added[name]] if name in added else gguf.TokenType.NORMAL for name in names
-  ])
+  writer.add_token_list([*names, *(f"[PAD{i}]" for i in range(padding))])
+  types = [kinds[added[name]] if name in added else gguf.TokenType.NORMAL for name in names]
+  writer.add_token_types([*types, *[gguf.TokenType.UNUSED] * padding])
   writer.add_token_merges([" ".join(merge) for merge in bpe["model"]["merges"]])
   writer.add_bos_token_id(tok.bos_token_id)
   writer.add_eos_token_id(tok.eos_token_id)
@@ -39,7 +38,7 @@ def write(path, tok, pre):
 @pytest.mark.parametrize("family", PRE)
 def test_its_chat_is_that_of_the_folder(family, tmp_path):
   tok = tokenizer(family)
-  write(tmp_path / "model.gguf", tok, PRE[family])
+  write(tmp_path / "model.gguf", tok, PRE[family], padding=5)
   chat, expected = load(tmp_path / "model.gguf", "Be brief."), TemplateChat(tok, "Be brief.")
   assert (chat.vocab_size, chat.end_id) == (expected.vocab_size, expected.end_id)
   for text in TEXTS[:1] + ["caf\u00e9 cafe\u0301 <|im_end|> <|eot_id|>"]:

@@ -110,6 +110,16 @@ def test_every_turn_equals_the_full_forward_in_each_family(family):
   check_against_full_forward(model, rows, sampled, atol=1e-4)
 
 
+def test_a_model_larger_than_its_tokenizer_samples_none_of_its_padding(model):
+  rows, sampled = converse(make_policy(model, vocab_size=30), turns=2)
+  check_against_full_forward(model, rows, sampled, atol=1e-4)  # as the update scores them
+  others, drawn = converse(make_policy(model), turns=2)
+  largest = lambda rows, sampled: max(
+      row[place] for row, records in zip(rows, sampled) for place, _, _ in records
+  )
+  assert largest(rows, sampled) < 30 <= largest(others, drawn)
+
+
 def test_a_slot_that_begins_anew_forgets_its_past(model):
   rows, sampled = converse(make_policy(model), turns=5, restart=2)
   check_against_full_forward(model, rows, sampled, atol=1e-4)

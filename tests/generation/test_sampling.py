@@ -39,6 +39,27 @@ def test_what_has_no_probability_is_never_drawn():
   assert np.isfinite(logprobs).all()
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_ids_beyond_the_tokenizers_vocabulary_are_never_drawn(temperature):
+  """They pad the model's; probabilities and entropies stay those that training computes."""
+  logits = jax.random.normal(jax.random.key(1), (300,)).at[280:].add(3)
+  keys = jax.random.split(jax.random.key(0), ROWS)
+  rows = jnp.broadcast_to(logits, (ROWS, 300))
+  ids, logprobs, entropy = sampling.sample(
+      rows, keys, jnp.int32(0), jnp.float32(temperature), vocab_size=280
+  )
+  assert ids.max() < 280
+  want = jax.nn.log_softmax(logits / (temperature or 1))
+  np.testing.assert_allclose(logprobs, want[ids], atol=1e-5)
+  np.testing.assert_allclose(entropy, -jnp.sum(jnp.exp(want) * want), rtol=1e-5)
+  if temperature:
+    p = np.exp(want[:280], dtype=np.float64) / np.exp(want[:280], dtype=np.float64).sum()
+    counts, expected = np.bincount(ids, minlength=280), p * ROWS
+    assert abs(np.sum((counts - expected) ** 2 / expected) - 279) < 4 * np.sqrt(2 * 279)
+  else:
+    assert set(np.unique(ids)) == {int(jnp.argmax(logits[:280]))}
+
+
 def test_greedy_takes_the_likeliest():
   logits = jax.random.normal(jax.random.key(1), (300,))
   ids, _, _ = draw(logits, temperature=0.0)

@@ -171,5 +171,19 @@ def test_what_is_no_model_is_told_with_what_to_do(model, tmp_path):
   told(tmp_path, "several GGUF files")
 
 
+def test_a_tokenizer_larger_than_its_model_is_refused_and_a_smaller_one_is_not(tmp_path):
+  shipped = folder.locate("alfworld-tiny")
+  chat = folder.chat("alfworld-tiny", instructions="Be brief.")
+  assert chat.instructions == "Be brief."
+  shutil.copy(shipped / "tokenizer.model", tmp_path)
+  for size in (chat.vocab_size + 7, chat.vocab_size - 1):
+    folder.save(Decoder(DecoderConfig(size, 8, 12, 1, 2, 1, 4), jax.random.key(0)), tmp_path)
+    if size > chat.vocab_size:
+      assert folder.chat(tmp_path).vocab_size == chat.vocab_size
+  told = f"has {chat.vocab_size} ids and the model {chat.vocab_size - 1}, which could never sample"
+  with pytest.raises(ValueError, match=told):
+    folder.chat(tmp_path)
+
+
 def test_the_shipped_policy_is_found_by_its_name():
   assert (folder.locate("alfworld-tiny") / "tokenizer.model").is_file()
