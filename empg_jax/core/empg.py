@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.core import border
@@ -34,6 +35,9 @@ def empg_loss(
 ) -> tuple[Float[Array, ""], Metrics]:
   """The EMPG loss of a batch of episodes, and its metrics.
 
+  Where `step_mask` is 0 nothing is read: every other argument may hold anything there, NaN
+  and Inf included, and the gradient of `logits` there is exactly 0.
+
   Args:
     logits: any float dtype, computed in float32. `logits[b, t]` is the
       distribution `actions[b, t]` was drawn from (the caller shifts).
@@ -64,9 +68,12 @@ def empg_loss(
   if logits.ndim != 3:
     raise ValueError(f"logits has shape {logits.shape}; it must be [B, T, V].")
   shape = logits.shape[:2]
+  border.shape("step_mask", step_mask, ("[B, T]", shape))
   border.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
   if token_entropy is not None:
     border.shape("token_entropy", token_entropy, ("[B, T]", shape))
+  # Before the softmax: its gradient at NaN is NaN, even where nothing reads the result.
+  logits = jnp.where((step_mask > 0)[..., None], logits, 0)
   stats = tokens.token_stats(logits, actions)
   if token_entropy is None:
     token_entropy = stats.entropy

@@ -6,6 +6,9 @@ each block's logits once more and forms both gradients from them:
 
     d loss / d logits = g_logp (onehot - p) - g_H p (log p + H)
 
+The temperature divides the float32 logits, as it does in sampling. Dividing the hidden
+states instead would round them to other operands of the matrix product.
+
 Tokens stay where they are, so rows and time may be sharded in any way, and
 gradients are summed over devices once, by the kernels in a few large chunks. Devices that share the
 vocabulary exchange four numbers a token, never logits.
@@ -34,8 +37,8 @@ class _Plan(NamedTuple):
   layout: placement.VocabLayout | None
 
 
-# hidden, unembedding and actions; and entropy, top logit and log of the sum at each token.
-_Saved = tuple[Array, Array, Array, Array, Array, Array]
+# hidden, unembedding, actions, scale; and entropy, top logit and log of the sum at each token.
+_Saved = tuple[Array, Array, Array, Array, Array, Array, Array]
 _Way = Callable[..., tuple[Array, ...]]  # by the kernels or by XLA
 
 
@@ -51,7 +54,10 @@ def fused_token_stats(
 ) -> TokenStats:
   """As `token_stats(hidden @ unembedding, actions)`, in far less memory.
 
-  Differentiable in `hidden`, `unembedding` and `temperature`.
+  Differentiable in `hidden`, `unembedding` and `temperature`, also twice, in reverse mode
+  alone: `jax.jvp` and `jax.jacfwd` raise TypeError (use `token_stats` for these). A token
+  whose results have no cotangent adds nothing to any gradient, even if its hidden state is
+  NaN or Inf, as padding may be: select results with `jnp.where(mask, x, 0)`, not `mask * x`.
 
   Args:
     hidden: the decoder's last hidden states.
@@ -83,61 +89,79 @@ def fused_token_stats(
   layout = placement.vocab_layout(hidden, unembedding)
   if layout is not None:
     hidden, actions = layout.place_tokens(hidden, actions)
-  hidden = hidden.astype(jnp.float32) / temperature
+  scale = 1 / jnp.asarray(temperature, jnp.float32)
+  hidden, unembedding, actions, scale = placement.varying_alike(
+      hidden, unembedding, actions, scale
+  )
   shards = (1, 1) if layout is None else layout.shards
   tokens = actions.size // shards[0]
   blocks = fused_blocks.count(tokens, unembedding.shape[1] // shards[1], block_size)
   plan = _Plan(blocks, jnp.dtype(dtype).name, block_size is None, layout)
-  return TokenStats(*_stats(hidden, unembedding, actions, plan))
+  return TokenStats(*_stats(hidden, unembedding, actions, scale, plan))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _stats(hidden: Array, unembedding: Array, actions: Array, plan: _Plan) -> tuple[Array, Array]:
-  return _stats_fwd(hidden, unembedding, actions, plan)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _stats(
+    hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
+) -> tuple[Array, Array]:
+  return _stats_fwd(hidden, unembedding, actions, scale, plan)[0]
 
 
 def _stats_fwd(
-    hidden: Array, unembedding: Array, actions: Array, plan: _Plan
+    hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
 ) -> tuple[tuple[Array, Array], _Saved]:
   f: _Way = functools.partial(_forward_on_shard, plan=plan)
   whole = unembedding
   if plan.layout is not None:
     f = plan.layout.on_shards(f, out=plan.layout.tokens)
     whole = plan.layout.gather(unembedding, plan.dtype)
-  logprobs, entropy, top, log_total = f(hidden, whole, actions)
-  return (logprobs, entropy), (hidden, unembedding, actions, entropy, top, log_total)
+  logprobs, entropy, top, log_total = f(hidden, whole, actions, scale)
+  return (logprobs, entropy), (hidden, unembedding, actions, scale, entropy, top, log_total)
 
 
 def _stats_bwd(
     plan: _Plan, saved: _Saved, cotangents: tuple[Array, Array]
-) -> tuple[Array, Array, None]:
+) -> tuple[Array, Array, None, Array]:
   f: _Way = functools.partial(_backward_on_shard, plan=plan)
-  hidden, unembedding, *rest = saved
+  hidden, unembedding, actions, scale, *of_token = _without_lost(saved, cotangents)
+  of_token += [scale * g for g in cotangents]
   if plan.layout is None:
-    d_hidden, d_unembedding = f(*saved, *cotangents)
+    d_hidden, d_unembedding = f(hidden, unembedding, actions, scale, *of_token)
   else:
     f = plan.layout.on_shards(f, out=(plan.layout.hidden, plan.layout.d_unembedding))
     whole = plan.layout.gather(unembedding, plan.dtype)
-    d_hidden, d_unembedding = f(hidden, whole, *rest, *cotangents)
+    d_hidden, d_unembedding = f(hidden, whole, actions, scale, *of_token)
     d_unembedding = jax.reshard(d_unembedding, jax.typeof(unembedding).sharding)
-  return d_hidden.astype(hidden.dtype), d_unembedding.astype(unembedding.dtype), None
+  d_scale = jnp.sum(d_hidden * hidden.astype(jnp.float32)) / scale
+  return d_hidden.astype(hidden.dtype), d_unembedding.astype(unembedding.dtype), None, d_scale
+
+
+def _without_lost(saved: _Saved, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+  """`saved` with zeros for the tokens that overflowed (padding may) and that nothing reads.
+
+  A product of their zero cotangents with NaN or Inf would spoil the whole gradient.
+  """
+  hidden, unembedding, actions, scale, *of_token = saved
+  lost = ~jnp.isfinite(sum(of_token)) & (cotangents[0] == 0) & (cotangents[1] == 0)
+  hidden = jnp.where(lost[..., None], 0, hidden)
+  return hidden, unembedding, actions, scale, *(jnp.where(lost, 0, x) for x in of_token)
 
 
 _stats.defvjp(_stats_fwd, _stats_bwd)
 
 
 def _forward_on_shard(
-    hidden: Array, unembedding: Array, actions: Array, *, plan: _Plan
+    hidden: Array, unembedding: Array, actions: Array, scale: Array, *, plan: _Plan
 ) -> tuple[Array, Array, Array, Array]:
   """(logprobs, entropy, top logit, log of the sum of exp(z - top)), each [B, T]."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
   kernel = functools.partial(_sums_by_kernel, dtype=plan.dtype)
   xla = functools.partial(fused_blocks.sums, blocks=plan.blocks, dtype=plan.dtype)
   run = _on_platform if plan.kernels else _by_xla
-  top, total, weighted, chosen = run(kernel, xla, hidden, unembedding, actions)
+  top, total, weighted, chosen = run(kernel, xla, hidden, unembedding, actions, scale)
   if plan.layout is not None:  # over the devices that share the vocabulary
     axes = plan.layout.vocab
-    shift = top - jax.lax.pmax(top, axes)
+    shift = top - jax.lax.pmax(jax.lax.stop_gradient(top), axes)  # any shift would do
     total, weighted = fused_blocks.rescale(total, weighted, shift)
     top -= shift
     total, weighted, chosen = jax.lax.psum((total, weighted, chosen), axes)
@@ -146,15 +170,15 @@ def _forward_on_shard(
 
 
 def _backward_on_shard(
-    hidden: Array, unembedding: Array, actions: Array, *of_token: Array, plan: _Plan
+    hidden: Array, unembedding: Array, actions: Array, *rest: Array, plan: _Plan
 ) -> tuple[Array, Array]:
-  """The gradients of hidden and unembedding."""
+  """The gradients of hidden and unembedding; `rest` as `kernels.token_stats.gradients` has it."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
   finish = _as_it_is if plan.layout is None else plan.layout.sum_over_tokens
   kernel = functools.partial(_gradients_by_kernel, dtype=plan.dtype, finish=finish)
   xla = functools.partial(_gradients_by_xla, plan=plan, finish=finish)
   run = _on_platform if plan.kernels else _by_xla
-  d_hidden, d_unembedding = run(kernel, xla, hidden, unembedding, actions, *of_token)
+  d_hidden, d_unembedding = run(kernel, xla, hidden, unembedding, actions, *rest)
   if plan.layout is not None:
     d_hidden = jax.lax.psum(d_hidden, plan.layout.vocab)
   return d_hidden, d_unembedding
@@ -166,8 +190,16 @@ def _as_it_is(x: Array) -> Array:
 
 def _on_platform(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
   """The one place that chooses: Pallas on TPU, XLA elsewhere."""
-  chosen: tuple[Array, ...] = jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
-  return chosen
+
+  @jax.custom_jvp
+  def run(*args: Array) -> tuple[Array, ...]:
+    chosen: tuple[Array, ...] = jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
+    return chosen
+
+  # A second derivative differentiates what runs here, and a kernel has no derivative.
+  run.defjvp(lambda primals, tangents: jax.jvp(xla, primals, tangents))
+  result: tuple[Array, ...] = run(*args)
+  return result
 
 
 def _by_xla(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
@@ -176,12 +208,18 @@ def _by_xla(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
 
 
 def _sums_by_kernel(
-    hidden: Array, unembedding: Array, actions: Array, *, dtype: str, interpret: bool = False
+    hidden: Array,
+    unembedding: Array,
+    actions: Array,
+    scale: Array,
+    *,
+    dtype: str,
+    interpret: bool = False,
 ) -> tuple[Array, ...]:
   from empg_jax.kernels import token_stats  # here, for Pallas is slow to import
 
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
-  out = token_stats.sums(*operands, actions.reshape(-1), interpret=interpret)
+  out = token_stats.sums(*operands, actions.reshape(-1), scale, interpret=interpret)
   return tuple(x.reshape(actions.shape) for x in out)
 
 
@@ -195,6 +233,8 @@ def _gradients_by_xla(
 def _gradients_by_kernel(
     hidden: Array,
     unembedding: Array,
+    actions: Array,
+    scale: Array,
     *of_token: Array,
     dtype: str,
     finish: Callable[[Array], Array],
@@ -205,7 +245,7 @@ def _gradients_by_kernel(
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   flat = (x.reshape(-1) for x in of_token)
   d_hidden, d_rows = token_stats.gradients(
-      *operands, *flat, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
+      *operands, actions.reshape(-1), scale, *flat, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
   )
   return d_hidden.reshape(hidden.shape), d_rows.T
 

@@ -28,6 +28,7 @@ def sums(
     hidden: Float[Array, "B T D"],
     unembedding: Float[Array, "D V"],
     actions: Int[Array, "B T"],
+    scale: Float[Array, ""],
     *,
     blocks: int,
     dtype: str,
@@ -38,7 +39,7 @@ def sums(
 
   def block(i: Index, carry: tuple[Tokens, ...]) -> tuple[Tokens, ...]:
     top, total, weighted, chosen = carry
-    logits = _block_logits(hidden, _block(rows, i, dtype), i, vocab, blocks)
+    logits = _block_logits(hidden, _block(rows, i, dtype), scale, i, vocab, blocks)
     new_top = jnp.maximum(top, jnp.max(logits, axis=-1))
     z = logits - new_top[..., None]
     p = jnp.exp(z)
@@ -50,7 +51,7 @@ def sums(
     at_action = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
     return new_top, total, weighted, jnp.where(here, at_action, chosen)
 
-  zeros = jnp.zeros(actions.shape, jnp.float32)
+  zeros = jnp.zeros_like(actions, jnp.float32)
   carry = (zeros + _LOW, zeros, zeros, zeros)
   top, total, weighted, chosen = jax.lax.fori_loop(0, blocks, block, carry)
   return top, total, weighted, chosen
@@ -60,6 +61,7 @@ def gradients(
     hidden: Float[Array, "B T D"],
     unembedding: Float[Array, "D V"],
     actions: Int[Array, "B T"],
+    scale: Float[Array, ""],
     entropy: Tokens,
     top: Tokens,
     log_total: Tokens,
@@ -77,7 +79,7 @@ def gradients(
   def block(i: Index, carry: tuple[Array, Array]) -> tuple[Array, Array]:
     d_hidden, d_blocks = carry
     rows = _block(all_rows, i, dtype)
-    z = _block_logits(h, rows, i, vocab, blocks)
+    z = _block_logits(h, rows, scale, i, vocab, blocks)
     log_p = (z - top[..., None]) - log_total[..., None]
     d = g_logp[..., None] + g_entropy[..., None] * (log_p + entropy[..., None])
     d *= -jnp.exp(log_p)
@@ -89,7 +91,7 @@ def gradients(
     d_blocks = jax.lax.dynamic_update_index_in_dim(d_blocks, d_rows, i, axis=1)
     return d_hidden, d_blocks
 
-  carry = (jnp.zeros(hidden.shape, jnp.float32), jnp.zeros(all_rows.shape, jnp.float32))
+  carry = (jnp.zeros_like(hidden, jnp.float32), jnp.zeros_like(all_rows, jnp.float32))
   d_hidden, d_blocks = jax.lax.fori_loop(0, blocks, block, carry)
   return d_hidden, d_blocks.reshape(-1, hidden.shape[2])[:vocab].T
 
@@ -116,9 +118,14 @@ def _block(rows: Float[Array, "W n D"], i: Index, dtype: str) -> Float[Array, "W
 
 
 def _block_logits(
-    hidden: Float[Array, "B T D"], rows: Float[Array, "W D"], i: Index, vocab: int, blocks: int
+    hidden: Float[Array, "B T D"],
+    rows: Float[Array, "W D"],
+    scale: Float[Array, ""],
+    i: Index,
+    vocab: int,
+    blocks: int,
 ) -> Float[Array, "B T W"]:
-  logits = _product("btd,dv->btv", hidden, _kept(rows.T))
+  logits = scale * _product("btd,dv->btv", hidden, _kept(rows.T))
   if vocab % blocks == 0:
     return logits
   return jnp.where(_ids(logits, i, blocks) < vocab, logits, _LOW)

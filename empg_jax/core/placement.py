@@ -37,6 +37,20 @@ def automatic(f: Callable[..., Out], *args: Any, like: tuple[Array | None, ...])
   return placed
 
 
+def varying_alike(*arrays: Array) -> tuple[Array, ...]:
+  """Makes each vary over all manual mesh axes that any of them varies over.
+
+  Inside `jax.shard_map`, so that a loop's carry and a custom gradient have the types of
+  their arguments; gradients are summed over the axes on their way back. Elsewhere, and with
+  check_vma=False, the arrays come back as they are.
+  """
+  of = [jax.typeof(x).manual_axis_type.varying for x in arrays]
+  every = frozenset().union(*of)
+  return tuple(
+      jax.lax.pcast(x, tuple(sorted(every - has)), to="varying") for x, has in zip(arrays, of)
+  )
+
+
 class VocabLayout(NamedTuple):
   """How tokens and vocabulary lie over the Explicit axes of a mesh."""
 
@@ -97,13 +111,19 @@ class VocabLayout(NamedTuple):
 
   def on_shards(self, f: Callable[..., Any], out: Any) -> Callable[..., Any]:
     """f on each device's shards; it does its own sums over devices."""
-    return jax.shard_map(
+    mapped = jax.shard_map(
         f,
         mesh=self.mesh,
         out_specs=out,
         axis_names=frozenset(_explicit_axes(self.mesh)),
         check_vma=False,
     )
+
+    def on_shards(*args: Array) -> Any:
+      # Unchecked, the results forget the manual axes of a shard_map around this one.
+      return jax.tree.map(lambda x: varying_alike(x, *args)[0], mapped(*args))
+
+    return on_shards
 
 
 def vocab_layout(

@@ -19,6 +19,10 @@ def token_stats(
 
   For logits that are too large to hold, see `fused_token_stats`.
 
+  A token's results depend on its own logits alone. Where those are NaN or +Inf, so are its
+  results, and so is its gradient even if no result is read: a loss over padded rows puts
+  `jnp.where(mask[..., None], logits, 0)` in their place, as `empg_loss` does.
+
   Args:
     logits: any float dtype; computed in float32. `logits[b, t]` is the
       distribution `actions[b, t]` was drawn from (the caller shifts). -inf

@@ -98,7 +98,8 @@ def clipped_value_loss(
       loss = sum_t w_t max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2
 
   Args:
-    values: as the trained head has them; gradients flow to those that are read.
+    values: as the trained head has them; gradients flow to those that are read, and what the
+      others hold, NaN included, counts nowhere.
     targets: on all tokens of a step.
     weights: see `losses.token_weights`; a step counts by the sum of its tokens'.
     steps: as in `gae`.
@@ -114,7 +115,7 @@ def clipped_value_loss(
     return tuple(grids.to_tokens(grids.step_first(x, grid), grid, steps.shape) for x in read)
 
   values, old = placement.automatic(of_steps, steps, values, old_values, like=(values,) * 2)
-  old = jax.lax.stop_gradient(old)
+  old, targets = jax.lax.stop_gradient((old, jnp.where(steps > 0, targets, 0)))
   error, clipped = (values - targets) ** 2, jnp.zeros_like(values, bool)
   if clip:
     held = (old + jnp.clip(values - old, -clip, clip) - targets) ** 2

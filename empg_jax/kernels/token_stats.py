@@ -20,20 +20,23 @@ _TOKENS, _VOCAB = 1024, 512  # of a tile
 _OPERANDS = 36 * 2**20  # bytes of VMEM that two tiles of either operand may take
 _VMEM = 60 * 2**20  # bytes; all TPUs since v5 have more
 _CHUNK = 2**28  # bytes of the logits' gradient at a time
+_SCALAR = pl.BlockSpec(memory_space=pltpu.SMEM)
 
 
 def sums(
     hidden: Float[Array, "N D"],
     rows: Float[Array, "V D"],
     actions: Int[Array, "N"],
+    scale: Float[Array, ""],
     *,
     interpret: bool = False,
 ) -> tuple[Float[Array, "N"], Float[Array, "N"], Float[Array, "N"], Float[Array, "N"]]:
-  """What log-probability and entropy are made of, over the logits z = hidden @ rows.T.
+  """What log-probability and entropy are made of, over the logits z = scale hidden @ rows.T.
 
   Args:
     hidden, rows: of one type, which the products take; they accumulate in float32.
     actions: which of the rows; where it is none of them, `chosen` is 0.
+    scale: 1 / temperature; of the float32 products, not of the operands.
     interpret: run without a TPU.
 
   Returns:
@@ -46,17 +49,17 @@ def sums(
   out = pl.pallas_call(
       functools.partial(_sums_kernel, vocab=vocab),
       grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
-      in_specs=[*_operand_specs(size, width, hidden.shape[1]), of_token],
+      in_specs=[_SCALAR, *_operand_specs(size, width, hidden.shape[1]), of_token],
       out_specs=[of_token] * 4,
-      out_shape=[jax.ShapeDtypeStruct((tokens, 1), jnp.float32)] * 4,
+      out_shape=[_out((tokens, 1), jnp.float32, hidden)] * 4,
       compiler_params=_parameters("parallel", "arbitrary"),
       interpret=interpret,
       name="token_stats_sums",
-  )(hidden, rows, actions[:, None])
+  )(scale.reshape(1), hidden, rows, actions[:, None])
   return tuple(x[:, 0] for x in out)
 
 
-def _sums_kernel(hidden, rows, actions, top, total, weighted, chosen, *, vocab):
+def _sums_kernel(scale, hidden, rows, actions, top, total, weighted, chosen, *, vocab):
   block = pl.program_id(1)
 
   @pl.when(block == 0)
@@ -65,7 +68,7 @@ def _sums_kernel(hidden, rows, actions, top, total, weighted, chosen, *, vocab):
     for ref in (total, weighted, chosen):
       ref[...] = jnp.zeros_like(ref)
 
-  logits = _logits(hidden, rows)
+  logits = _logits(scale, hidden, rows)
   ids = _ids(logits, block)
   real = ids < vocab  # what lies beyond the edge may be anything
   logits = jnp.where(real, logits, _LOW)
@@ -85,6 +88,7 @@ def gradients(
     hidden: Float[Array, "N D"],
     rows: Float[Array, "V D"],
     actions: Int[Array, "N"],
+    scale: Float[Array, ""],
     entropy: Float[Array, "N"],
     top: Float[Array, "N"],
     log_total: Float[Array, "N"],
@@ -97,9 +101,9 @@ def gradients(
   """The gradients of `hidden` and `rows`, float32; the vocabulary goes by in chunks.
 
   Args:
-    hidden, rows, actions, interpret: as in `sums`.
+    hidden, rows, actions, scale, interpret: as in `sums`.
     entropy, top, log_total: of the whole vocabulary, were `rows` a part of it.
-    g_logp, g_entropy: of the loss, by log-probability and entropy.
+    g_logp, g_entropy: of the loss, by log-probability and entropy, times `scale`.
     finish: what becomes of a chunk [v, D] of the rows' gradient, as its sum over devices
       that leaves each a part of D: the whole is nowhere then.
   """
@@ -112,11 +116,11 @@ def gradients(
   def add(d_hidden, chunk):
     i, rows = chunk
     here = actions - i * size
-    d = _logit_gradient(hidden, rows, here, of_token, vocab - i * size, interpret)
+    d = _logit_gradient(hidden, rows, here, scale, of_token, vocab - i * size, interpret)
     d_hidden += _product("nv,vd->nd", d, rows)
     return d_hidden, finish(_product("nv,nd->vd", d, hidden))
 
-  zeros = jnp.zeros(hidden.shape, jnp.float32)
+  zeros = jnp.zeros_like(hidden, jnp.float32)
   d_hidden, d_rows = jax.lax.scan(add, zeros, (jnp.arange(chunks), padded))
   return d_hidden, d_rows.reshape(chunks * size, -1)[:vocab]
 
@@ -127,8 +131,8 @@ def _count_chunks(hidden, vocab: int) -> int:
   return min(range(needed, 2 * needed), key=lambda n: -vocab % n, default=1)
 
 
-def _logit_gradient(hidden, rows, actions, of_token, rest, interpret):
-  """d loss / d z [N, V] for a chunk of which the first `rest` rows are real."""
+def _logit_gradient(hidden, rows, actions, scale, of_token, rest, interpret):
+  """d loss / d (hidden @ rows.T) [N, V] for a chunk of which the first `rest` rows are real."""
   tokens, vocab = hidden.shape[0], rows.shape[0]
   size, width = _tile(hidden, rows)
   by_token = lambda n: pl.BlockSpec((size, n), lambda i, j: (i, 0))
@@ -136,22 +140,23 @@ def _logit_gradient(hidden, rows, actions, of_token, rest, interpret):
       _gradient_kernel,
       grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
       in_specs=[
-          pl.BlockSpec(memory_space=pltpu.SMEM),
+          _SCALAR,
+          _SCALAR,
           *_operand_specs(size, width, hidden.shape[1]),
           by_token(1),
           by_token(of_token.shape[1]),
       ],
       out_specs=pl.BlockSpec((size, width), lambda i, j: (i, j)),
-      out_shape=jax.ShapeDtypeStruct((tokens, vocab), hidden.dtype),
+      out_shape=_out((tokens, vocab), hidden.dtype, hidden),
       compiler_params=_parameters("parallel", "parallel"),
       interpret=interpret,
       name="token_stats_gradient",
-  )(rest.reshape(1), hidden, rows, actions[:, None], of_token)
+  )(rest.reshape(1), scale.reshape(1), hidden, rows, actions[:, None], of_token)
 
 
-def _gradient_kernel(rest, hidden, rows, actions, of_token, out):
+def _gradient_kernel(rest, scale, hidden, rows, actions, of_token, out):
   entropy, top, log_total, g_logp, g_entropy = (of_token[:, k : k + 1] for k in range(5))
-  logits = _logits(hidden, rows)
+  logits = _logits(scale, hidden, rows)
   ids = _ids(logits, pl.program_id(1))
   log_p = (logits - top) - log_total
   d = -jnp.exp(log_p) * (g_logp + g_entropy * (log_p + entropy))
@@ -159,11 +164,12 @@ def _gradient_kernel(rest, hidden, rows, actions, of_token, out):
   out[...] = jnp.where(ids < rest[0], d, 0.0).astype(out.dtype)
 
 
-def _logits(hidden, rows):
+def _logits(scale, hidden, rows):
   contract_last = (((1,), (1,)), ((), ()))
-  return jax.lax.dot_general(
+  product = jax.lax.dot_general(
       hidden[...], rows[...], contract_last, preferred_element_type=jnp.float32
   )
+  return scale[0] * product
 
 
 def _ids(logits, block):
@@ -187,6 +193,12 @@ def _tile(hidden, rows) -> tuple[int, int]:
     size //= 2
   whole = lambda n, multiple: -(-n // multiple) * multiple
   return min(size, whole(hidden.shape[0], 16)), min(_VOCAB, whole(rows.shape[0], 128))
+
+
+def _out(shape: tuple[int, ...], dtype, like: Array) -> jax.ShapeDtypeStruct:
+  """Of an output that varies over the manual mesh axes that `like` varies over."""
+  manual = jax.typeof(like).manual_axis_type
+  return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=manual)
 
 
 def _operand_specs(size: int, width: int, dim: int):

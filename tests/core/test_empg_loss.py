@@ -90,6 +90,27 @@ def check_off_policy(kind, aggregation):
     )
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_outside_the_mask_everything_may_hold_anything(bad):
+  case, rng = cases.case("filler rows", 0), np.random.default_rng(0)
+  shape, read = case.actions.shape, case.step_mask > 0
+  logprobs = -rng.random((3, *shape)).astype(np.float32)
+  names = ("token_entropy", "behavior_logprobs", "reference_logprobs")
+
+  def outputs(spoil):
+    arguments = {name: spoil(x) for name, x in zip(names, logprobs)}
+    returns = np.where(read.any(axis=1), case.returns, spoil(case.logits)[:, -1, 0])
+    return value_and_grad(
+        spoil(case.logits), case.actions, np.float32(returns), case.step_mask,
+        kl_coef=0.1, entropy_coef=0.1, **arguments,
+    )  # fmt: skip
+
+  want = outputs(lambda x: np.where(read.reshape(read.shape + (1,) * (x.ndim - 2)), x, 0))
+  got = outputs(lambda x: np.where(read.reshape(read.shape + (1,) * (x.ndim - 2)), x, bad))
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_array_equal(a, np.nan_to_num(b))
+
+
 def test_a_learning_signal_for_each_token_is_taken_as_well():
   case = cases.case("packed", 0)
   per_token = np.repeat(case.returns[:, None], cases.T, axis=1)

@@ -9,6 +9,7 @@ import pytest
 
 from empg_jax import fused_token_stats, token_stats
 from empg_jax.core import fused_blocks
+from empg_jax.generation import sampling
 
 B, T, D, V = 3, 10, 8, 50
 
@@ -83,13 +84,69 @@ def test_bfloat16_operands_accumulate_in_float32(block_size):
   check(got[2:], want[2:], tolerance=2e-2)
 
 
-def test_compute_dtype_rounds_the_operands_alone():
+@pytest.mark.parametrize("temperature", [1.0, 0.4, 0.7])
+def test_compute_dtype_rounds_the_operands_alone(temperature):
+  """The temperature divides float32 logits, as in sampling: no operand is rounded otherwise."""
   hidden, unembedding, actions, cotangents = drawn()
   fused = functools.partial(fused_token_stats, compute_dtype=jnp.bfloat16)
-  got = outputs(fused, hidden, unembedding, actions, cotangents)
+  got = outputs(fused, hidden, unembedding, actions, cotangents, temperature)
   rounded = [x.astype(jnp.bfloat16) for x in (hidden, unembedding)]
-  check(got[:2], unfused(*rounded, actions))
-  check(got[2:], outputs(unfused, *drawn())[2:], tolerance=3e-2)
+  check(got[:2], unfused(*rounded, actions, temperature))
+  check(got[2:], outputs(unfused, *drawn(), temperature)[2:], tolerance=3e-2)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 0.7])
+def test_training_has_the_numbers_that_sampling_recorded(temperature):
+  hidden, unembedding, *_ = drawn(dtype=jnp.bfloat16)
+  logits = jnp.dot(hidden[:, 0], unembedding, preferred_element_type=jnp.float32)
+  keys = jax.random.split(jax.random.key(0), B)
+  sample = jax.jit(sampling.sample)
+  ids, *recorded = sample(logits, keys, jnp.int32(0), jnp.float32(temperature))
+  got = fused_token_stats(hidden[:, :1], unembedding, ids[:, None], temperature=temperature)
+  for a, b in zip(got, recorded, strict=True):
+    np.testing.assert_allclose(a[:, 0], b, atol=2e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("block_size", [None, 16])
+def test_what_overflows_where_nothing_is_read_spoils_no_gradient(bad, block_size):
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+  hidden, unembedding, actions, cotangents = drawn()
+  cotangents[:, 0] = cotangents[:, 1, 2] = 0
+  want = outputs(fused, hidden, unembedding, actions, cotangents)
+  spoilt = hidden.at[0].set(bad).at[1, 2, 3].set(bad)
+
+  def total(*sources):
+    logprobs, entropy = fused(*sources[:2], actions, temperature=sources[2])
+    read = cotangents[0] != 0
+    return jnp.sum(jnp.where(read, cotangents[0] * logprobs + cotangents[1] * entropy, 0))
+
+  got = jax.grad(total, argnums=(0, 1, 2))(spoilt, unembedding, 1.0)
+  check(got, want[2:])
+
+
+@pytest.mark.parametrize("block_size", [None, 16])
+def test_a_second_derivative_is_that_of_the_plain_computation(block_size):
+  hidden, unembedding, actions, _ = drawn()
+
+  def of_slope(stats, **options):
+    def total(hidden, unembedding):
+      logprobs, entropy = stats(hidden, unembedding, actions, **options)
+      return jnp.sum(jnp.sin(logprobs) + entropy**2)
+
+    slope = lambda hidden: jnp.sum(jax.grad(total, 1)(hidden, unembedding) ** 2)
+    return jax.jit(jax.grad(slope))(hidden)
+
+  want = of_slope(unfused)
+  scale = np.max(np.abs(want))
+  got = of_slope(fused_token_stats, block_size=block_size)
+  np.testing.assert_allclose(got / scale, want / scale, atol=1e-5)
+
+
+def test_there_is_no_forward_mode_and_the_error_names_it():
+  hidden, unembedding, actions, _ = drawn()
+  with pytest.raises(TypeError, match="forward-mode"):
+    jax.jvp(lambda h: fused_token_stats(h, unembedding, actions), (hidden,), (hidden,))
 
 
 def test_a_tied_embedding_is_passed_transposed():

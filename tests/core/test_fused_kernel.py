@@ -28,8 +28,9 @@ def drawn(b=2, t=21, d=24, v=300, scale=1.0, dtype=jnp.float32):
   return hidden, unembedding, jnp.asarray(rng.integers(0, v, (b, t)), jnp.int32)
 
 
-def plain(hidden, unembedding, actions):
-  return token_stats(jnp.dot(hidden, unembedding, preferred_element_type=jnp.float32), actions)
+def plain(hidden, unembedding, actions, **options):
+  logits = jnp.dot(hidden, unembedding, preferred_element_type=jnp.float32)
+  return token_stats(logits, actions, **options)
 
 
 def outputs(stats, hidden, unembedding, actions):
@@ -90,6 +91,29 @@ def test_bfloat16_operands_accumulate_in_float32(stats):
   got, want = (outputs(f, *drawn(dtype=jnp.bfloat16)) for f in (stats, plain))
   check(got[:2], want[:2])
   check(got[2:], want[2:], tolerance=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_temperature_divides_the_products(stats, dtype):
+  got, want = (
+      outputs(functools.partial(f, temperature=0.7), *drawn(dtype=dtype)) for f in (stats, plain)
+  )
+  check(got[:2], want[:2])
+  check(got[2:], want[2:], tolerance=2e-5 if dtype == jnp.float32 else 2e-2)
+
+
+def test_what_overflows_where_nothing_is_read_spoils_no_gradient(stats):
+  hidden, unembedding, actions = drawn()
+  read = jnp.arange(hidden.shape[1]) < 17
+
+  def gradients(hidden):
+    def total(hidden, unembedding):
+      logprobs, entropy = stats(hidden, unembedding, actions)
+      return jnp.sum(jnp.where(read[None], 2 * logprobs + entropy, 0))
+
+    return jax.jit(jax.grad(total, argnums=(0, 1)))(hidden, unembedding)
+
+  check(gradients(hidden.at[:, 17:].set(jnp.nan)), gradients(hidden))
 
 
 LAYOUTS = {  # of hidden states and of the unembedding

@@ -138,6 +138,33 @@ def unfused(hidden, unembedding, actions):
   return token_stats(hidden @ unembedding, actions)
 
 
+@pytest.mark.parametrize("block_size", [None, 3])
+@pytest.mark.parametrize("manual", [("data", "model"), ("data",)])
+def test_fused_token_stats_inside_shard_map(mesh, manual, block_size):
+  """With its default check of what varies over the manual axes; "model" may be left to XLA."""
+  rng = np.random.default_rng(0)
+  hidden = rng.normal(size=(B, T, D)).astype(np.float32)
+  unembedding = rng.normal(size=(D, V)).astype(np.float32)
+  actions = rng.integers(0, V, (B, T)).astype(np.int32)
+  want = with_gradients(unfused, hidden, unembedding, actions)
+  fused = functools.partial(fused_token_stats, block_size=block_size)
+
+  def on_shard(hidden, unembedding, actions):
+    (loss, stats), gradients = with_gradients(fused, hidden, unembedding, actions)
+    return (jax.lax.psum(loss, "data"), stats), gradients
+
+  rows = P("data")
+  mapped = jax.shard_map(
+      on_shard, mesh=mesh, in_specs=(rows, P(), rows), axis_names=set(manual),
+      out_specs=((P(), (rows, rows)), (rows, P())),
+  )  # fmt: skip
+  vocabulary = () if "model" in manual else (None, "model")
+  operands = put(mesh, hidden, "data"), put(mesh, unembedding, *vocabulary)
+  with jax.set_mesh(mesh):
+    got = jax.jit(mapped)(*operands, put(mesh, actions, "data"))
+  check(got, want)
+
+
 def test_group_advantages(mesh):
   rng = np.random.default_rng(0)
   returns, groups = rng.normal(size=B).astype(np.float32), rng.integers(0, 3, B)

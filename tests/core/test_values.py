@@ -143,6 +143,19 @@ def test_the_value_loss_and_its_gradient_are_those_of_its_equation(clip):
     np.testing.assert_allclose(gradient[place], slope, atol=1e-5)
 
 
+def test_what_the_head_says_elsewhere_counts_nowhere():
+  steps = jnp.int32([[0, 1, 1, 0, 2], [0, 0, 0, 0, 0]])
+  first = jnp.array([[0, 1, 0, 0, 1], [0] * 5], bool)  # the tokens whose values are read
+  x = jnp.where(steps > 0, jnp.float32(0.3), 0)
+  loss = lambda v, targets, old: values.clipped_value_loss(
+      v, targets, x, steps, old_values=old, clip=0.2
+  )[0]
+  outputs = jax.jit(lambda v, targets: jax.value_and_grad(loss)(v, targets, v))
+  spoilt = jnp.where(first, x, jnp.nan), jnp.where(steps > 0, x, jnp.nan)
+  for a, b in zip(outputs(*spoilt), outputs(x, x)):
+    np.testing.assert_allclose(a, b, atol=1e-7)
+
+
 def test_explained_variance_is_1_for_what_comes_true_and_0_for_a_constant():
   steps, fit = jnp.int32([[1, 2, 0], [1, 1, 2]]), jax.jit(values.fit)
   targets = jnp.float32([[1, 0, 0], [0.5, 0.5, 0.25]])
