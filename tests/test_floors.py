@@ -13,11 +13,11 @@ PACKAGE = ROOT / "empg_jax"
 # Every module or folder of the package, by floor; the ground is what floor 0 stands on.
 GROUND = -1
 FLOORS = {
-    GROUND: {"types", "lookup", "kernels", "gguf_reader"},
+    GROUND: {"types", "lookup", "kernels", "gguf_reader", "config_kinds"},
     0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
-        "makers", "workers", "live", "report", "preemption", "lock",
+        "makers", "workers", "live", "report", "preemption", "lock", "resume",
     },  # fmt: skip
     2: {"command_line", "generation", "training", "trained", "pages"},
     3: {"rollout", "plan"},
