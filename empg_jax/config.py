@@ -18,7 +18,7 @@ from typing import Any
 
 import ml_collections
 
-from empg_jax import lookup
+from empg_jax import lookup, paths
 
 Section = Mapping[str, Any] | ml_collections.ConfigDict
 
@@ -36,6 +36,7 @@ def find(path: str) -> str:
   file by their places, `configs/alfworld.py:tiny-full`.
   """
   name, colon, preset = path.partition(":")
+  name = paths.expanded(name)
   shipped = _SHIPPED / f"{pathlib.Path(name).stem}.py"
   meant = name in (shipped.stem, f"configs/{shipped.name}")
   if meant and shipped.is_file() and not pathlib.Path(name).is_file():

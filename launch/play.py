@@ -23,7 +23,7 @@ from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 flags.DEFINE_alias("env", "config")
-_WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
+_WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
 _EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)

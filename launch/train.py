@@ -40,8 +40,8 @@ from empg_jax.training import guard, replay, setup
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_REPLAY = flags.DEFINE_string("replay", None, "a batch that the run kept, to be updated on again")
-_WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
+_REPLAY = command_line.define_path("replay", None, "a batch that the run kept, to update on again")
+_WORKDIR = command_line.define_path("workdir", None, "its folder; default: runs/ENVIRONMENT")
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "write WORKDIR/tensorboard too")
 _WANDB = flags.DEFINE_string("wandb", None, "a project on Weights & Biases to show the run in")
 _AMEND = flags.DEFINE_bool("amend", False, "go on with other values of what steers the training")

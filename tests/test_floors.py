@@ -13,7 +13,7 @@ PACKAGE = ROOT / "empg_jax"
 # Every module or folder of the package, by floor; the ground is what floor 0 stands on.
 GROUND = -1
 FLOORS = {
-    GROUND: {"types", "lookup", "kernels", "gguf_reader", "config_kinds"},
+    GROUND: {"types", "lookup", "kernels", "gguf_reader", "config_kinds", "paths"},
     0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
