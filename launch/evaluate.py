@@ -50,6 +50,7 @@ def main(argv):
   config, checkpoint = find_config()
   environment = envs.find(config.env.name)
   policies.check(config, environment)
+  players.check(environment, _AGENT.value)
   split = _SPLIT.value or config.evaluation.splits[0]
   tasks = environment.tasks(split, **config.tasks)
   if 0 < _EPISODES.value < len(tasks):

@@ -38,6 +38,7 @@ def main(argv):
   config, checkpoint = policies.find(_CONFIG.value, _WORKDIR.value, _STEP.value)
   environment = envs.find(config.env.name)
   policies.check(config, environment)
+  players.check(environment, _AGENT.value)
   games = environment.tasks(_SPLIT.value or config.evaluation.splits[0], **config.tasks)
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)
   if _AGENT.value == "policy":
