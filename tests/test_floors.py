@@ -72,5 +72,11 @@ def loaded_by(code):
   ).stdout.split()
 
 
+def test_pallas_is_loaded_before_anything_is_traced():
+  """From jax 0.11 on, loading it in the first trace makes everything compile a second time."""
+  loaded = "import empg_jax.core.fused, sys; assert 'jax.experimental.pallas.tpu' in sys.modules"
+  subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, check=True)
+
+
 def test_importing_the_package_loads_no_library_but_jax():
   assert set(loaded_by("import empg_jax")) <= {"jax"}
