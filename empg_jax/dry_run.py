@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import sharding
+from empg_jax import hardware, sharding
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
@@ -79,8 +79,7 @@ def _shape(config, preset: str, missing: list[str]) -> DecoderConfig | None:
 
 
 def _check_heads(config, shape: DecoderConfig) -> None:
-  """Accelerators attend in kernels, which take whole heads."""
-  if _mesh(config).size > jax.device_count() or jax.default_backend() != "cpu":
+  if _mesh(config).size > jax.device_count() or hardware.current().whole_heads:
     sharding.check_heads(shape.num_key_value_heads, config.mesh.tensor)
 
 
@@ -112,10 +111,10 @@ def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]
 def _memory(config, shape: DecoderConfig, missing: list[str]) -> Iterator[str]:
   mesh = _mesh(config)
   taken, here = mesh.size, jax.device_count()
-  yield f"MEMORY, MiB (the mesh takes {taken} devices; here: {here} of {jax.default_backend()})"
+  yield f"MEMORY, MiB (the mesh takes {taken} devices; here: {here} of {hardware.current().name})"
   if taken > here:
     missing.append(f"config.mesh takes {taken} devices, and there are {here}.")
-  copies = here if taken == 1 and jax.default_backend() != "tpu" else 1
+  copies = here if taken == 1 and not hardware.current().whole_mesh else 1
   items = memory.items(config, shape, mesh, copies)
   items.append(memory.Item("together", sum(i.total for i in items), sum(i.device for i in items)))
   width = max(len(item.name) for item in items)

@@ -7,7 +7,6 @@ divided over the first two. The optimizer's moments lie as their parameters do.
 
 import functools
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
+from empg_jax import hardware
+
 AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 ROWS = (DATA, FSDP)
-CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the slots
 
 _INWARDS, _OUTWARDS = (TENSOR, FSDP), (FSDP, TENSOR)
 # Of a module's `weight` [out, in]. Norms are whole everywhere; a `bias` [out] lies as `out` does.
@@ -34,14 +34,6 @@ PARAMETERS = {
     "down_proj": _OUTWARDS,
     "value_head": (),  # [D]
 }
-
-
-def use_cpu_devices() -> None:
-  """Splits a CPU into host devices, so that the halves of the slots decode side by side.
-
-  To be called before JAX looks for devices; without effect on accelerators.
-  """
-  jax.config.update("jax_num_cpu_devices", min(CPU_DEVICES, os.cpu_count() or 1))
 
 
 def make_mesh(
@@ -96,7 +88,7 @@ def _check_all_hosts(taken: int, count: int) -> None:
 
 def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarray:
   """The devices in the mesh's shape, neighbours on the network next to each other."""
-  if devices[0].platform == "cpu":
+  if not hardware.of(devices[0].platform).torus:
     return np.asarray(devices).reshape(sizes)
   slices = len({getattr(device, "slice_index", 0) for device in devices})
   if slices == 1:
@@ -207,15 +199,6 @@ def place(tree: Any, mesh: Mesh) -> Any:
 def to_mesh(batch: Any, mesh: Mesh) -> Any:
   """Host arrays [B, ...] with their rows divided over the mesh."""
   return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(ROWS)))
-
-
-def platform() -> str:
-  """What the program being traced is to run on: "tpu", "cpu", ...
-
-  The mesh in context tells, which may be of chips that are not there.
-  """
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  return jax.default_backend() if device is None else device.platform
 
 
 def hold(tree: Any) -> Any:

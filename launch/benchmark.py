@@ -18,14 +18,14 @@ import platform
 import jax
 from absl import flags
 
-from empg_jax import command_line, sharding
+from empg_jax import command_line, hardware
 from empg_jax.benchmark import envs, loss, rollout, step
 from empg_jax.models.decoder import DecoderConfig
 
 SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}
 
 _SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
-_JSON = command_line.define_path("json", None, "file to write the results to")
+_JSON = flags.DEFINE_string("json", None, "file to write the results to")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
 
 _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)
@@ -139,5 +139,5 @@ def host() -> dict:
 
 
 if __name__ == "__main__":
-  sharding.use_cpu_devices()
+  hardware.use_cpu_devices()
   command_line.run(main)

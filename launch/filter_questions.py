@@ -16,15 +16,15 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, config as configs, console, envs, sharding
-from empg_jax import workers
+from empg_jax import command_line, config as configs, console, envs, hardware
+from empg_jax import sharding, workers
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_OUT = command_line.define_path("out", None, "file for the questions that are kept", required=True)
+_OUT = flags.DEFINE_string("out", None, "file for the questions that are kept", required=True)
 _SPLIT = flags.DEFINE_string("split", "train", "of which questions")
 _DIRECT = flags.DEFINE_integer("direct", 5, "plays of each without a search", lower_bound=1)
 _PLAYS = flags.DEFINE_integer("plays", 8, "plays of each as in training", lower_bound=1)
@@ -81,5 +81,5 @@ def main(_):
 
 
 if __name__ == "__main__":
-  sharding.use_cpu_devices()
+  hardware.use_cpu_devices()
   command_line.run(main)

@@ -1,12 +1,12 @@
-"""The XLA side of `core.fused`: the vocabulary in blocks small enough for a CPU's cache."""
+"""The XLA side of `core.fused`: the vocabulary in blocks of the size that the hardware likes."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_BLOCK_LOGITS = 2**19  # so many at a time fit a CPU's cache; but blocks of at
-_MIN_BLOCK = 512  # least this width, for fast matrix products
-_WIDER = 4  # and at most so much wider where that divides the vocabulary
+from empg_jax import hardware
+
+_WIDER = 4  # at most so many times as wide a block, where that divides the vocabulary
 _LOW = -1e30  # below every logit, yet finite
 
 Tokens = Float[Array, "B T"]
@@ -18,7 +18,8 @@ def count(tokens: int, vocab: int, block_size: int | None) -> int:
 
   Otherwise the unembedding is copied to be padded.
   """
-  size = block_size or max(_BLOCK_LOGITS // tokens, _MIN_BLOCK)
+  here = hardware.current()
+  size = block_size or max(here.loss_logits // tokens, here.loss_width)
   blocks = -(-vocab // min(size, vocab))
   fewest = blocks if block_size else -(-blocks // _WIDER)
   return next((n for n in range(blocks, fewest - 1, -1) if vocab % n == 0), blocks)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from empg_jax import sharding
+from empg_jax import hardware, sharding
 from empg_jax.generation import sampling
+from empg_jax.kernels.attention import products
 from empg_jax.models import attention
 from empg_jax.models.decoder import Decoder, DecoderConfig, layer
 from empg_jax.models.linear import linear
@@ -18,9 +19,9 @@ KV = tuple[Float[Array, "*heads _ D"], Float[Array, "*heads _ D"]]
 
 
 class Cache(NamedTuple):
-  """Keys and values: a pair a layer, each [B*K, S, D] (see attention.flat_heads).
+  """Keys and values: a pair a layer, each [B*K, S, D] (see products.flat_heads).
 
-  Where the layers are scanned, on TPU and on a mesh, one pair for all, each
+  Where the layers are scanned, on accelerators and on a mesh, one pair for all, each
   [L, B, K, S, D]. On CPU, 16-bit floats are kept as their bits (see _kept).
 
   `past` holds what the slots have read and written in earlier turns, each row from
@@ -112,17 +113,14 @@ def turn(
 
 
 def _scanned() -> bool:
-  """Whether layers are scanned: on a CPU, an unrolled loop over them decodes 2.4 times faster."""
-  return sharding.platform() == "tpu" or sharding.in_use()
+  """Whether layers are scanned, as they are on every mesh."""
+  return hardware.current().scanned or sharding.in_use()
 
 
 def _kept(dtype: jnp.dtype) -> jnp.dtype:
-  """What a cache is kept in: for a 16-bit float on CPU, its bits.
-
-  There XLA writes a column of such floats by turning the whole cache into float32 and
-  back, which took longer than all else in a turn; bits are written in place.
-  """
-  return jnp.dtype(dtype if _scanned() or jnp.dtype(dtype).itemsize != 2 else jnp.uint16)
+  """What a cache is kept in: for a 16-bit float perhaps its bits (see hardware)."""
+  as_floats = hardware.current().float_cache or sharding.in_use()
+  return jnp.dtype(dtype if as_floats or jnp.dtype(dtype).itemsize != 2 else jnp.uint16)
 
 
 def _as(dtype: jnp.dtype, kv):
@@ -188,7 +186,7 @@ def _run(model, x, positions, caches, attend):
 def _heads(x: Float[Array, "B T K D"], dtype):
   """New keys or values as the cache of a layer has them."""
   x = x.astype(dtype)
-  return x.swapaxes(1, 2) if _scanned() else attention.flat_heads(x)
+  return x.swapaxes(1, 2) if _scanned() else products.flat_heads(x)
 
 
 def _attend(q, past, recent, past_visible, recent_visible):

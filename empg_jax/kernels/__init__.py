@@ -1,1 +1,1 @@
-"""Pallas kernels for TPU, behind functions that run everywhere."""
+"""Kernels of GPUs and TPUs, and what computes the same elsewhere."""

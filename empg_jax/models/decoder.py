@@ -15,7 +15,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, Key
 
-from empg_jax import sharding
+from empg_jax import hardware, sharding
 from empg_jax.models import attention, embedding, rotary
 from empg_jax.models.linear import linear
 from empg_jax.models.pieces import by_pieces
@@ -109,7 +109,7 @@ class MLP(nnx.Module):
     self.down_proj = Linear(down, hidden, width, (2 * c.num_hidden_layers * hidden) ** -0.5)
 
   def __call__(self, x, compute_dtype):
-    if sharding.platform() == "tpu":  # the two are the largest of a layer, and kept in its type
+    if hardware.current().narrow:  # the two are the largest of a layer, and kept in its type
       x = x.astype(compute_dtype)
     gate, up = (p(x, compute_dtype).astype(jnp.float32) for p in (self.gate_proj, self.up_proj))
     return self.down_proj(jax.nn.silu(gate) * up, compute_dtype)
@@ -188,14 +188,11 @@ class Decoder(nnx.Module):
     def body(x, layer):
       return layer(x, positions, self.config, attend, compute_dtype)
 
-    # On CPU, XLA turns all that is kept for the backward pass into float32 and back whenever
-    # a scan adds a layer's bfloat16 to it: unrolled, the update takes three quarters.
-    on_cpu = sharding.platform() == "cpu"
+    scanned = hardware.current().scanned
     if remat:
-      body = jax.checkpoint(body) if on_cpu else _checkpoint_rounded(body, compute_dtype)
-    x, _ = jax.lax.scan(
-        body, _scattered(self.embed(tokens)), self.model.layers, unroll=(on_cpu and not remat) or 1
-    )
+      body = _checkpoint_rounded(body, compute_dtype) if scanned else jax.checkpoint(body)
+    x = _scattered(self.embed(tokens))
+    x, _ = jax.lax.scan(body, x, self.model.layers, unroll=not (scanned or remat) or 1)
     return self.model.norm(x, self.config.rms_norm_eps)
 
 

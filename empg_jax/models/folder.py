@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, paths, sharding
+from empg_jax import chat as chats, hardware, sharding
 from empg_jax.models import families, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
@@ -34,7 +34,7 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
   Raises:
     FileNotFoundError: there is neither; the message says how to get one.
   """
-  path = pathlib.Path(paths.expanded(str(name)))
+  path = pathlib.Path(name)
   if not str(name):
     raise FileNotFoundError("No model is named: give its folder as --config.model.path=FOLDER.")
   if path.is_file() and path.suffix == ".gguf":
@@ -97,7 +97,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   """
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
-  if mesh.devices.flat[0].platform != "cpu":  # accelerators attend in kernels, of whole heads
+  if hardware.of(mesh.devices.flat[0].platform).whole_heads:
     sharding.check_heads(model.config.num_key_value_heads, mesh.shape[sharding.TENSOR])
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
   for note in source.notes:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import sharding
+from empg_jax import hardware, sharding
 from empg_jax.generation import decode, layout
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
@@ -188,7 +188,7 @@ def test_two_groups_of_slots_on_two_devices_sample_as_one_device_does(model):
 def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
   want = converse(make_policy(model, slots=8), 3, (0, 1, 2))
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-  monkeypatch.setattr(sharding, "platform", lambda: "tpu")
+  monkeypatch.setattr(hardware, "current", lambda: hardware.TPU)
   placed = sharding.place(model, mesh)
   policy = make_policy(placed, mesh=mesh, slots=8)
   got = converse(policy, 3, (0, 1, 2))

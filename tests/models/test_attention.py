@@ -1,22 +1,16 @@
-"""Attention of whole rows: by blocks and by the TPU kernel, each told plainly."""
+"""Attention of whole rows: by blocks and by the kernels, each against the reference."""
+
+import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import sharding
-from empg_jax.kernels import attention as kernel
+from empg_jax import hardware, sharding
+from empg_jax.kernels.attention import cudnn, splash
 from empg_jax.models import attention
-
-
-def plain(q, k, v):
-  """Causal softmax attention over whole score matrices, key/value heads repeated."""
-  groups = q.shape[2] // k.shape[2]
-  k, v = (jnp.repeat(x, groups, axis=2) for x in (k, v))
-  scores = jnp.einsum("bqhd,bshd->bhqs", q, k) * q.shape[-1] ** -0.5
-  visible = jnp.tril(jnp.ones(scores.shape[2:], bool))[None, None]
-  return jnp.einsum("bhqs,bshd->bqhd", jax.nn.softmax(jnp.where(visible, scores, -1e30)), v)
 
 
 def drawn(batch, length, heads, kv_heads, dim):
@@ -30,22 +24,25 @@ def with_gradients(attend, *args):
   return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))(*args)
 
 
-def check(attend, *args):
-  want = with_gradients(plain, *args)
-  for a, b in zip(jax.tree.leaves(attend), jax.tree.leaves(want), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
+def check(got, *args, tolerance=1e-4):
+  by = functools.partial(attend, implementation="reference")
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(with_gradients(by, *args)), strict=True):
+    np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance)
 
 
-@pytest.fixture
-def on_tpu(monkeypatch):
-  """Attention as on a TPU, its kernel interpreted."""
-  causal = kernel.causal
-  monkeypatch.setattr(sharding, "platform", lambda: "tpu")
-  monkeypatch.setattr(kernel, "causal", lambda *args: causal(*args, interpret=True))
+@pytest.fixture(params=["splash", "cudnn"])
+def kernel(request, monkeypatch):
+  """The name of a kernel that runs here: interpreted, or as XLA computes the same."""
+  module, how = {
+      "splash": (splash, dict(interpret=True)),
+      "cudnn": (cudnn, dict(implementation="xla")),
+  }[request.param]
+  monkeypatch.setattr(module, "causal", functools.partial(module.causal, **how))
+  return request.param
 
 
-def attend(q, k, v):
-  return attention.causal_attention(q, k, v, jnp.dtype("float32"))
+def attend(q, k, v, implementation=None, dtype="float32"):
+  return attention.causal_attention(q, k, v, jnp.dtype(dtype), implementation=implementation)
 
 
 @pytest.mark.parametrize("length", [1, 64, 150])
@@ -55,24 +52,38 @@ def test_by_blocks(length):
 
 
 @pytest.mark.parametrize("length, heads, kv_heads", [(256, 4, 2), (150, 2, 2), (700, 3, 1)])
-def test_by_the_kernel(on_tpu, length, heads, kv_heads):
+def test_by_a_kernel(kernel, length, heads, kv_heads):
   """Rows of any length, and groups of query heads on one key/value head."""
   args = drawn(1, length, heads, kv_heads, 16)
-  check(with_gradients(attend, *args), *args)
+  check(with_gradients(functools.partial(attend, implementation=kernel), *args), *args)
 
 
-def test_by_the_kernel_on_shards(on_tpu):
+def test_by_a_kernel_on_shards(kernel):
   args = drawn(4, 130, 4, 2, 8)
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  by = functools.partial(attend, implementation=kernel)
   with jax.set_mesh(mesh):
-    got = with_gradients(attend, *(sharding.to_mesh(x, mesh) for x in args))
+    got = with_gradients(by, *(sharding.to_mesh(x, mesh) for x in args))
   check(got, *args)
 
 
-def test_heads_that_do_not_divide_over_the_mesh_are_told(on_tpu):
+def test_heads_that_do_not_divide_over_the_mesh_are_told(kernel):
   mesh = sharding.make_mesh(tensor=4)
   with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 key/value heads .*tensor 4"):
-    jax.jit(attend)(*drawn(1, 16, 4, 2, 8))
+    jax.jit(functools.partial(attend, implementation=kernel))(*drawn(1, 16, 4, 2, 8))
+
+
+@pytest.mark.parametrize(
+    "here, dtype, file", [("TPU", "float32", "splash"), ("GPU", "bfloat16", "cudnn"),
+                          ("GPU", "float32", "blocks"), ("CPU", "bfloat16", "blocks")],
+)  # fmt: skip
+def test_the_hardware_chooses(here, dtype, file, monkeypatch):
+  called = []
+  module = importlib.import_module(f"empg_jax.kernels.attention.{file}")
+  monkeypatch.setattr(module, "causal", lambda q, k, v: called.append(file) or q)
+  monkeypatch.setattr(hardware, "current", lambda: getattr(hardware, here))
+  attend(*drawn(1, 4, 2, 1, 8), dtype=dtype)
+  assert called == [file]
 
 
 @pytest.mark.parametrize("length", [1, 16, 37])

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from empg_jax.kernels.attention import products
 from empg_jax.models import attention, decoder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.linear import linear
@@ -125,8 +126,8 @@ def test_attention_over_two_caches_is_attention_over_their_concatenation():
   k_new, v_new = (jax.random.normal(next(keys), (batch, recent, kv_heads, dim)) for _ in "kv")
   got = attention.cached_attention(
       q,
-      (attention.flat_heads(k_past), attention.flat_heads(v_past)),
-      (attention.flat_heads(k_new), attention.flat_heads(v_new)),
+      (products.flat_heads(k_past), products.flat_heads(v_past)),
+      (products.flat_heads(k_new), products.flat_heads(v_new)),
       jnp.ones((batch, past), bool),
       jnp.tril(jnp.ones((recent, recent), bool)),
   )

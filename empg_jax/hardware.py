@@ -1,0 +1,75 @@
+"""What each kind of hardware wants: the one place that tells CPUs, GPUs and TPUs apart."""
+
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the slots
+
+
+class Platform(NamedTuple):
+  """The shape that programs take on one kind of hardware."""
+
+  name: str
+  attention: str  # of whole rows in bfloat16, by a file of kernels.attention
+  scanned: bool  # layers in a loop; False: unrolled where it is faster
+  narrow: bool  # what a layer keeps between its products is of their type
+  float_cache: bool  # the cache holds 16-bit floats as such; False: as their bits
+  loss_logits: int  # that the loss holds at a time, where no kernel computes it
+  loss_width: int  # and the least vocabulary entries of a block, for fast products
+  whole_mesh: bool  # decodes on all devices together; False: on each apart
+  torus: bool  # a device is nearer to some than to others
+
+  @property
+  def whole_heads(self) -> bool:
+    """Whether `tensor` has to divide the heads, as kernels take whole ones."""
+    return self.attention != "blocks"
+
+  def attention_of(self, dtype: jax.typing.DTypeLike, head_dim: int) -> str:
+    """The file of kernels.attention for operands of a type; cuDNN has 16-bit heads alone."""
+    if self.attention != "cudnn":
+      return self.attention
+    fits = jnp.dtype(dtype).itemsize == 2 and head_dim % 8 == 0 and head_dim <= 128
+    return "cudnn" if fits else "blocks"
+
+
+# On a CPU an unrolled loop over the layers decodes 2.4 times faster. XLA turns all that an update
+# keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it,
+# and a column of a bfloat16 cache is written by turning the whole cache: bits stay in place.
+CPU = Platform(
+    "cpu", "blocks", scanned=False, narrow=False, float_cache=False, loss_logits=2**19,
+    loss_width=512, whole_mesh=False, torus=False,
+)  # fmt: skip
+# A block of the loss fills a card: 256 MiB of logits.
+GPU = Platform(
+    "gpu", "cudnn", scanned=True, narrow=True, float_cache=True, loss_logits=2**26,
+    loss_width=2048, whole_mesh=True, torus=False,
+)  # fmt: skip
+TPU = Platform(
+    "tpu", "splash", scanned=True, narrow=True, float_cache=True, loss_logits=2**26,
+    loss_width=2048, whole_mesh=True, torus=True,
+)  # fmt: skip
+
+
+def of(name: str) -> Platform:
+  """The hardware that JAX calls `name`; what it does not know it treats as a CPU."""
+  return {"tpu": TPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}.get(name, CPU)
+
+
+def current() -> Platform:
+  """What the program being traced is to run on.
+
+  The mesh in context tells, which may be of chips that are not there.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return of(jax.default_backend() if device is None else device.platform)
+
+
+def use_cpu_devices() -> None:
+  """Splits a CPU into host devices, so that the halves of the slots decode side by side.
+
+  To be called before JAX looks for devices; without effect on accelerators.
+  """
+  jax.config.update("jax_num_cpu_devices", min(CPU_DEVICES, os.cpu_count() or 1))
