@@ -22,7 +22,7 @@ from typing import Any
 import ml_collections
 from absl import app, flags, logging
 
-from empg_jax import bounds, config, lookup, makers
+from empg_jax import bounds, config, lookup, makers, paths
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # Faults of a path that was chosen badly; one that is missing may be a bug.
@@ -60,6 +60,26 @@ def run(
       raise
     logging.debug("what led to the error below", exc_info=True)
     sys.exit(f"error: {told}")
+
+
+flags.disclaim_key_flags()  # those defined below are the calling script's, which --help shows
+
+
+class _Path(flags.ArgumentParser):
+  """Of a path, which may begin with ~."""
+
+  def parse(self, argument: str) -> str:
+    return paths.expanded(argument)
+
+
+def define_path(name: str, default: str | None, help: str, **options: Any) -> flags.FlagHolder:
+  """A flag for a path; all that users give is, so that ~ means the same everywhere."""
+  return flags.DEFINE(_Path(), name, default, help, **options)
+
+
+def define_paths(name: str, help: str, **options: Any) -> flags.FlagHolder:
+  """A flag for a path that may be given more than once."""
+  return flags.DEFINE_multi(_Path(), flags.ArgumentSerializer(), name, None, help, **options)
 
 
 def check_file(path: str | None) -> None:
@@ -151,9 +171,16 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
       if not config.is_like(value, described[key]):
         raise ValueError(_not_like(key, repr(value), described))
     bounds.check(config.leaves(flags.FLAGS.config))
+    _fix_paths(flags.FLAGS.config)
   if not flags.FLAGS["verbosity"].present:
     logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
   return rest
+
+
+def _fix_paths(given: ml_collections.ConfigDict) -> None:
+  """Makes the config's paths good from any folder: what is written down of a run is read there."""
+  if "path" in given.get("model", {}):
+    given.model.path = paths.absolute(given.model.path)
 
 
 def _look_for_modules(path: str | None) -> None:

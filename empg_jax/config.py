@@ -18,12 +18,13 @@ from typing import Any
 
 import ml_collections
 
-from empg_jax import lookup
+from empg_jax import lookup, paths
 
 Section = Mapping[str, Any] | ml_collections.ConfigDict
 
 _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
+FILE = "config.json"  # of a workdir
 _PLAIN = (bool, int, float, str)
 _SHIPPED = pathlib.Path(__file__).resolve().parent / "configs"
 
@@ -35,6 +36,7 @@ def find(path: str) -> str:
   file by their places, `configs/alfworld.py:tiny-full`.
   """
   name, colon, preset = path.partition(":")
+  name = paths.expanded(name)
   shipped = _SHIPPED / f"{pathlib.Path(name).stem}.py"
   meant = name in (shipped.stem, f"configs/{shipped.name}")
   if meant and shipped.is_file() and not pathlib.Path(name).is_file():
@@ -146,41 +148,6 @@ def check_arguments(
       raise ValueError(f"{where} lacks the key '{name}'")
 
 
-def claim_workdir(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
-  """Makes `workdir` the home of a run of `config`, or goes on with the one that it holds.
-
-  Writes WORKDIR/config.json, unless it is there with more of a run. A folder that is made for it
-  is its user's alone: in it will be all that was said.
-
-  Raises:
-    ValueError: the folder cannot be used, or holds a run of another config.
-  """
-  file = pathlib.Path(workdir) / "config.json"
-  text = json.dumps(config.to_dict(), indent=2) + "\n"
-  try:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A config alone is not a run yet.
-    others = {path.name for path in file.parent.iterdir()} - {file.name, "versions.json"}
-    if not file.exists() or not others:
-      # Whole or not at all, also when several processes of one run do it.
-      partial = file.with_name(f"config.json.{os.getpid()}")
-      partial.write_text(text)
-      partial.replace(file)
-  except OSError as error:
-    raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
-  old, new = dict(leaves(read(workdir))), dict(leaves(config))
-  changed = [
-      f"{key} ({_shown(old, key)} there, {_shown(new, key)} now)"
-      for key in sorted(old.keys() | new.keys())
-      if _shown(old, key) != _shown(new, key)
-  ]
-  if changed:
-    raise ValueError(
-        f"{workdir} holds a run of another config, which differs in {', '.join(changed)}:"
-        " choose another --workdir, or the values there to go on with that run"
-    )
-
-
 def note_versions(workdir: str | os.PathLike) -> str | None:
   """Writes WORKDIR/versions.json: Python and the libraries that numbers depend on.
 
@@ -221,24 +188,20 @@ def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     FileNotFoundError: there is no run.
     ValueError: its config.json is damaged.
   """
-  file = pathlib.Path(workdir) / "config.json"
+  file = pathlib.Path(workdir) / FILE
   if not file.is_file():
     raise FileNotFoundError(f"{workdir} holds no run: there is no {file}")
   try:
     values = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
       raise ValueError("it holds no object")
-    return ml_collections.ConfigDict(_with_tuples(values))
+    return ml_collections.ConfigDict(with_tuples(values))
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{file} is damaged ({error}): put it right or remove it") from error
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
   """What JSON read, with tuples for its lists."""
   if isinstance(value, dict):
-    return {key: _with_tuples(element) for key, element in value.items()}
-  return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-  return repr(values[key]) if key in values else "nothing"
+    return {key: with_tuples(element) for key, element in value.items()}
+  return tuple(map(with_tuples, value)) if isinstance(value, list) else value

@@ -1,6 +1,6 @@
 """Whether a config describes what a script is to do, checked before anything is loaded."""
 
-from empg_jax import algorithms, chat as chats, config as configs, sharding, workers
+from empg_jax import algorithms, chat as chats, config as configs, envs, sharding, workers
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.data import cloning
 from empg_jax.generation.policy import Policy
@@ -30,6 +30,8 @@ def check(config, environment, *, devices: int = 0) -> None:
   played = {k: v for k, v in config.rollout.items() if k not in _OF_LAUNCHER}
   given = ["policy", "chat", "make_env", "tasks", "key", "prompt", "progress", "asked_to_stop"]
   check_arguments(collect, played, "config.rollout", given)
+  if config.rollout.window >= 0:
+    envs.need(environment, "prompt", f"config.rollout.window={config.rollout.window}")
   check_arguments(workers.environments, config.workers, "config.workers", ["module", "arguments"])
   given = ["model", "end_id", "vocab_size", "mesh"]
   check_arguments(Policy, config.policy, "config.policy", given)
@@ -74,12 +76,13 @@ def check_cloning(config, environment) -> None:
         " that section from configs/alfworld.py."
     )
   check_arguments, c = configs.check_arguments, config.sft
+  demonstrations = envs.need(environment, "demonstrations", "launch/sft.py")
   check_arguments(chats.load, config.chat, "config.chat", ["path"])
   check_arguments(folder.load, config.model, "config.model", ["mesh"])
   for name, section in c.demonstrations.items():
     options = {key: value for key, value in section.items() if key != "episodes"}
     where = f"config.sft.demonstrations.{name}"
-    check_arguments(environment.demonstrations, options, where, ["seed"])
+    check_arguments(demonstrations, options, where, ["seed"])
   check_arguments(cloning.batches, c.batches, "config.sft.batches", ["sources", "chat", "seed"])
   check_arguments(states.make_optimizer, c.optimizer, "config.sft.optimizer", ["total_steps"])
   if c.fresh:

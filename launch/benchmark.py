@@ -25,7 +25,7 @@ from empg_jax.models.decoder import DecoderConfig
 SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}
 
 _SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
-_JSON = flags.DEFINE_string("json", None, "file to write the results to")
+_JSON = command_line.define_path("json", None, "file to write the results to")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
 
 _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)

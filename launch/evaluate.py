@@ -24,9 +24,9 @@ from empg_jax.evaluation.tasks import of_all_types
 from empg_jax.models import folder
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
+_WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
-_MODEL = flags.DEFINE_string("model", None, "its folder; default: that of the config")
+_MODEL = command_line.define_path("model", None, "its folder; default: that of the config")
 _AGENT = flags.DEFINE_enum("agent", "policy", players.AGENTS, "who plays")
 _SPLIT = flags.DEFINE_string("split", None, "of the tasks; default: the first of evaluation")
 _EPISODES = flags.DEFINE_integer(
@@ -36,8 +36,8 @@ _TEMPERATURE = flags.DEFINE_float(
     "temperature", None, "of the sampling, 0 is greedy; default: evaluation's", lower_bound=0.0
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "plays of each task", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "file to write every episode and the summary to")
-_KEEP = flags.DEFINE_string("keep", None, "folder to write all that was read and said to")
+_JSON = command_line.define_path("json", None, "file to write every episode and the summary to")
+_KEEP = command_line.define_path("keep", None, "folder to write all that was read and said to")
 _COMPARE = flags.DEFINE_bool("compare", False, "compare the files that follow")
 
 
@@ -50,6 +50,7 @@ def main(argv):
   config, checkpoint = find_config()
   environment = envs.find(config.env.name)
   policies.check(config, environment)
+  players.check(environment, _AGENT.value)
   split = _SPLIT.value or config.evaluation.splits[0]
   tasks = environment.tasks(split, **config.tasks)
   if 0 < _EPISODES.value < len(tasks):

@@ -18,9 +18,9 @@ from empg_jax import chat as chats, command_line, config as configs, trained
 from empg_jax.chat import tokenizer_files
 from empg_jax.models import folder
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
+_CHECKPOINT = command_line.define_path("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
-_OUT = flags.DEFINE_string("out", None, "folder to write the model to")
+_OUT = command_line.define_path("out", None, "folder to write the model to")
 _DTYPE = flags.DEFINE_string("dtype", None, "of the tensors; by default as they were trained")
 flags.mark_flags_as_required(["checkpoint", "out"])
 

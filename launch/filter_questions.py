@@ -24,7 +24,7 @@ from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_OUT = flags.DEFINE_string("out", None, "file for the questions that are kept", required=True)
+_OUT = command_line.define_path("out", None, "file for the questions that are kept", required=True)
 _SPLIT = flags.DEFINE_string("split", "train", "of which questions")
 _DIRECT = flags.DEFINE_integer("direct", 5, "plays of each without a search", lower_bound=1)
 _PLAYS = flags.DEFINE_integer("plays", 8, "plays of each as in training", lower_bound=1)

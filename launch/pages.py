@@ -8,14 +8,14 @@ The first shows all that launch/train.py wrote down in the workdir, the second o
 
 import pathlib
 
-from absl import flags
-
 from empg_jax import command_line, episodes, pages
 
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = command_line.define_path(
     "workdir", None, "a run's folder, or one file of its episodes", required=True
 )
-_OUT = flags.DEFINE_string("out", None, "the page; default: WORKDIR/episodes.html, or FILE.html")
+_OUT = command_line.define_path(
+    "out", None, "the page; default: WORKDIR/episodes.html, or FILE.html"
+)
 
 
 def main(_):

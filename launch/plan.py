@@ -32,7 +32,7 @@ _PROGRAMS = flags.DEFINE_multi_enum(
 )
 _QUICK = flags.DEFINE_bool("quick", False, "less of the compiler's effort")
 _FIND_BATCH = flags.DEFINE_bool("find-batch", False, "look for the largest microbatch that fits")
-_JSON = flags.DEFINE_string("json", None, "file to write the results to")
+_JSON = command_line.define_path("json", None, "file to write the results to")
 
 
 def main(argv):

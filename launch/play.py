@@ -23,7 +23,7 @@ from empg_jax.rollout.tasks import TaskSampler
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 flags.DEFINE_alias("env", "config")
-_WORKDIR = flags.DEFINE_string("workdir", None, "of a run, instead of --config")
+_WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
 _EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)
@@ -38,6 +38,7 @@ def main(argv):
   config, checkpoint = policies.find(_CONFIG.value, _WORKDIR.value, _STEP.value)
   environment = envs.find(config.env.name)
   policies.check(config, environment)
+  players.check(environment, _AGENT.value)
   games = environment.tasks(_SPLIT.value or config.evaluation.splits[0], **config.tasks)
   tasks = TaskSampler(games, config.seed, kind=environment.task_type).at(0, _EPISODES.value)
   if _AGENT.value == "policy":

@@ -18,8 +18,8 @@ from absl import flags
 
 from empg_jax import command_line, console, hardware
 
-_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "of a run; may be repeated", required=True)
-_OUT = flags.DEFINE_string("out", None, "folder for the figures", required=True)
+_WORKDIRS = command_line.define_paths("workdir", "of a run; may be repeated", required=True)
+_OUT = command_line.define_path("out", None, "folder for the figures", required=True)
 _EPISODES = flags.DEFINE_integer("episodes", 64, "that are scored", lower_bound=0)
 
 

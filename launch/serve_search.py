@@ -17,7 +17,7 @@ from absl import flags
 from empg_jax import command_line
 from empg_jax.envs.deep_search import corpus as corpora, server
 
-_CORPUS = flags.DEFINE_string("corpus", "embedded", '"embedded", "files" or a JSONL file')
+_CORPUS = command_line.define_path("corpus", "embedded", '"embedded", "files" or a JSONL file')
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "address to listen on")
 _PORT = flags.DEFINE_integer("port", 8000, "0 for any free one", lower_bound=0, upper_bound=65535)
 

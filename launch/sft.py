@@ -25,7 +25,7 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import sft, state
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_OUT = flags.DEFINE_string("out", None, "folder to write the model to", required=True)
+_OUT = command_line.define_path("out", None, "folder to write the model to", required=True)
 
 TOKENIZER = "tokenizer.model"
 TEXTS = 2000  # demonstrations of each kind that the vocabulary is made from

@@ -29,7 +29,7 @@ _STEPS = flags.DEFINE_integer("steps", 200, "of training", lower_bound=1)
 _FAULTS = flags.DEFINE_integer("faults", 0, "how many; 0: one for five steps", lower_bound=0)
 _KINDS = flags.DEFINE_multi_enum("kind", None, list(faults.KINDS), "of faults; default: all")
 _SEED = flags.DEFINE_integer("seed", 0, "of what is done, and when")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/soak", "for both runs; emptied first")
+_WORKDIR = command_line.define_path("workdir", "runs/soak", "for both runs; emptied first")
 
 
 def main(_):

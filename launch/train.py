@@ -6,11 +6,12 @@
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
 evaluation and before every checkpoint but a stop's. Started again with the same workdir, it goes
-on from the newest checkpoint. SIGTERM or Ctrl-C make it save after the turn or the update that
-it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose update was
-not finite is kept in skipped/; --replay runs it through the update from the newest checkpoint,
-prints the metrics and ends. --dry_run prints what the run would take, and ends, with exit code 1
-if something is missing; --show_config prints the whole config before it.
+on from the newest checkpoint; a larger num_steps extends it. empg_jax/config_kinds.py has what
+else may change then, some of it with --amend. SIGTERM or Ctrl-C make it save after the turn or the
+update that it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose
+update was not finite is kept in skipped/; --replay runs it through the update from the newest
+checkpoint, prints the metrics and ends. --dry_run prints what the run would take, and ends, with
+exit code 1 if something is missing; --show_config prints the whole config before it.
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays its share of the episodes in environments of its own and tells the others what
@@ -28,7 +29,7 @@ from ml_collections import config_flags
 
 from empg_jax import algorithms, command_line, config as configs
 from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
-from empg_jax import hardware, report, settings, sharding, workers
+from empg_jax import hardware, report, resume, settings, sharding, workers
 from empg_jax.checkpoint import Checkpointer, quiet
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -39,10 +40,11 @@ from empg_jax.training import guard, replay, setup
 from empg_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_REPLAY = flags.DEFINE_string("replay", None, "a batch that the run kept, to be updated on again")
-_WORKDIR = flags.DEFINE_string("workdir", None, "its folder; runs/ENVIRONMENT if none is given")
+_REPLAY = command_line.define_path("replay", None, "a batch that the run kept, to update on again")
+_WORKDIR = command_line.define_path("workdir", None, "its folder; default: runs/ENVIRONMENT")
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "write WORKDIR/tensorboard too")
 _WANDB = flags.DEFINE_string("wandb", None, "a project on Weights & Biases to show the run in")
+_AMEND = flags.DEFINE_bool("amend", False, "go on with other values of what steers the training")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run would take, and end")
 _SHOW_CONFIG = flags.DEFINE_bool("show_config", False, "with --dry_run, print all values first")
 
@@ -65,7 +67,7 @@ def train(asked_to_stop):
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
-  claim(workdir, config, algorithm)
+  changes = claim(workdir, config, algorithm)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
   optimizer = setup.make_optimizer(config)
@@ -74,6 +76,7 @@ def train(asked_to_stop):
   update = setup.make_update(config, frozen, algorithm, optimizer)
   if kept is not None:
     return update_again(update, state, kept, mesh)
+  go_on(workdir, config, changes, first)
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
   keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
@@ -143,15 +146,17 @@ def describe(config, environment, workdir):
 
 
 def claim(workdir, config, algorithm):
-  """Makes the workdir this run's until it ends, or says why it cannot be."""
+  """Makes the workdir this run's until it ends; what the config changes in the run there."""
   lock.take(workdir)
-  configs.claim_workdir(str(workdir), config)
+  noted = (workdir / fingerprint.FILE).exists()
+  changes = resume.claim(workdir, config, amend=_AMEND.value, model_moves=noted)
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
     hosts.say(changed)
   if hosts.is_first():
     weights = config.lora.rank > 0 or algorithm.uses_reference
-    begun = bool(metrics.read_rows(workdir)) or any(workdir.glob("checkpoints/[0-9]*"))
+    begun = resume.has_begun(workdir)
     fingerprint.claim(workdir, config.model.path, begun=begun, weights=weights)
+  return changes
 
 
 def make_checkpointer(workdir, every, **kept):
@@ -174,6 +179,19 @@ def restore(checkpointer, state):
     return state, 0
   hosts.say(f"going on from the checkpoint of step {restored.step}")
   return restored.state, restored.step
+
+
+def go_on(workdir, config, changes, done):
+  """Notes what the steps after `done` have new."""
+  if done > config.num_steps:
+    raise ValueError(
+        f"config.num_steps is {config.num_steps}, but the run in {workdir} has done {done} steps:"
+        f" give at least {done}, or another --workdir."
+    )
+  for change in changes:
+    hosts.say(f"from step {done + 1} on config.{change.key} is {change.new!r}, not {change.old!r}")
+  if hosts.is_first():
+    resume.record(workdir, config, changes, done)
 
 
 def update_again(update, state, batch, mesh):

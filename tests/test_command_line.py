@@ -16,7 +16,7 @@ SCRIPT = """
 import sys
 from absl import flags
 from ml_collections import config_flags
-from empg_jax import command_line, config
+from empg_jax import command_line, config, resume
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "where the run is kept")
@@ -37,7 +37,7 @@ def main(argv):
   if _CONFIG.value.name == "missing":
     open(_WORKDIR.value + "/missing")
   if _WORKDIR.value:
-    config.claim_workdir(_WORKDIR.value, _CONFIG.value)
+    resume.claim(_WORKDIR.value, _CONFIG.value)
   print(dict(config.leaves(_CONFIG.value)))
 
 if __name__ == "__main__":
@@ -153,9 +153,10 @@ WRONG = {
     ),
     "--config=toy.py --config.name=written --workdir=toy.py/x/y": "--workdir=toy.py/x/y cannot be"
     " used, for toy.py/x: Not a directory.",
-    "--config=toy.py --workdir=held": "held holds a run of another config, which differs in"
-    " seed (9 there, 0 now): choose another --workdir, or the values there to go on with"
-    " that run",
+    "--config=toy.py --workdir=held": "held holds a run that cannot go on with this config:"
+    " config.seed is 9 there and 0 now (identity: each step's tasks and samples follow from it)."
+    " Give another --workdir, or the values there; --init_from=held begins a new run from its"
+    " weights.",
 }
 
 BUGS = {
@@ -203,6 +204,7 @@ def outcomes(tmp_path_factory):
   (folder / "toy.py").write_text(CONFIG)
   (folder / "held").mkdir()
   (folder / "held" / "other.py").write_text("")
+  (folder / "held" / "metrics.jsonl").write_text('{"step": 0}\n')
   (folder / "held" / "config.json").write_text(
       '{"seed": 9, "name": "x", "rate": 0.001, "lengths": [1, 2],'
       ' "rollout": {"group_size": 8, "greedy": false}}'

@@ -1,4 +1,4 @@
-"""Configs are checked where they come in, and a workdir holds one run."""
+"""Configs are checked where they come in."""
 
 import json
 
@@ -6,7 +6,7 @@ import jax
 import ml_collections
 import pytest
 
-from empg_jax import config as configs
+from empg_jax import config as configs, resume
 
 
 def rollout(policy, *, group_size: int, temperature: float = 1.0, chunks=(1, 2)):
@@ -104,75 +104,14 @@ def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
     configs.load(str(file))
 
 
-def test_a_workdir_gives_back_the_config_of_its_run(tmp_path):
-  configs.claim_workdir(str(tmp_path / "new" / "run"), run_config())
-  assert configs.read(str(tmp_path / "new" / "run")) == run_config()
-  assert [file.name for file in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
-
-
-def test_other_files_in_a_workdir_do_not_matter(tmp_path):
-  (tmp_path / "log.txt").touch()
-  configs.claim_workdir(str(tmp_path), run_config())
-  assert configs.read(str(tmp_path)) == run_config()
-
-
-def test_the_same_config_goes_on_in_its_workdir(tmp_path):
-  configs.claim_workdir(str(tmp_path), run_config())
-  (tmp_path / "metrics.jsonl").touch()
-  before = (tmp_path / "config.json").stat().st_mtime_ns
-  configs.claim_workdir(str(tmp_path), run_config())
-  assert (tmp_path / "config.json").stat().st_mtime_ns == before
-
-
-def test_a_config_that_no_run_came_of_makes_way(tmp_path):
-  configs.claim_workdir(str(tmp_path), run_config())
-  configs.claim_workdir(str(tmp_path), run_config(seed=1))
-  assert configs.read(str(tmp_path)) == run_config(seed=1)
-
-
-def test_another_config_is_refused_and_the_differing_keys_are_named(tmp_path):
-  configs.claim_workdir(str(tmp_path), run_config())
-  (tmp_path / "metrics.jsonl").touch()
-  other = run_config(seed=1, rollout={"group_size": 4, "top": 0.9}, extra="x")
-  with pytest.raises(ValueError) as error:
-    configs.claim_workdir(str(tmp_path), other)
-  assert str(error.value) == (
-      f"{tmp_path} holds a run of another config, which differs in extra (nothing there,"
-      " 'x' now), rollout.group_size (8 there, 4 now), seed (0 there, 1 now): choose"
-      " another --workdir, or the values there to go on with that run"
-  )
-  assert configs.read(str(tmp_path)) == run_config()
-
-
-def test_a_damaged_config_is_named_and_left_alone(tmp_path):
-  (tmp_path / "config.json").write_text('{"seed": ')
-  (tmp_path / "metrics.jsonl").touch()
-  with pytest.raises(ValueError, match=r"config\.json is damaged .* put it right or remove it"):
-    configs.claim_workdir(str(tmp_path), run_config())
-  assert (tmp_path / "config.json").read_text() == '{"seed": '
-
-
-def test_a_folder_without_a_run_and_a_path_that_is_no_folder_are_named(tmp_path):
-  with pytest.raises(FileNotFoundError, match="holds no run: there is no .*config.json"):
-    configs.read(str(tmp_path))
-  (tmp_path / "file").write_text("")
-  with pytest.raises(ValueError, match="the workdir .*file cannot be used"):
-    configs.claim_workdir(str(tmp_path / "file"), run_config())
-
-
-def test_the_saved_config_is_plain_json(tmp_path):
-  configs.claim_workdir(str(tmp_path), run_config())
-  assert json.loads((tmp_path / "config.json").read_text())["rollout"]["group_size"] == 8
-
-
 def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_path):
   workdir = tmp_path / "runs" / "new"
-  configs.claim_workdir(str(workdir), run_config())
+  resume.claim(workdir, run_config())
   assert workdir.stat().st_mode & 0o777 == 0o700
   assert configs.note_versions(workdir) is None
   versions = json.loads((workdir / "versions.json").read_text())
   assert versions["jax"] == jax.__version__ and {"flax", "empg_jax", "python"} <= versions.keys()
-  configs.claim_workdir(str(workdir), run_config(seed=1))  # which is no run yet
+  resume.claim(workdir, run_config(seed=1))  # which is no run yet
   (workdir / "versions.json").write_text(json.dumps(versions | {"jax": "0.1.2"}))
   assert configs.note_versions(workdir) == (
       f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, config as configs, sharding
+from empg_jax import chat as chats, config as configs, resume, sharding
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.models import folder, lora
 from empg_jax.models.value_head import ValueHead
@@ -39,7 +39,7 @@ def make_run(workdir, rank, trained, value_head=None):
   """A run of the shipped policy with two checkpoints, `trained` the newer one."""
   config = configs.load("configs/alfworld.py")
   config.lora.rank = rank
-  configs.claim_workdir(workdir, config)
+  resume.claim(workdir, config)
   checkpointer = Checkpointer(workdir / "checkpoints")
   older = jax.tree.map(lambda x: 0 * x, trained)
   for step, model in ((1, older), (2, trained)):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import command_line, config as configs, sharding, trained
+from empg_jax import command_line, config as configs, resume, sharding, trained
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.evaluation import policies
 from empg_jax.models import fingerprint, folder, lora
@@ -34,7 +34,7 @@ def run(tmp_path, base):
   def make(rank):
     workdir, config = tmp_path / "run", configs.load("configs/alfworld.py")
     config.lora.rank, config.model.path = rank, str(base)
-    configs.claim_workdir(workdir, config)
+    resume.claim(workdir, config)
     fingerprint.claim(workdir, base, begun=False, weights=True)
     model = folder.load(base, MESH)
     model = lora.create(model, jax.random.key(0), **config.lora) if rank else model

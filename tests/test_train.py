@@ -187,7 +187,7 @@ def test_ppo_trains_a_value_head_and_a_checkpoint_keeps_it(tmp_path):
 def test_another_config_does_not_touch_the_run(finished):
   code, _, err = run(command(finished[0], algorithm__zeta=0.5))
   assert code == 1
-  assert "holds a run of another config, which differs in algorithm.zeta" in err
+  assert "config.algorithm.zeta is 0.05 there and 0.5 now (steering). Add --amend" in err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ from jaxtyping import Array, Float, Int
 from empg_jax.core import border
 from empg_jax.core import fused_blocks
 from empg_jax.core import placement
+# Not in the functions that use it: it loads Pallas, and from jax 0.11 on all that was traced
+# before Pallas is loaded is traced and compiled again.
+from empg_jax.kernels import token_stats
 from empg_jax.types import Scalar, TokenStats
 
 
@@ -216,8 +219,6 @@ def _sums_by_kernel(
     dtype: str,
     interpret: bool = False,
 ) -> tuple[Array, ...]:
-  from empg_jax.kernels import token_stats  # here, for Pallas is slow to import
-
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   out = token_stats.sums(*operands, actions.reshape(-1), scale, interpret=interpret)
   return tuple(x.reshape(actions.shape) for x in out)
@@ -240,8 +241,6 @@ def _gradients_by_kernel(
     finish: Callable[[Array], Array],
     interpret: bool = False,
 ) -> tuple[Array, Array]:
-  from empg_jax.kernels import token_stats
-
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   flat = (x.reshape(-1) for x in of_token)
   d_hidden, d_rows = token_stats.gradients(

@@ -106,4 +106,4 @@ def demonstrations(
 
 
 def _play(environment: str):
-  return envs.find(environment).demonstrations
+  return envs.need(envs.find(environment), "demonstrations", "Cloning an expert")

@@ -1,11 +1,15 @@
 """Environments: they take a task and actions as text and answer with text; jax is never imported.
 
-One module or folder each, found by its name, with
+One module or folder each, found by its name (`find`), which has
 
     make(**config.env) -> Env             an environment, which plays any of its tasks
     tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
     task_type(task) -> str                what a table of successes is broken down by
-    SCORE                                 the number in info that scores an episode, 0 to 1
+
+and may have
+
+    SCORE                                 the number in info that scores an episode, 0 to 1;
+                                          where there is none: "won"
     expert(rng)                           plays one episode: act(observation, played) gives a
                                           thought and an action; `played` is the action before
     choices(env, observation)             the actions among which a random agent chooses
@@ -18,12 +22,16 @@ One module or folder each, found by its name, with
                                           policy that is cloned from them
 """
 
+from collections.abc import Callable, Mapping
+import functools
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from empg_jax import lookup
 
 _NEEDED = ("make", "tasks", "task_type")
+_OPTIONAL = ("expert", "choices", "demonstrations", "prompt")
+_DEFAULTS: dict[str, Any] = {"SCORE": "won", "PLAIN": {}, "INSTRUCTIONS": "", "PHRASES": ()}
 
 
 class Step(NamedTuple):
@@ -99,16 +107,76 @@ class Fault(Exception):
 
 
 def find(name: str) -> ModuleType:
-  """The module of an environment: of this folder by its name, of yours as `my_lab.my_env`.
+  """The environment of this folder by its name, or yours by its module's, `my_lab.my_env`.
+
+  What is returned has all names above: constants that the module leaves out have their defaults,
+  functions are None (`need`), and `tasks` and `task_type` are checked when they are called.
 
   Raises:
-    ValueError: there is no such module, or it lacks what no environment can do without.
+    ValueError: there is no such module, or it is no environment; the message says why.
   """
   module = lookup.find_or_import(__name__, name)
-  lacking = [part for part in _NEEDED if not hasattr(module, part)]
+  own = vars(module)
+  lacking = [part for part in _NEEDED if own.get(part) is None]
   if lacking:
-    raise ValueError(f"{name} is no environment: it has no {', '.join(lacking)}")
-  return module
+    raise ValueError(
+        f"{name} is no environment: it has no {', '.join(lacking)}; {__name__} lists what it must"
+        " have"
+    )
+  for part in (*_NEEDED, *_OPTIONAL):
+    if own.get(part) is not None and not callable(own[part]):
+      raise ValueError(f"{name} is no environment: its {part} is {own[part]!r:.80}, no function")
+  for part, default in _DEFAULTS.items():
+    if not isinstance(own.get(part, default), type(default)):
+      wanted = f"want a {type(default).__name__}"
+      raise ValueError(f"{name} is no environment: its {part} is {own[part]!r:.80}, {wanted}")
+  environment = ModuleType(module.__name__, module.__doc__)
+  vars(environment).update(dict.fromkeys(_OPTIONAL) | _DEFAULTS | own)
+  environment.tasks = _checked_tasks(module.tasks, name)
+  environment.task_type = _checked_type(module.task_type, name)
+  return environment
+
+
+def need(environment: ModuleType, part: str, wanted_for: str) -> Any:
+  """A function that an environment need not have; ValueError, which says what for, if it has not."""
+  found = getattr(environment, part, None)
+  if found is None:
+    raise ValueError(
+        f"{wanted_for} needs the function {part} of {environment.__name__}, which has none:"
+        f" {__name__} says what it does"
+    )
+  return found
+
+
+def score(environment: ModuleType, info: Mapping[str, Any]) -> float:
+  """What scores an episode with this info at its end; 0 if it has no such number."""
+  value = info.get(environment.SCORE)
+  return float(value) if isinstance(value, (bool, int, float)) else 0.0
+
+
+def _checked_tasks(tasks: Callable[..., Any], name: str) -> Callable[..., list[str]]:
+  @functools.wraps(tasks)
+  def checked(split: str, **options: Any) -> list[str]:
+    found = tasks(split, **options)
+    names = [] if isinstance(found, str) else list(found)
+    if not names or not all(isinstance(task, str) for task in names):
+      raise ValueError(
+          f"tasks({split!r}) of {name} returned {found!r:.80}: want a list of strings, one or more"
+      )
+    return names
+
+  return checked
+
+
+def _checked_type(task_type: Callable[[str], Any], name: str) -> Callable[[str], str]:
+  @functools.wraps(task_type)
+  def checked(task: str) -> str:
+    found = task_type(task)
+    if not isinstance(found, str):
+      raise ValueError(f"task_type({task!r:.80}) of {name} returned {found!r:.80}: want a string")
+    return found
+
+  return checked
 
 
 # Why an episode was aborted: its process ended, gave no answer in time or held too much memory; it

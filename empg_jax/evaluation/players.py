@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from empg_jax import config as configs, transcript
+from empg_jax import config as configs, envs, transcript
 from empg_jax.envs import Env
 from empg_jax.envs._shared import answers
 from empg_jax.types import Episode, Turn
@@ -44,6 +44,12 @@ class Human:
     except EOFError:
       raise GivenUp from None
     return "", typed
+
+
+def check(environment: ModuleType, name: str) -> None:
+  """Raises ValueError unless the environment has what an agent of this name needs."""
+  if part := {"expert": "expert", "random": "choices"}.get(name):
+    envs.need(environment, part, f"--agent={name}")
 
 
 def agent(environment: ModuleType, env: Env, name: str, seed: str) -> Agent:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from empg_jax import chat as chats, config as configs, sharding, trained, workers
+from empg_jax import chat as chats, config as configs, envs, sharding, trained, workers
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
@@ -56,6 +56,8 @@ def check(config: Any, environment: ModuleType) -> None:
   configs.check_arguments(chats.load, config.chat, "config.chat", ["path"])
   given = ["model", "end_id", "vocab_size", "mesh"]
   configs.check_arguments(Policy, config.policy, "config.policy", given)
+  if config.rollout.get("window", -1) >= 0:
+    envs.need(environment, "prompt", f"config.rollout.window={config.rollout.window}")
   given = ["module", "arguments"]
   configs.check_arguments(
       workers.environments, config.get("workers", {}), "config.workers", given

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from empg_jax import envs
 from empg_jax.types import Episode
 
 # What has to be equal for two evaluations to be comparable.
@@ -40,7 +41,7 @@ def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
       seed=seed,
       success=episode.success,
       reward=round(episode.reward, 6),
-      score=round(float(episode.info.get(environment.SCORE, 0.0)), 6),
+      score=round(envs.score(environment, episode.info), 6),
       turns=len(episode.turns),
       invalid=sum(turn.action is None for turn in episode.turns),
       tokens=sum(len(turn.reply) for turn in episode.turns),

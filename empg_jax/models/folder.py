@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, hardware, sharding
+from empg_jax import chat as chats, hardware, paths, sharding
 from empg_jax.models import families, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
@@ -34,7 +34,7 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
   Raises:
     FileNotFoundError: there is neither; the message says how to get one.
   """
-  path = pathlib.Path(name)
+  path = pathlib.Path(paths.expanded(str(name)))
   if not str(name):
     raise FileNotFoundError("No model is named: give its folder as --config.model.path=FOLDER.")
   if path.is_file() and path.suffix == ".gguf":

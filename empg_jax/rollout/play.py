@@ -10,7 +10,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 import ml_collections
 
-from empg_jax import console, hosts, metrics
+from empg_jax import console, envs, hosts, metrics
 from empg_jax.envs import Env
 from empg_jax.rollout.actor import collect, Policy
 from empg_jax.rollout.dynamic import differing_groups, Groups
@@ -102,7 +102,7 @@ def evaluation(
     episodes = play(at, tasks, 1, jax.random.fold_in(key, 0), f"{split} {when}")
     summary = metrics.summarize(episodes, environment.task_type)
     played = [episode.info for episode in episodes if episode.ended != "aborted"]
-    summary["score"] = statistics.fmean(info.get(environment.SCORE, 0.0) for info in played)
+    summary["score"] = statistics.fmean(envs.score(environment, info) for info in played)
     results |= metrics.prefixed(f"eval/{split}", summary)
     if hosts.is_first():
       keep(step, split, episodes)

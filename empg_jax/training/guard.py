@@ -97,7 +97,7 @@ def check_finite(skipped: int, step: int) -> None:
   if skipped >= MAX_SKIPPED:
     raise FloatingPointError(
         f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
-        f" {step}: the policy is as it was before them; lower optimizer.learning_rate or look at"
-        " the batches in WORKDIR/skipped (--replay=FILE), and start again with the same workdir to"
-        " go on from the last checkpoint."
+        f" {step}, and the policy is as it was before them. Look at the batches in WORKDIR/skipped"
+        " (--replay=FILE); to go on from the last checkpoint, start the same command again with"
+        " --amend and a lower --config.optimizer.learning_rate."
     )

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra plot is not installed")
 
-from empg_jax import config as configs, sharding
+from empg_jax import config as configs, resume, sharding
 from empg_jax.core import modulation
 from empg_jax.models import folder
 from empg_jax.plots import curves, drift, runs, scoring, steps, style
@@ -28,7 +28,7 @@ def make_run(workdir, seed, **changes):
   config.seed = seed
   with config.unlocked():
     config.update(changes)
-  configs.claim_workdir(workdir, config)
+  resume.claim(workdir, config)
   rows = []
   for step in range(5):
     row = {"step": step, "train/success": (step + seed) / 10, "loss/kl": 0.0}

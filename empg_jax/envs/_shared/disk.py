@@ -13,18 +13,29 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from empg_jax import paths
+
 
 def folder_for(environment: str, key: str) -> pathlib.Path:
-  """Where an environment keeps what `key` stands for."""
-  root = os.environ.get("EMPG_JAX_CACHE") or os.environ.get("XDG_CACHE_HOME", "~/.cache")
-  root = pathlib.Path(root).expanduser()
-  if not os.environ.get("EMPG_JAX_CACHE"):
-    root /= "empg_jax"
-  return root / environment / key
+  """Where an environment keeps what `key` stands for; ValueError if there is no home folder."""
+  return _root() / environment / key
+
+
+def _root() -> pathlib.Path:
+  named = os.environ.get("EMPG_JAX_CACHE")
+  try:
+    if named:
+      return pathlib.Path(paths.expanded(named))
+    return pathlib.Path(paths.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "empg_jax"
+  except ValueError as error:
+    raise ValueError(
+        f"there is no place for the cache ({error}): set EMPG_JAX_CACHE to a folder that can be"
+        " written."
+    ) from error
 
 
 def digest(paths: Iterable[pathlib.Path]) -> str:
@@ -37,9 +48,13 @@ def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> N
   """Calls `build` with an empty folder that becomes `folder`, unless that is there.
 
   Other processes wait meanwhile. What `build` raises leaves nothing behind.
+
+  Raises:
+    OSError: the cache cannot be written.
   """
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  with open(f"{folder}.lock", "w") as lock:
+  if folder.is_dir():  # so a cache that can only be read will do
+    return
+  with _lock(folder) as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     if folder.is_dir():
       return
@@ -49,6 +64,17 @@ def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> N
       draft.rename(folder)
     finally:
       shutil.rmtree(draft, ignore_errors=True)
+
+
+def _lock(folder: pathlib.Path) -> TextIO:
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return open(f"{folder}.lock", "w")
+  except OSError as error:
+    raise OSError(
+        f"the cache {folder.parent} cannot be written ({error.strerror}): set EMPG_JAX_CACHE to a"
+        " folder that can."
+    ) from error
 
 
 class Writer:

@@ -30,7 +30,7 @@ class DeepSearch:
       page_words: int = 300,
       max_actions: int = 15,
   ):
-    """Plays any task.
+    """Plays any task. The corpus is built here if need be, before the first episode.
 
     Args:
       corpus: what is searched: "embedded", "files" (see corpus.py), or the address of a
@@ -53,6 +53,7 @@ class DeepSearch:
     self._corpus, self._topk, self._max_actions = corpus, topk, max_actions
     self._passage_words, self._page_words = passage_words, page_words
     self._remote = Remote(corpus) if _is_address(corpus) else None
+    self._retriever()
     self._question: Question | None = None
     self._done = False
 

@@ -1,0 +1,24 @@
+"""Paths as a user writes them."""
+
+import os
+import pathlib
+
+
+def expanded(path: str) -> str:
+  """The path with the home folder that `~` or `~user` at its beginning stands for.
+
+  A shell does not put it there in --workdir=~/runs. Raises ValueError if there is no such home.
+  """
+  found = os.path.expanduser(path)
+  if path.startswith("~") and found == path:
+    raise ValueError(
+        f"there is no home folder {path.partition('/')[0]!r} of {path!r}: write ./{path} for a"
+        " folder of that name."
+    )
+  return found
+
+
+def absolute(path: str) -> str:
+  """The path of what is there, from any folder; other names as they are."""
+  there = pathlib.Path(expanded(path))
+  return str(there.absolute()) if path and there.exists() else path

@@ -1,0 +1,191 @@
+"""A workdir holds one run; when it goes on, some of its config may change (config_kinds).
+
+WORKDIR/config.json is what the run has now, WORKDIR/amendments.jsonl what changed: a line for
+each key, {"step": 30, "key": "optimizer.learning_rate", "old": 0.0003, "new": 0.0001}, in force
+for the steps after that one.
+"""
+
+from collections.abc import Sequence
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from empg_jax import config as configs, config_kinds
+
+FILE = "amendments.jsonl"
+
+
+class Change(NamedTuple):
+  """A key whose value is another than the run's; None where one of them has no such key."""
+
+  key: str
+  old: Any
+  new: Any
+
+  def __str__(self) -> str:
+    kind = config_kinds.kind(self.key)
+    why = f": {config_kinds.reason(self.key)}" if kind == "identity" else ""
+    return f"config.{self.key} is {_shown(self.old)} there and {_shown(self.new)} now ({kind}{why})"
+
+
+class Amendment(NamedTuple):
+  """A change, and the last step before it."""
+
+  step: int
+  change: Change
+
+
+def claim(
+    workdir: str | os.PathLike,
+    config: ml_collections.ConfigDict,
+    *,
+    amend: bool = False,
+    model_moves: bool = False,
+) -> list[Change]:
+  """Makes `workdir` the home of a run of `config`, or checks that the run there may go on with it.
+
+  Writes WORKDIR/config.json unless a run has begun there. A folder that is made for it is its
+  user's alone: in it will be all that was said.
+
+  Args:
+    workdir: of the run.
+    config: that it is started with.
+    amend: whether keys that steer the training may differ from the run's.
+    model_moves: whether model.path may, since the caller knows the model by its content.
+
+  Returns:
+    What differs from the run there; `record` writes it down once the run goes on.
+
+  Raises:
+    ValueError: the folder cannot be used, or holds a run that cannot go on with this config.
+  """
+  folder = pathlib.Path(workdir)
+  try:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not has_begun(folder):
+      _check_own(folder, config)
+      _write(folder / configs.FILE, _text(config))
+  except OSError as error:
+    raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
+  changes = differences(configs.read(workdir), config)
+  _check(folder, [x for x in changes if not (model_moves and x.key == "model.path")], amend)
+  return changes
+
+
+def has_begun(workdir: pathlib.Path) -> bool:
+  """Whether a run has computed something there, and not just failed to start."""
+  rows = workdir / "metrics.jsonl"
+  begun = rows.exists() and rows.stat().st_size > 0 or any(workdir.glob("checkpoints/[0-9]*"))
+  return begun and (workdir / configs.FILE).exists()
+
+
+def _check_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError if the folder has a config.json that is no run's, as a model's folder has."""
+  file = workdir / configs.FILE
+  if file.exists() and set(configs.read(workdir)).isdisjoint(config):
+    raise ValueError(f"{file} is not the config of a run: choose another --workdir.")
+
+
+def differences(old: configs.Section, new: configs.Section) -> list[Change]:
+  """The keys whose values differ, in the order of their names."""
+  old, new = dict(configs.leaves(old)), dict(configs.leaves(new))
+  keys = sorted(old.keys() | new.keys())
+  changes = [Change(key, old.get(key), new.get(key)) for key in keys]
+  return [change for change in changes if repr(change.old) != repr(change.new)]
+
+
+def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> None:
+  """Raises ValueError for the changes that the run cannot go on with."""
+  told = [change for change in changes if config_kinds.kind(change.key) != "operational"]
+  listed = ", ".join(map(str, told))
+  if any(config_kinds.kind(change.key) == "identity" for change in told):
+    of_model = any(change.key.startswith("model.") for change in told)
+    more = "" if of_model else f"; --init_from={workdir} begins a new run from its weights"
+    raise ValueError(
+        f"{workdir} holds a run that cannot go on with this config: {listed}. Give another"
+        f" --workdir, or the values there{more}."
+    )
+  if told and not amend:
+    raise ValueError(
+        f"{workdir} holds a run with other values: {listed}. Add --amend to go on with the new"
+        " ones, and the run notes them with the step; or give another --workdir."
+    )
+
+
+def record(
+    workdir: str | os.PathLike, config: ml_collections.ConfigDict, changes: Sequence[Change],
+    step: int,
+) -> None:
+  """Writes down that a run goes on after `step` with `config`, and what in it is new.
+
+  What was noted of later steps, which the run has yet to do again, is in force from here on.
+  """
+  file = pathlib.Path(workdir) / FILE
+  known: dict[tuple[int, str], Change] = {}
+  before = amendments(workdir)
+  for at, change in [*before, *(Amendment(step, change) for change in changes)]:
+    place = min(at, step), change.key
+    first = known.pop(place, change)
+    if first.old != change.new:
+      known[place] = Change(change.key, first.old, change.new)
+  after = [Amendment(at, change) for (at, _), change in known.items()]
+  if after != before:
+    _write(file, "".join(_line(amendment) for amendment in after))
+  if changes:
+    _write(file.with_name(configs.FILE), _text(config))
+
+
+def amendments(workdir: str | os.PathLike) -> list[Amendment]:
+  """What changed in a run, in the order in which it did.
+
+  Raises:
+    ValueError: a line of the file is none that `record` writes.
+  """
+  file = pathlib.Path(workdir) / FILE
+  found = []
+  for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
+    try:
+      row = configs.with_tuples(json.loads(line))
+      found.append(Amendment(int(row["step"]), Change(row["key"], row["old"], row["new"])))
+    except (ValueError, KeyError, TypeError, RecursionError):
+      raise ValueError(
+          f"Line {number} of {file} is no amendment: repair the line or remove it."
+      ) from None
+  return found
+
+
+def seen(workdir: str | os.PathLike) -> list[Amendment]:
+  """The amendments that a curve can show."""
+  return [x for x in amendments(workdir) if config_kinds.is_seen(x.change.key)]
+
+
+def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDict:
+  """The config that training step `step` of a run had."""
+  config = configs.read(workdir)
+  with config.unlocked():
+    for amendment in reversed(amendments(workdir)):
+      if amendment.step >= step and amendment.change.old is not None:
+        config.update_from_flattened_dict({amendment.change.key: amendment.change.old})
+  return config
+
+
+def _line(amendment: Amendment) -> str:
+  return json.dumps({"step": amendment.step, **amendment.change._asdict()}) + "\n"
+
+
+def _text(config: ml_collections.ConfigDict) -> str:
+  return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def _write(file: pathlib.Path, text: str) -> None:
+  """Whole or not at all, also when several processes of one run do it."""
+  partial = file.with_name(f"{file.name}.{os.getpid()}")
+  partial.write_text(text)
+  partial.replace(file)
+
+
+def _shown(value: Any) -> str:
+  return "nothing" if value is None else repr(value)

@@ -1,0 +1,90 @@
+"""A path means the same in every flag, and what is written down of it holds from any folder."""
+
+import ast
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+import pytest
+
+from empg_jax import command_line, config as configs, paths
+from empg_jax.models import folder
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PATHS = {"workdir", "out", "checkpoint", "model", "json", "keep", "replay", "corpus"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path / "home"))
+  (tmp_path / "home").mkdir()
+  return tmp_path / "home"
+
+
+def test_the_home_folder_is_put_in_and_one_that_is_none_is_told(home):
+  assert paths.expanded("~/runs") == f"{home}/runs"
+  assert paths.expanded("runs/~") == "runs/~"
+  with pytest.raises(ValueError, match="no home folder '~no_such_user' of .*: write ./~no_such_user/x"):
+    paths.expanded("~no_such_user/x")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "launch").glob("*.py")), ids=lambda path: path.name)
+def test_every_flag_for_a_path_takes_a_home_folder_also_the_workdir(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+      name = getattr(node.func, "attr", "")
+      if node.args[0].value in PATHS and name.lower().startswith("define"):
+        assert name in ("define_path", "define_paths"), f"--{node.args[0].value}"
+
+
+def test_flags_of_paths_are_parsed(home):
+  values = flags.FlagValues()
+  out = command_line.define_path("out", None, "a folder", flag_values=values)
+  workdirs = command_line.define_paths("workdir", "of a run", flag_values=values)
+  values(["script", "--out=~/x", "--workdir=~/a", "--workdir=b"])
+  assert (out.value, workdirs.value) == (f"{home}/x", [f"{home}/a", "b"])
+  with pytest.raises(flags.IllegalFlagValueError, match="no home folder"):
+    values(["script", "--out=~no_such_user/x"])
+
+
+def test_a_model_is_found_from_any_folder(home, tmp_path, monkeypatch):
+  (home / "m").symlink_to(folder.locate("alfworld-tiny"))
+  monkeypatch.chdir(home)
+  assert folder.locate("~/m") == home / "m"
+  assert paths.absolute("m") == paths.absolute("~/m") == paths.absolute("./m") == f"{home}/m"
+  # Names that are no paths, or of what is not there, stay what they are.
+  assert paths.absolute("alfworld-tiny") == "alfworld-tiny"
+  assert paths.absolute("nowhere/m") == "nowhere/m"
+  assert paths.absolute("") == ""
+
+
+def test_a_config_is_found_in_a_home_folder(home):
+  (home / "c.py").symlink_to(ROOT / "configs" / "alfworld.py")
+  assert configs.load("~/c.py:tiny").model.path == "alfworld-tiny"
+
+
+SHOWS = """
+from ml_collections import config_flags
+from empg_jax import command_line
+command_line.define_path("workdir", None, "where it is kept")
+config = config_flags.DEFINE_config_file("config", None, "")
+command_line.run(lambda _: print(config.value.model.path))
+"""
+
+
+def test_what_a_resume_or_export_reads_of_the_model_s_path_holds_from_any_folder(home, tmp_path):
+  (home / "m").mkdir()
+  script = tmp_path / "script.py"
+  script.write_text(SHOWS)
+
+
+  def said(*arguments):
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+  assert said("--config=alfworld", "--config.model.path=m") == f"{home}/m\n"
+  assert "--workdir: where it is kept" in said("--help")
