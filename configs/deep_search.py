@@ -20,7 +20,7 @@ import functools
 import ml_collections
 
 from empg_jax import lookup, presets
-from empg_jax.envs.deep_search import INSTRUCTIONS
+from empg_jax.envs.deep_search import INSTRUCTIONS, REPLY
 
 _SPLITS = ("test", "out_of_domain")
 _SHOWN = dict(topk=2, passage_words=20, page_words=60)  # at most about 500 tokens, mostly 75
@@ -38,6 +38,7 @@ def _tiny() -> dict:
       env=dict(  # envs.deep_search.make
           name="deep_search", corpus="embedded", max_actions=8, **_SHOWN
       ),
+      chat=dict(instructions="", **REPLY),  # chat.load
       rollout=config["rollout"] | dict(max_turns=8),
       policy=config["policy"] | dict(
           temperature=0.6,  # at 1 a policy this small misspells names too often
@@ -74,7 +75,7 @@ def _released(model: str, method: str = "dapo-empg") -> dict:
           name="deep_search", corpus="files", max_actions=15, topk=3, passage_words=0,
           page_words=300,
       ),
-      chat=dict(instructions=INSTRUCTIONS),
+      chat=dict(instructions=INSTRUCTIONS, **REPLY),
       rollout=config["rollout"] | dict(tasks=64, group_size=16, max_turns=15),
       algorithm=config["algorithm"] | dict(zeta=0.1, base=base),
       evaluation=dict(every=5, splits=_SPLITS, tasks=128, temperature=0.4),

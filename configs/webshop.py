@@ -18,7 +18,7 @@ import functools
 import ml_collections
 
 from empg_jax import lookup, presets
-from empg_jax.envs.webshop import INSTRUCTIONS
+from empg_jax.envs.webshop import INSTRUCTIONS, REPLY
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
@@ -34,6 +34,7 @@ def _tiny() -> dict:
       env=dict(  # envs.webshop.make
           name="webshop", reward="won", show_commands=False, repeat_instruction=False
       ),
+      chat=dict(instructions="", **REPLY),  # chat.load
       rollout=config["rollout"] | dict(max_turns=15),
       policy=config["policy"] | dict(
           temperature=0.6,  # at 1 a policy this small slips in every other episode
@@ -72,7 +73,7 @@ def _released(model: str) -> dict:
       env=dict(
           name="webshop", reward="won", show_commands=True, repeat_instruction=False
       ),
-      chat=dict(instructions=INSTRUCTIONS),
+      chat=dict(instructions=INSTRUCTIONS, **REPLY),
       rollout=config["rollout"] | dict(max_turns=15),
       evaluation=dict(every=5, splits=("test",), tasks=128, temperature=0.4),
   )

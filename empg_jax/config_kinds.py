@@ -37,7 +37,7 @@ _IDENTITY = {
     "env": "another environment pays and shows something else",
     "tasks": "it learns from other tasks",
     "rollout.window": "it decides what the policy reads in a turn",
-    "chat": "it decides what the policy reads",
+    "chat": "it decides what the policy reads, and what counts as an action",
     "model": "the checkpoints are of that model",
     "lora": "the checkpoints are of those adapters",
     "algorithm.name": "another method is another run",

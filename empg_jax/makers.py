@@ -19,8 +19,8 @@ _ALGORITHMS = "empg_jax.algorithms"
 def put_in(config: ConfigDict, given: Mapping[str, str]) -> None:
   """Makes the sections whose `name` is given those of the new makers.
 
-  An environment has its own defaults, for `tasks` and the instructions of the chat too. So has an
-  algorithm, but for one that is a preset's method: that is as the preset has it. What is around
+  An environment has its own defaults, for `tasks` and the chat's rules and instructions too. So has
+  an algorithm, but for one that is a preset's method: that is as the preset has it. What is around
   a base keeps it, and goes around what was there if that had none; the name of a base that is there
   leaves out what is around it.
 
@@ -50,9 +50,10 @@ def _change_environment(config: ConfigDict, given: Mapping[str, str]) -> None:
   config.env = ConfigDict({"name": given["env.name"]} | arguments)
   if "tasks" in config:
     config.tasks = ConfigDict(_arguments(new.tasks, _keys(given, "tasks"), without=("split",)))
-  if "chat" in config and config.chat.get("instructions"):
-    if config.chat.instructions == getattr(old, "INSTRUCTIONS", ""):
-      config.chat.instructions = getattr(new, "INSTRUCTIONS", "")
+  if "chat" in config:
+    config.chat.update(new.REPLY)
+    if config.chat.get("instructions") and config.chat.instructions == old.INSTRUCTIONS:
+      config.chat.instructions = new.INSTRUCTIONS
 
 
 def _algorithm(old: dict[str, Any], name: str, given: Collection[str]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
           alpha=16.0,
           targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
       ),
-      chat=dict(instructions=""),  # chat.load; a model that was not cloned needs INSTRUCTIONS
+      # chat.load, over the environment's REPLY; a model that was not cloned needs INSTRUCTIONS
+      chat=dict(instructions=""),
       # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic;
       # window -1: a row is an episode; n: a row is a turn, told the n turns before it;
       # max_aborted: the largest share of a step's episodes that may be aborted (training.guard).

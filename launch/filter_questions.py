@@ -48,7 +48,7 @@ def main(_):
   out.parent.mkdir(parents=True, exist_ok=True)
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)
-  chat = folder.chat(home, **config.chat)
+  chat = folder.chat(home, **environment.REPLY | config.chat.to_dict())
   model = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
   policy = Policy(model, **spoken, **config.policy)

@@ -63,7 +63,7 @@ def train(asked_to_stop):
     return describe(config, environment, workdir)
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
-  chat = folder.chat(config.model.path, **config.chat)
+  chat = folder.chat(config.model.path, **environment.REPLY | config.chat.to_dict())
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)

@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from empg_jax.chat import actions
+
 
 @runtime_checkable
 class Chat(Protocol):
@@ -47,7 +49,14 @@ class Chat(Protocol):
     """The command inside a well-formed reply (see chat.actions), else None."""
 
 
-def load(path: str | pathlib.Path, instructions: str = "") -> Chat:
+def load(
+    path: str | pathlib.Path,
+    instructions: str = "",
+    *,
+    think: bool = True,
+    lower: bool = True,
+    cjk: bool = False,
+) -> Chat:
   """The chat of a model: by what lies in its folder, or from its GGUF file.
 
   With `tokenizer.json` it is the `transformers` tokenizer and the chat template that came
@@ -58,27 +67,29 @@ def load(path: str | pathlib.Path, instructions: str = "") -> Chat:
     path: a folder, or a GGUF file.
     instructions: what the agent is told before anything else; the system message where
       the template has one.
+    think, lower, cjk: what makes a reply an action (chat.actions.Rules).
 
   Raises:
     FileNotFoundError: no tokenizer lies there.
     ValueError: the tokenizer or its chat template cannot be used.
   """
-  path = pathlib.Path(path)
+  path, rules = pathlib.Path(path), actions.Rules(think, lower, cjk)
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # PyTorch is not missed.
   ggufs = [path] if path.is_file() and path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
   # Imported only where needed: transformers takes seconds.
   if (path / "tokenizer.json").is_file():
     from empg_jax.chat import template_chat, tokenizers
 
-    return template_chat.TemplateChat(tokenizers.from_folder(path), instructions, str(path))
+    return template_chat.TemplateChat(tokenizers.from_folder(path), instructions, str(path), rules)
   if (path / "tokenizer.model").is_file():
     from empg_jax.chat import sentencepiece_chat
 
-    return sentencepiece_chat.load(path / "tokenizer.model", instructions)
+    return sentencepiece_chat.load(path / "tokenizer.model", instructions, rules)
   if len(ggufs) == 1:
     from empg_jax.chat import template_chat, tokenizers
 
-    return template_chat.TemplateChat(tokenizers.from_gguf(ggufs[0]), instructions, str(ggufs[0]))
+    tokenizer, name = tokenizers.from_gguf(ggufs[0]), str(ggufs[0])
+    return template_chat.TemplateChat(tokenizer, instructions, name, rules)
   raise FileNotFoundError(
       f"There is no tokenizer in {path}: give a folder with tokenizer.json (and its chat"
       " template) or tokenizer.model, or a GGUF file."

@@ -1,32 +1,60 @@
 """The action inside a reply: <think>thought</think><action>command</action>."""
 
 import re
+from typing import NamedTuple
 
 NO_ACTION, NO_THINK, CJK = "no_action", "no_think", "cjk"
 FAULTS = (NO_ACTION, NO_THINK, CJK)
 
-_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 _CJK = re.compile("[\u4e00-\u9fff]")
 
 
-def action(text: str) -> str | None:
-  """The first <action> block of a reply, lower-cased; None if the reply has a fault."""
-  return None if fault(text) else _command(text)
+class Rules(NamedTuple):
+  """What makes a reply an action; the defaults are verl-agent's for ALFWorld and WebShop."""
+
+  think: bool = True
+  """Whether a reply needs both think tags."""
+  lower: bool = True
+  """Whether the action is lower-cased."""
+  cjk: bool = False
+  """Whether a reply may hold Chinese characters, into which multilingual models drift."""
 
 
-def fault(text: str) -> str | None:
+def action(text: str, rules: Rules = Rules()) -> str | None:
+  """The first <action> block of a reply outside of its thoughts; None if the reply has a fault."""
+  if fault(text, rules):
+    return None
+  command, _ = _command(text)
+  return command.lower() if rules.lower else command
+
+
+def fault(text: str, rules: Rules = Rules()) -> str | None:
   """What makes a reply invalid: the first of FAULTS that holds, else None.
 
-  no_action: it has no <action> block with something in it; no_think: it lacks one of the
-  think tags; cjk: it has Chinese characters, into which multilingual models drift.
+  no_action: it has no <action> block with something in it, outside of its thoughts; no_think: it
+  lacks one of the think tags, or the block stands in a thought that does not end; cjk: it has
+  Chinese characters.
   """
-  if not _command(text):
+  command, thinking = _command(text)
+  if not command:
     return NO_ACTION
-  if "<think>" not in text or "</think>" not in text:
+  if thinking or (rules.think and not ("<think>" in text and "</think>" in text)):
     return NO_THINK
-  return CJK if _CJK.search(text) else None
+  return CJK if not rules.cjk and _CJK.search(text) else None
 
 
-def _command(text: str) -> str:
-  match = _ACTION.search(text)
-  return match[1].strip().lower() if match else ""
+def _command(text: str) -> tuple[str, bool]:
+  """What the first <action> block outside of thoughts holds, and whether a thought is still open.
+
+  Empty if there is no such block. A block goes on to its own end, so think tags in it are text.
+  """
+  at = 0
+  while True:
+    start = text.find("<action>", at)
+    thought = text.find("<think>", at, max(start, 0))
+    at = text.find("</think>", thought)
+    if thought < 0 or at < 0:
+      break
+  end = text.find("</action>", start)
+  command = text[start + len("<action>") : end].strip() if 0 <= start < end else ""
+  return command, thought >= 0

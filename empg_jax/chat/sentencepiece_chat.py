@@ -16,11 +16,13 @@ class SentencePieceChat:
   """The template `<|user|>OBSERVATION<|assistant|>REPLY<|end|>`, over a SentencePiece model.
 
   The three marks are ids of their own that no text encodes to. `instructions` stand before
-  the first observation. The methods are those of `Chat`.
+  the first observation, and `rules` say what makes a reply an action. The methods are those of
+  `Chat`.
   """
 
   tokenizer: sentencepiece.SentencePieceProcessor
   instructions: str = ""
+  rules: actions.Rules = actions.Rules()
 
   @property
   def vocab_size(self) -> int:
@@ -48,7 +50,7 @@ class SentencePieceChat:
     return self.tokenizer.decode([int(i) for i in ids if i < self.vocab_size])
 
   def action(self, text: str) -> str | None:
-    return actions.action(text)
+    return actions.action(text, self.rules)
 
   def _turn(self, observation: str) -> list[int]:
     piece_to_id = self.tokenizer.piece_to_id
@@ -56,7 +58,9 @@ class SentencePieceChat:
     return [user, *self.encode(observation), assistant]
 
 
-def load(file: pathlib.Path, instructions: str = "") -> SentencePieceChat:
+def load(
+    file: pathlib.Path, instructions: str = "", rules: actions.Rules = actions.Rules()
+) -> SentencePieceChat:
   """From a SentencePiece model file.
 
   Raises:
@@ -72,4 +76,4 @@ def load(file: pathlib.Path, instructions: str = "") -> SentencePieceChat:
         f"The vocabulary of {file} lacks {', '.join(missing)}, so launch/sft.py did not make it:"
         " put the model's tokenizer.json and chat template beside it."
     )
-  return SentencePieceChat(tokenizer, instructions)
+  return SentencePieceChat(tokenizer, instructions, rules)

@@ -25,17 +25,25 @@ class TemplateChat:
     tokenizer: with a chat template.
     instructions: the system message; the template's own default if empty.
     name: what the tokenizer is called in messages.
+    rules: what makes a reply an action.
 
   Raises:
     ValueError: the template is missing, fails, or does not mark the end of a reply.
   """
 
-  def __init__(self, tokenizer: PreTrainedTokenizerFast, instructions: str = "", name: str = "it"):
+  def __init__(
+      self,
+      tokenizer: PreTrainedTokenizerFast,
+      instructions: str = "",
+      name: str = "it",
+      rules: actions.Rules = actions.Rules(),
+  ):
     if not tokenizer.chat_template:
       raise ValueError(
           f"The tokenizer of {name} has no chat template: put the chat_template.jinja of an"
           " instruct model beside it."
       )
+    self._rules = rules
     self.vocab_size = max(tokenizer.get_vocab().values()) + 1
     self._backend = tokenizer.backend_tokenizer
     self._plain = _without_added_tokens(self._backend)
@@ -72,7 +80,7 @@ class TemplateChat:
     )
 
   def action(self, text: str) -> str | None:
-    return actions.action(self._opened + text)
+    return actions.action(self._opened + text, self._rules)
 
   def _read(self, before: list[str], observation: str) -> list[int]:
     text = observation.strip() if self._strips else observation

@@ -10,6 +10,8 @@ and may have
 
     SCORE                                 the number in info that scores an episode, 0 to 1;
                                           where there is none: "won"
+    REPLY                                 what makes a reply an action, over the defaults think,
+                                          lower and cjk below; a config's section `chat` overrules
     expert(rng)                           plays one episode: act(observation, played) gives a
                                           thought and an action; `played` is the action before
     choices(env, observation)             the actions among which a random agent chooses
@@ -31,7 +33,14 @@ from empg_jax import lookup
 
 _NEEDED = ("make", "tasks", "task_type")
 _OPTIONAL = ("expert", "choices", "demonstrations", "prompt")
-_DEFAULTS: dict[str, Any] = {"SCORE": "won", "PLAIN": {}, "INSTRUCTIONS": "", "PHRASES": ()}
+_REPLY = {
+    "think": True,  # a reply needs both think tags before its <action>command</action>
+    "lower": False,  # the command is lower-cased
+    "cjk": True,  # a reply may hold Chinese characters
+}
+_DEFAULTS: dict[str, Any] = {
+    "SCORE": "won", "REPLY": _REPLY, "PLAIN": {}, "INSTRUCTIONS": "", "PHRASES": ()
+}  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -130,15 +139,19 @@ def find(name: str) -> ModuleType:
     if not isinstance(own.get(part, default), type(default)):
       wanted = f"want a {type(default).__name__}"
       raise ValueError(f"{name} is no environment: its {part} is {own[part]!r:.80}, {wanted}")
+  reply = own.get("REPLY", {})
+  if unknown := [key for key, value in reply.items() if type(value) is not type(_REPLY.get(key))]:
+    wanted = f"want True or False for {', '.join(_REPLY)}"
+    raise ValueError(f"{name} is no environment: its REPLY has {unknown[0]!r:.80}, {wanted}")
   environment = ModuleType(module.__name__, module.__doc__)
-  vars(environment).update(dict.fromkeys(_OPTIONAL) | _DEFAULTS | own)
+  vars(environment).update(dict.fromkeys(_OPTIONAL) | _DEFAULTS | own | {"REPLY": _REPLY | reply})
   environment.tasks = _checked_tasks(module.tasks, name)
   environment.task_type = _checked_type(module.task_type, name)
   return environment
 
 
 def need(environment: ModuleType, part: str, wanted_for: str) -> Any:
-  """A function that an environment need not have; ValueError, which says what for, if it has not."""
+  """A function that an environment may have; ValueError, which says what for, if it has none."""
   found = getattr(environment, part, None)
   if found is None:
     raise ValueError(

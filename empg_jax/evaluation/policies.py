@@ -42,7 +42,8 @@ def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathl
 def load(config: Any, checkpoint: pathlib.Path | None) -> tuple[Decoder, chats.Chat]:
   """The model of a checkpoint, or that of the config; and how it is talked to."""
   home = folder.locate(config.model.path)
-  chat = folder.chat(home, **config.chat)
+  rules = envs.find(config.env.name).REPLY
+  chat = folder.chat(home, **rules | config.chat.to_dict())
   if checkpoint is not None:
     return trained.load(config, checkpoint), chat
   return folder.load(home, sharding.make_mesh(), dtype=config.model.dtype), chat

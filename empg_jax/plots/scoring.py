@@ -50,7 +50,7 @@ def measure(
   environment = envs.find(config.env.name)
   home = folder.locate(config.model.path)
   fingerprint.check(workdir, home, weights=True)
-  chat = folder.chat(home, **config.chat)
+  chat = folder.chat(home, **environment.REPLY | config.chat.to_dict())
   initial = folder.load(home, sharding.make_mesh(), dtype=config.model.dtype)
   tasks = environment.tasks("train", **config.tasks)
   tasks = TaskSampler(tasks, config.seed, kind=environment.task_type).at(0, episodes)

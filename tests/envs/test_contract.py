@@ -112,6 +112,9 @@ def expert(rng):
     ("expert = 3", "its expert is 3, no function"),
     ("SCORE = 3", "its SCORE is 3, want a str"),
     ("PLAIN = None", "its PLAIN is None, want a dict"),
+    ("REPLY = 'think'", "its REPLY is 'think', want a dict"),
+    ("REPLY = {'upper': True}", "its REPLY has 'upper', want True or False for think, lower, cjk"),
+    ("REPLY = {'cjk': 'no'}", "its REPLY has 'cjk', want True or False for think, lower, cjk"),
 ])  # fmt: skip
 def test_what_is_no_environment_is_refused_when_it_is_looked_for(environment, more, words):
   with pytest.raises(ValueError, match=f"^coins.coin is no environment: {words}"):

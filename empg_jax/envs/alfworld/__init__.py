@@ -31,6 +31,9 @@ SPLITS = ("train", "valid_seen", "valid_unseen")
 SCORE = "won"
 BACKENDS = ("native", "textworld")
 
+# As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
+REPLY = {"think": True, "lower": True, "cjk": False}
+
 # What a model that was not cloned from the expert is told before its first observation.
 INSTRUCTIONS = """\
 You act in a household, in text. Each message tells you what you see; the first one also names \

@@ -32,6 +32,9 @@ from empg_jax.envs.deep_search.players import expert as expert
 
 SCORE = "f1"
 
+# Questions and answers are of any language, and a server may tell upper from lower case.
+REPLY = {"think": True, "lower": False, "cjk": True}
+
 # What a model that was not cloned from the expert is told before its first observation.
 INSTRUCTIONS = """\
 You answer a question with the help of a search engine. Each turn you take one action: \

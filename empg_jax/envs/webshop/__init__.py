@@ -39,6 +39,9 @@ from empg_jax.envs.webshop.players import expert as expert
 
 SCORE = "task_score"
 
+# As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
+REPLY = {"think": True, "lower": True, "cjk": False}
+
 # What a model that was not cloned from the expert is told before its first observation.
 INSTRUCTIONS = """\
 You shop on a website, in text. Each message shows the page that is open and the instruction that \
