@@ -52,8 +52,8 @@ def check(config, environment, *, devices: int = 0) -> None:
     )
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
-  sharding.check_rows(config.train.size, devices, **config.mesh)
-  sharding.check_slots(config.policy.slots, devices, **config.mesh)
+  sharding.check_rows("train.size", config.train.size, devices, **config.mesh)
+  sharding.check_rows("policy.slots", config.policy.slots, devices, **config.mesh)
   algorithms.make(**config.algorithm.to_dict())
   _check_groups(config.rollout.group_size, config.rollout.max_rounds)
   if config.policy.max_length > max(config.pack.lengths):

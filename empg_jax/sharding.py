@@ -104,31 +104,16 @@ def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarr
 
 
 def check_rows(
-    size: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
+    key: str, rows: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
 ) -> None:
-  """Raises ValueError unless a microbatch divides over the devices that share its rows.
+  """Raises ValueError unless config.KEY rows divide over the devices that share them.
 
   There are `devices`, or by default those that are here.
   """
   data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
-  if size % (data * fsdp):
+  if rows % (data * fsdp):
     raise ValueError(
-        f"A microbatch of {size} rows (config.train.size) does not divide over {data * fsdp}"
-        " devices (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
-    )
-
-
-def check_slots(
-    slots: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
-) -> None:
-  """Raises ValueError unless the conversations divide over the devices that share their cache.
-
-  There are `devices`, or by default those that are here.
-  """
-  data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
-  if slots % (data * fsdp):
-    raise ValueError(
-        f"policy.slots is {slots}, which does not divide over {data * fsdp} devices"
+        f"config.{key} is {rows}, which does not divide over {data * fsdp} devices"
         " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
     )
 

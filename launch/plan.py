@@ -43,7 +43,7 @@ def main(argv):
   preset = flags.FLAGS["config"].config_filename.partition(":")[2]
   shape = shapes.of(config.model.path, preset)
   mesh = topology.mesh(topology.devices(_TOPOLOGY.value, _SLICES.value), **config.mesh)
-  sharding.check_rows(config.train.size, mesh.size, **config.mesh)
+  sharding.check_rows("train.size", config.train.size, mesh.size, **config.mesh)
   with jax.set_mesh(mesh):
     sharding.check_heads(shape.num_key_value_heads)
   axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())

@@ -93,8 +93,8 @@ def test_a_mesh_that_the_devices_do_not_make_is_told(axes, sentence):
 
 
 def test_rows_divide_over_data_and_fsdp():
-  sharding.check_rows(8, data=2, fsdp=2, tensor=2)
-  with pytest.raises(ValueError, match="6 rows .* does not divide over 4 devices"):
-    sharding.check_rows(6, data=2, fsdp=2, tensor=2)
+  sharding.check_rows("train.size", 8, data=2, fsdp=2, tensor=2)
+  with pytest.raises(ValueError, match="config.train.size is 6, which does not divide over 4 devices"):
+    sharding.check_rows("train.size", 6, data=2, fsdp=2, tensor=2)
   rows = sharding.to_mesh(jnp.zeros((8, 3)), sharding.make_mesh(data=2, fsdp=2, tensor=2))
   assert rows.sharding.shard_shape(rows.shape) == (2, 3)

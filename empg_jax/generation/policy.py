@@ -99,7 +99,7 @@ class Policy:
     self._devices = tuple(devices or jax.local_devices())
     self._mesh, self._own = mesh, None
     if mesh is not None:
-      sharding.check_slots(slots, mesh.size, **mesh.shape)
+      sharding.check_rows("policy.slots", slots, mesh.size, **mesh.shape)
       if jax.process_count() > 1:
         self._own = owners.HostSlots(mesh, slots, jax.process_index())
         self.slots = self._own.count
