@@ -10,6 +10,7 @@
 Called as `launch/SCRIPT.py --config=configs/FILE.py:PRESET --config.some.key=value`.
 """
 
+import difflib
 import errno
 import functools
 import pathlib
@@ -22,7 +23,7 @@ from typing import Any
 import ml_collections
 from absl import app, flags, logging
 
-from empg_jax import bounds, config, lookup, makers, paths
+from empg_jax import bounds, config, lookup, makers, paths, streams
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # Faults of a path that was chosen badly; one that is missing may be a bug.
@@ -39,7 +40,8 @@ def run(
 
   The flag `--config`, if the script defines it, is checked against its file before `main`
   sees it. An exception that is not for the user (`is_for_the_user`) keeps its traceback;
-  `--verbosity=1` shows that of the others too.
+  `--verbosity=1` shows that of the others too. `-h` and `--help` print the script's docstring
+  and flags.
 
   Args:
     main: called with the script's name and the files.
@@ -49,6 +51,11 @@ def run(
   if takes_files:
     flags.FLAGS.set_gnu_getopt()  # flags may come after files
   parse = functools.partial(_parse_flags, needs_config=needs_config, takes_files=takes_files)
+  with streams.for_any_reader():
+    _run(main, parse)
+
+
+def _run(main: Callable[[Sequence[str]], Any], parse: Callable[[Sequence[str]], Any]) -> None:
   try:
     app.run(main, flags_parser=parse)
   except KeyboardInterrupt:
@@ -143,6 +150,10 @@ def is_for_the_user(error: Exception) -> bool:
 def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) -> Sequence[str]:
   """Parses the flags into `absl.flags.FLAGS`; ValueError for every mistake in them."""
   described = {}
+  if {"-h", "--help", "-help"} & {*argv[1:]}:
+    if "config" in flags.FLAGS:
+      flags.FLAGS["config"].default_as_str = None  # "'None'"
+    app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
   try:
     argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
     path = None
@@ -256,9 +267,21 @@ def _check_key(described: ml_collections.ConfigDict, key: str) -> None:
 
 def _sentence(error: flags.Error, described: Mapping[str, Any]) -> str:
   """What absl says about a flag, on one line, in the config's terms if it is a key of it."""
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return _unknown_flag(error.flagname, described)
   text = " ".join(str(error).split())
   match = re.match(r"flag --config\.([^=]+)=(.*?): ", text)
   return _not_like(match[1], f"'{match[2]}'", described) if match else text
+
+
+def _unknown_flag(name: str, described: Mapping[str, Any]) -> str:
+  """What is meant: a key of the config, or a flag that is written alike."""
+  keys = [f"--config.{key}" for key in described if f".{key}".endswith(f".{name}")]
+  known = [f"--{flag}" for flag in flags.FLAGS]
+  meant = keys or difflib.get_close_matches(f"--{name}", known, n=1)
+  return f"there is no flag --{name}: " + (
+      f"did you mean {' or '.join(meant)}?" if meant else "--help lists those that there are"
+  )
 
 
 def _not_like(key: str, value: str, described: Mapping[str, Any]) -> str:

@@ -8,14 +8,16 @@ from typing import Any
 
 import tqdm
 
+from empg_jax import words
+
 # The columns of a step's line: a heading, the metrics it shows, their format.
 _COLUMNS: tuple[tuple[str, tuple[str, ...], Callable[[int | float], str]], ...] = (
     ("success", ("train/success",), "{:.1%}".format),
-    ("return", ("train/return",), "{:.3f}".format),
+    ("return", ("train/return",), "{:z.3f}".format),
     ("turns", ("train/turns",), "{:.1f}".format),
-    ("H", ("empg/entropy_min", "empg/entropy_mean", "empg/entropy_max"), "{:.3f}".format),
+    ("H", ("empg/entropy_min", "empg/entropy_mean", "empg/entropy_max"), "{:z.3f}".format),
     ("g", ("empg/g_min", "empg/g_max"), "{:.2f}".format),
-    ("KL", ("loss/behavior_kl",), "{:.1e}".format),
+    ("KL", ("loss/behavior_kl",), "{:z.1e}".format),
     ("clip", ("loss/clip_fraction",), "{:.1%}".format),
     ("grad", ("update/grad_norm",), "{:.2f}".format),
     ("tokens/s", ("time/tokens_per_s",), "{:,.0f}".format),
@@ -71,7 +73,7 @@ def success_table(
       suffix = f"/{kind}" if kind else ""
       success = f"eval/{split}/success{suffix}"
       cells.append(
-          _show(after.get(f"eval/{split}/episodes{suffix}"), "{:.0f} games".format)
+          _show(after.get(f"eval/{split}/episodes{suffix}"), _games)
       )
       cells += [_show(row.get(success), "{:.1%}".format) for row in (before, after)]
     lines.append(cells)
@@ -151,6 +153,10 @@ def duration(seconds: int | float) -> str:
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _games(number: int | float) -> str:
+  return words.count(round(number), "game")
 
 
 def _show(value: int | float | None, show: Callable[[int | float], str]) -> str:

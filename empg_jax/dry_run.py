@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import hardware, sharding
+from empg_jax import hardware, sharding, words
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
@@ -111,9 +111,12 @@ def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]
 def _memory(config, shape: DecoderConfig, missing: list[str]) -> Iterator[str]:
   mesh = _mesh(config)
   taken, here = mesh.size, jax.device_count()
-  yield f"MEMORY, MiB (the mesh takes {taken} devices; here: {here} of {hardware.current().name})"
+  yield (
+      f"MEMORY, MiB (the mesh takes {words.count(taken, 'device')}; here: {here} of"
+      f" {hardware.current().name})"
+  )
   if taken > here:
-    missing.append(f"config.mesh takes {taken} devices, and there are {here}.")
+    missing.append(f"config.mesh takes {words.count(taken, 'device')}, and JAX finds {here}.")
   copies = here if taken == 1 and not hardware.current().whole_mesh else 1
   items = memory.items(config, shape, mesh, copies)
   items.append(memory.Item("together", sum(i.total for i in items), sum(i.device for i in items)))

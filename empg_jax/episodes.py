@@ -17,6 +17,7 @@ import zlib
 
 import numpy as np
 
+from empg_jax import words
 from empg_jax.chat import pieces
 from empg_jax.types import Episode
 
@@ -131,7 +132,8 @@ def read(path: str | os.PathLike) -> EpisodeSet:
       heading.get("format") != FORMAT and f"its format is not {FORMAT}",
       not _fits(heading, _HEADING) and "its first line is not a heading",
       heading.get("episodes") != len(episodes)
-      and f"it has {len(episodes)} episodes and its heading says {heading.get('episodes')}",
+      and f"it has {words.count(len(episodes), 'episode')}, and its heading says"
+      f" {heading.get('episodes')}",
       *(_fault(episode, number) for number, episode in enumerate(episodes, 1)),
   )
   if fault := next(filter(None, faults), None):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TypeVar
 
+from empg_jax import words
+
 T = TypeVar("T")
 
 
@@ -67,4 +69,4 @@ def unknown(problem: str, name: str, there: Iterable[str]) -> str:
   there = sorted(there)
   close = difflib.get_close_matches(name, there, n=1)
   meant = f"did you mean '{close[0]}'? " if close else ""
-  return f"{problem} {name!r:.80}: {meant}there is {', '.join(there) or 'nothing'}"
+  return f"{problem} {name!r:.80}: {meant}{words.there(there)}"

@@ -35,7 +35,7 @@ def row(config: ml_collections.ConfigDict, finished: Mapping[str, Any]) -> None:
     notes(console.warnings(finished))
   shown = [
       f"{split} {finished[f'eval/{split}/success']:.1%}"
-      f" (score {finished[f'eval/{split}/score']:.3f})"
+      f" (score {finished[f'eval/{split}/score']:z.3f})"
       for split in config.evaluation.splits
       if f"eval/{split}/success" in finished
   ]

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from empg_jax import hardware
+from empg_jax import hardware, words
 
 AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 ROWS = (DATA, FSDP)
@@ -72,8 +72,8 @@ def _sizes(count: int, **axes: int) -> tuple[int, ...]:
   taken = math.prod(size for size in axes.values() if size)
   if taken > count or open_axes and count % taken:
     raise ValueError(
-        f"config.mesh is {wanted}, but there are {count} devices: choose axes whose product is at"
-        " most that; one may be 0, for all that the others leave."
+        f"config.mesh is {wanted}, but JAX finds {words.count(count, 'device')}: choose axes whose"
+        " product is at most that; one may be 0, for all that the others leave."
     )
   return tuple(size or count // taken for size in axes.values())
 

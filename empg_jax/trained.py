@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import ml_collections
 
-from empg_jax import checkpoint, metrics, sharding
+from empg_jax import checkpoint, metrics, sharding, words
 from empg_jax.models import fingerprint, folder, lora
 from empg_jax.models.decoder import Decoder
 
@@ -39,12 +39,12 @@ def find(
     evaluated = [step for step in steps if step in scores]
     if not evaluated:
       raise FileNotFoundError(
-          f"No checkpoint in {path} was evaluated: there is {', '.join(map(str, steps))}."
+          f"No checkpoint in {path} was evaluated: {words.there(steps)}."
       )
     return path, max(evaluated, key=lambda step: (scores[step], step))
   if step is not None and step not in steps:
     raise FileNotFoundError(
-        f"There is no checkpoint of step {step} in {path}: there is {', '.join(map(str, steps))}."
+        f"There is no checkpoint of step {step} in {path}: {words.there(steps)}."
     )
   return path, steps[-1] if step is None else step
 

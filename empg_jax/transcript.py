@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
+from empg_jax import words
 from empg_jax.core import modulation
 from empg_jax.types import Episode
 
@@ -24,19 +25,19 @@ def lines(episode: Episode, k: float) -> Iterator[str]:
     yield f"\n--- turn {number}\n{printable(turn.observation)}"
     yield f"> {printable(turn.text)}"
     if not len(turn.entropy):
-      yield f"  reward {turn.reward:g}"
+      yield f"  reward {turn.reward:zg}"
       continue
     h, normal, g = next(values)
     invalid = "" if turn.action is not None else "  no valid action"
     yield (
-        f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:g}"
+        f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:zg}"
         f"  tokens {len(turn.reply)}{invalid}"
     )
   end = "won" if episode.success else episode.info.get("error", "not won")
   mean = f", mean H {np.mean(entropy):.3f}" if entropy else ""
   yield (
-      f"\n=== {printable(str(end))} after {len(episode.turns)} turns (ended: {episode.ended}),"
-      f" return {episode.reward:g}{mean}\n"
+      f"\n=== {printable(str(end))} after {words.count(len(episode.turns), 'turn')} (ended:"
+      f" {episode.ended}), return {episode.reward:zg}{mean}\n"
   )
 
 

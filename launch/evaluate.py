@@ -18,7 +18,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, console, envs, episodes as kept, hardware
+from empg_jax import command_line, console, envs, episodes as kept, hardware, words
 from empg_jax.evaluation import players, policies, records, statistics, tables
 from empg_jax.evaluation.tasks import of_all_types
 from empg_jax.models import folder
@@ -63,7 +63,8 @@ def main(argv):
       episodes += [records.record(episode, environment, seed) for episode in played]
       whole += [dataclasses.replace(episode, index=seed) for episode in played]
   summary = statistics.summarize(episodes)
-  print(f"{agent} on {config.env.name}, {split}: {_SEEDS.value} x {len(tasks)} episodes")
+  many = f"{_SEEDS.value} x {words.count(len(tasks), 'episode')}"
+  print(f"{agent} on {config.env.name}, {split}: {many}")
   print(tables.results(summary))
   if _KEEP.value:
     step = int(checkpoint.name) if checkpoint else 0

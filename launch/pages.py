@@ -8,7 +8,7 @@ The first shows all that launch/train.py wrote down in the workdir, the second o
 
 import pathlib
 
-from empg_jax import command_line, episodes, pages
+from empg_jax import command_line, episodes, pages, words
 
 _WORKDIR = command_line.define_path(
     "workdir", None, "a run's folder, or one file of its episodes", required=True
@@ -26,7 +26,8 @@ def main(_):
     files, beside = episodes.paths(source), source / "episodes.html"
   out = pathlib.Path(_OUT.value) if _OUT.value else beside
   shown = pages.write(files, str(_WORKDIR.value), out)
-  print(f"{out}: {shown} episodes of {len(files)} files, {out.stat().st_size / 1e6:.1f} MB")
+  told = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
+  print(f"{out}: {told}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, sharding
+from empg_jax import command_line, sharding, words
 from empg_jax.plan import chips, compiling, fitting, programs, report, shapes, topology
 
 PROGRAMS = {
@@ -66,7 +66,8 @@ def main(argv):
       raise ValueError(f"The {traced.name} does not fit: {error}; {advice}.") from error
     print(report.show(reports[-1], chip), flush=True)
   if _FIND_BATCH.value:
-    print(f"largest microbatch that fits: {fitting.largest(config, train_step, least)} rows")
+    rows = fitting.largest(config, train_step, least)
+    print(f"largest microbatch that fits: {words.count(rows, 'row')}")
   if _JSON.value:
     results = {"topology": _TOPOLOGY.value, "slices": _SLICES.value, "mesh": dict(mesh.shape)}
     results["programs"] = report.values(reports, chip)

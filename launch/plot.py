@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from empg_jax import command_line, console, hardware
+from empg_jax import command_line, console, hardware, words
 
 _WORKDIRS = command_line.define_paths("workdir", "of a run; may be repeated", required=True)
 _OUT = command_line.define_path("out", None, "folder for the figures", required=True)
@@ -39,7 +39,8 @@ def main(argv):
       run = curve.runs[0]
       with console.Progress(f"scoring {run.workdir}", _EPISODES.value, "episodes") as progress:
         measured = scoring.measure(run.workdir, _EPISODES.value, progress.update)
-      about = f"{run.workdir.name}: {len(measured.entropy):,} steps, {_EPISODES.value} episodes"
+      scored = words.count(len(measured.entropy), "step")
+      about = f"{run.workdir.name}: {scored}, {words.count(_EPISODES.value, 'episode')}"
       for name, draw in steps.FIGURES.items():
         figure = draw(measured, run.config.get("algorithm.k", 1.0), about)
         name += f"_{number + 1}" * (number > 0)

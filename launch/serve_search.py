@@ -14,7 +14,7 @@ import socket
 import uvicorn
 from absl import flags
 
-from empg_jax import command_line
+from empg_jax import command_line, words
 from empg_jax.envs.deep_search import corpus as corpora, server
 
 _CORPUS = command_line.define_path("corpus", "embedded", '"embedded", "files" or a JSONL file')
@@ -34,7 +34,7 @@ def main(argv):
       server.app(corpus), log_level="warning", limit_concurrency=MAX_REQUESTS
   )
   host, port = listening.getsockname()[:2]
-  print(f"{len(corpus):,} passages on http://{host}:{port}", flush=True)
+  print(f"{words.count(len(corpus), 'passage')} on http://{host}:{port}", flush=True)
   uvicorn.Server(config).run(sockets=[listening])
 
 

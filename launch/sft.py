@@ -97,8 +97,8 @@ def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) 
       progress.update(1)
       if step % EVERY == 0 or step == c.num_steps:
         progress.say(
-            f"step {step}/{c.num_steps}  loss {float(metrics['loss']):.4f}"
-            f"  reply logprob {float(metrics['reply_logprob']):.4f}  tokens {seen / 1e6:.2f}M"
+            f"step {step}/{c.num_steps}  loss {float(metrics['loss']):z.4f}"
+            f"  reply logprob {float(metrics['reply_logprob']):z.4f}  tokens {seen / 1e6:.2f}M"
         )
       if step % SAVE == 0:
         save(config, current.model, out)

@@ -22,7 +22,7 @@ import time
 from absl import flags
 import numpy as np
 
-from empg_jax import command_line, metrics
+from empg_jax import command_line, metrics, words
 from empg_jax.soak import compare, faults, runs
 
 _STEPS = flags.DEFINE_integer("steps", 200, "of training", lower_bound=1)
@@ -42,7 +42,7 @@ def main(_):
   begun = time.monotonic()
   train(straight, home)
   took = time.monotonic() - begun
-  print(f"undisturbed: {_STEPS.value} steps in {took:.0f} s", flush=True)
+  print(f"undisturbed: {words.count(_STEPS.value, 'step')} in {took:.0f} s", flush=True)
   shutil.copytree(straight / "compiled", disturbed / "compiled")  # so that a start is quick
   begun = time.monotonic()
   done, starts = disturb(disturbed, home)
@@ -94,13 +94,14 @@ def plan(rng):
 
 def tell(done, starts, seconds, log):
   """Prints the faults and what they cost."""
-  print(f"disturbed: {_STEPS.value} steps in {seconds:.0f} s, {starts} starts")
+  trained = words.count(_STEPS.value, "step")
+  print(f"disturbed: {trained} in {seconds:.0f} s, {words.count(starts, 'start')}")
   for kind, count in sorted(done.items()):
     print(f"  {count:3} x {kind}")
   shown = [int(step) for step in re.findall(r"^step +(\d+)/", log, re.MULTILINE)]
-  print(f"  {len(shown) - len(set(shown))} steps done again")
+  print(f"  {words.count(len(shown) - len(set(shown)), 'step')} done again")
   damaged = len(re.findall(r"/checkpoints/\d+ is damaged", log))
-  print(f"  {damaged} damaged checkpoints were named, and the ones before them taken")
+  print(f"  damaged checkpoints that were named, and the ones before them taken: {damaged}")
 
 
 def same(straight, disturbed):
@@ -122,7 +123,8 @@ def same(straight, disturbed):
     print("the same: parameters, optimizer state, metrics and episodes, bit for bit")
     return True
   since = min(rows, default="-")
-  differ = f"metrics from step {since} on, {len(leaves)} leaves, {len(files)} files of episodes"
+  differ = f"metrics from step {since} on, {words.count(len(leaves), 'leaf', 'leaves')}"
+  differ += f" and {words.count(len(files), 'file')} of episodes"
   if lost and min(rows, default=first) >= first and not files:
     print(f"the same up to step {first}, which lost an episode; then {differ} differ")
     return True

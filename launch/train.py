@@ -29,7 +29,7 @@ from ml_collections import config_flags
 
 from empg_jax import algorithms, command_line, config as configs
 from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
-from empg_jax import hardware, report, resume, settings, sharding, workers
+from empg_jax import hardware, report, resume, settings, sharding, words, workers
 from empg_jax.checkpoint import Checkpointer, quiet
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -185,8 +185,8 @@ def go_on(workdir, config, changes, done):
   """Notes what the steps after `done` have new."""
   if done > config.num_steps:
     raise ValueError(
-        f"config.num_steps is {config.num_steps}, but the run in {workdir} has done {done} steps:"
-        f" give at least {done}, or another --workdir."
+        f"config.num_steps is {config.num_steps}, but the run in {workdir} has done"
+        f" {words.count(done, 'step')}: give at least {done}, or another --workdir."
     )
   for change in changes:
     hosts.say(f"from step {done + 1} on config.{change.key} is {change.new!r}, not {change.old!r}")
@@ -199,7 +199,7 @@ def update_again(update, state, batch, mesh):
   with jax.set_mesh(mesh):
     _, updated = update(state, sharding.to_mesh(batch, mesh))
   for name in sorted(updated):
-    hosts.say(f"{name} {float(updated[name]):.7g}")
+    hosts.say(f"{name} {float(updated[name]):z.7g}")
 
 
 def environments(config, environment):

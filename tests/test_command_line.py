@@ -107,20 +107,20 @@ RIGHT = {
 WRONG = {
     "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
     "--config=toi.py": "there is no config file 'toi.py': did you mean 'toy.py'?"
-    " there is toy.py, train.py",
+    " there are toy.py, train.py",
     "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
     "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
-    " there is tiny, tiny-full",
+    " there are tiny, tiny-full",
     "--config=toy.py --config.sed=1": (
-        "config has no key 'sed': did you mean 'seed'? there is lengths, name, rate,"
+        "config has no key 'sed': did you mean 'seed'? there are lengths, name, rate,"
         " rollout, seed"
     ),
     "--config=toy.py --config.rolout.group_size=1": (
-        "config has no key 'rolout': did you mean 'rollout'? there is lengths, name, rate,"
+        "config has no key 'rolout': did you mean 'rollout'? there are lengths, name, rate,"
         " rollout, seed"
     ),
     "--config=toy.py --config.rollout.grop_size=1": (
-        "config.rollout has no key 'grop_size': did you mean 'group_size'? there is greedy,"
+        "config.rollout has no key 'grop_size': did you mean 'group_size'? there are greedy,"
         " group_size"
     ),
     "--config=toy.py --config.seed.x=1": "config.seed has no key 'x': there is nothing",
@@ -138,9 +138,14 @@ WRONG = {
         " of the --config file, and in those that PYTHONPATH names"
     ),
     "--config=other/named.py --config.algorithm.name=grpo --config.algorithm.k=1": (
-        "config.algorithm has no key 'k': there is clip_low, name"
+        "config.algorithm has no key 'k': there are clip_low, name"
     ),
-    "--config=toy.py --wrkdir=x": "Unknown command line flag 'wrkdir'. Did you mean: workdir ?",
+    "--config=toy.py --wrkdir=x": "there is no flag --wrkdir: did you mean --workdir?",
+    "--config=toy.py --zzz": "there is no flag --zzz: --help lists those that there are",
+    "--config=toy.py --seed=3": "there is no flag --seed: did you mean --config.seed?",
+    "--group_size=3 --config=toy.py": (
+        "there is no flag --group_size: did you mean --config.rollout.group_size?"
+    ),
     "--config=toy.py --config.seed": "Missing value for flag --config.seed",
     "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
     "--config=toy.py --config.name=border": "the loss is NaN",

@@ -33,11 +33,11 @@ def test_a_section_that_is_the_arguments_of_its_function_passes():
         (
             dict(grup_size=8),
             "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
-            " there is chunks, group_size, temperature",
+            " there are chunks, group_size, temperature",
         ),
         (
             dict(group_size=8, policy=None),
-            "config.rollout has an unknown key 'policy': there is chunks, group_size, temperature",
+            "config.rollout has an unknown key 'policy': there are chunks, group_size, temperature",
         ),
         (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
         (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),

@@ -71,5 +71,5 @@ def test_a_step_that_was_not_kept_is_told_with_those_that_were(tmp_path):
     (tmp_path / "checkpoints" / step).mkdir(parents=True)
   assert trained.find(tmp_path) == (tmp_path, 50)
   assert trained.find(tmp_path, 40) == (tmp_path, 40)
-  with pytest.raises(FileNotFoundError, match="no checkpoint of step 20 .*: there is 40, 50"):
+  with pytest.raises(FileNotFoundError, match="no checkpoint of step 20 .*: there are 40, 50"):
     trained.find(tmp_path, 20)

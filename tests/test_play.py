@@ -37,7 +37,7 @@ def test_a_human_plays_by_typing():
   assert done.returncode == 0, done.stderr
   assert "Commands: " in done.stdout and "--- turn 2" in done.stdout
   assert done.stdout.count("--- turn") == 2
-  assert "=== given up after 1 turns" in done.stdout
+  assert "=== given up after 1 turn " in done.stdout
 
 
 def test_a_mistake_is_one_sentence():

@@ -69,7 +69,7 @@ def flags_of(script):
   """The names of the flags that a script defines, as its text says."""
   calls = [node for node in ast.walk(ast.parse((ROOT / script).read_text()))
            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]  # fmt: skip
-  return {call.args[0].value for call in calls if call.func.attr.startswith("DEFINE_")}
+  return {call.args[0].value for call in calls if call.func.attr.lower().startswith("define_")}
 
 
 def check_flags(script, words):

@@ -80,9 +80,9 @@ def test_one_axis_takes_what_the_others_leave():
 @pytest.mark.parametrize(
     "axes, sentence",
     [
-        (dict(data=99), "data 99, fsdp 1, tensor 1, but there are 8 devices"),
-        (dict(data=2, fsdp=4, tensor=2), "but there are 8 devices"),
-        (dict(data=0, tensor=3), "but there are 8 devices"),
+        (dict(data=99), "data 99, fsdp 1, tensor 1, but JAX finds 8 devices"),
+        (dict(data=2, fsdp=4, tensor=2), "but JAX finds 8 devices"),
+        (dict(data=0, tensor=3), "but JAX finds 8 devices"),
         (dict(data=0, fsdp=0), "of which one may be 0"),
         (dict(data=-1), "of which one may be 0"),
     ],

@@ -195,7 +195,7 @@ def test_another_config_does_not_touch_the_run(finished):
     [
         (dict(tasks__games="official"), "ALFWORLD_DATA"),
         (dict(tasks__games="big"), "'big'"),
-        (dict(train__size=3), "does not divide into 1 minibatches of microbatches of 3"),
+        (dict(train__size=3), "does not divide into 1 minibatch of microbatches of 3"),
         (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
         (dict(mesh__data=64, train__size=64, rollout__tasks=64), "there are"),
         (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),

@@ -112,7 +112,7 @@ def collect(
     env.close()
   if episodes and all(episode.ended == "aborted" for episode in episodes):
     raise ValueError(
-        f"None of {len(episodes)} episodes could be played by the agent {name}; the first, of"
+        f"The agent {name} could play no episode of {len(episodes)}; the first, of"
         f" {episodes[0].task}, ended with {episodes[0].info['error']}: choose tasks that it knows."
     )
   return episodes

@@ -8,11 +8,11 @@ from empg_jax.evaluation.records import Record
 from empg_jax.evaluation.statistics import Estimate
 
 _SHOWN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("success", "success", lambda x: f"{100 * x:.1f}"),
-    ("reward", "return", lambda x: f"{x:.3f}"),
-    ("score", "score", lambda x: f"{x:.3f}"),
-    ("turns", "turns", lambda x: f"{x:.1f}"),
-    ("invalid", "invalid", lambda x: f"{100 * x:.1f}"),
+    ("success", "success", lambda x: f"{100 * x:z.1f}"),
+    ("reward", "return", lambda x: f"{x:z.3f}"),
+    ("score", "score", lambda x: f"{x:z.3f}"),
+    ("turns", "turns", lambda x: f"{x:z.1f}"),
+    ("invalid", "invalid", lambda x: f"{100 * x:z.1f}"),
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from empg_jax import words
 from empg_jax.plan.chips import Chip
 from empg_jax.plan.compiling import Report
 
@@ -22,8 +23,9 @@ def show(report: Report, chip: Chip) -> str:
     )
   for c in r.collectives:
     if c.sent >= 1e6:
+      often = words.count(c.times, "time")
       lines.append(
-          f"  {c.kind:<20} {' x '.join(c.axes):<14} {c.times:>7,} times {c.sent / 1e9:>9,.2f} GB"
+          f"  {c.kind:<20} {' x '.join(c.axes):<14} {often:>13} {c.sent / 1e9:>9,.2f} GB"
       )
   times = ", ".join(f"{name} {s:.3g} s" for name, s in r.seconds.items() if s)
   lines.append(f"  roofline    {times}")

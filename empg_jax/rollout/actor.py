@@ -198,6 +198,6 @@ class _Half:
 def _check_some_played(episodes: list[Episode]) -> None:
   if episodes and all(episode.ended == "aborted" for episode in episodes):
     raise RuntimeError(
-        f"All {len(episodes)} episodes were aborted, so nothing was played; the first, "
-        f"of task {episodes[0].task}, ended with: {episodes[0].info['error']}"
+        f"No episode of {len(episodes)} was played, since each was aborted; the first,"
+        f" of task {episodes[0].task}, ended with: {episodes[0].info['error']}"
     )

@@ -51,8 +51,8 @@ def pack(
   played = [episode for episode in episodes if episode.ended != "aborted" and episode.turns]
   if not played:
     raise ValueError(
-        f"None of the {len(episodes)} episodes can be trained on: pack() needs at least "
-        "one that has a turn and was not aborted."
+        f"No episode of {len(episodes)} can be trained on: pack() needs at least one"
+        " that has a turn and was not aborted."
     )
   T = _bucket(played, lengths)
   B = -(-len(episodes) // multiple) * multiple

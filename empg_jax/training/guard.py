@@ -8,7 +8,7 @@ import pathlib
 import statistics
 from typing import Any
 
-from empg_jax import hosts
+from empg_jax import hosts, words
 from empg_jax.training import replay
 from empg_jax.types import Batch, Episode
 
@@ -25,9 +25,11 @@ def check_aborted(episodes: Sequence[Episode], most: float, step: int) -> None:
   faults = collections.Counter(episode.info["fault"] for episode in aborted)
   ((fault, count),) = faults.most_common(1)
   first = next(episode for episode in aborted if episode.info["fault"] == fault)
+  were = "was" if len(aborted) == 1 else "were"
   raise RuntimeError(
-      f"{len(aborted)} of the {len(episodes)} episodes of step {step} were aborted, more than the"
-      f" share of {most:g} that rollout.max_aborted allows, {count} of them by the fault '{fault}':"
+      f"{len(aborted)} of {words.count(len(episodes), 'episode')} {were} aborted in step {step},"
+      f" more than the share of {most:g} that rollout.max_aborted allows, {count} of them by the"
+      f" fault '{fault}':"
       f" the first such, of task {first.task}, ended with: {first.info['error']}"
   )
 

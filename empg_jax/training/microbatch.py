@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax import sharding
+from empg_jax import sharding, words
 
 
 class Pieces(NamedTuple):
@@ -62,8 +62,9 @@ def check(rows: int, size: int, minibatches: int = 1) -> None:
   """Raises ValueError unless the rows divide into minibatches, and those into microbatches."""
   if min(size, minibatches) < 1 or rows % (size * minibatches):
     raise ValueError(
-        f"A batch of {rows} rows does not divide into {minibatches} minibatches of microbatches"
-        f" of {size} rows: choose train.minibatches and train.size so that it does."
+        f"A batch of {words.count(rows, 'row')} does not divide into"
+        f" {words.count(minibatches, 'minibatch', 'minibatches')} of microbatches of"
+        f" {words.count(size, 'row')}: choose train.minibatches and train.size so that it does."
     )
 
 

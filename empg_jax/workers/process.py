@@ -77,7 +77,7 @@ class Worker:
     answer = self._message()
     if answer is None:
       if time.monotonic() > self._deadline:
-        raise Fault("hang", f"its worker gave no answer for {self._timeout_s:g} seconds")
+        raise Fault("hang", f"its worker gave no answer for {self._timeout_s:g} s")
       self.check_memory()
     return answer
 

@@ -93,7 +93,7 @@ def test_a_head_is_as_wide_as_the_family_says():
 @pytest.mark.parametrize(
     "model_type, options, told",
     [
-        ("mistral", {}, "'mistral' cannot be used: .* there is llama, qwen2, qwen3"),
+        ("mistral", {}, "'mistral' cannot be used: .* there are llama, qwen2, qwen3"),
         ("qwen2_moe", {}, "did you mean 'qwen2'"),
         ("qwen2", {"use_sliding_window": True}, "use_sliding_window is True, and only False"),
         ("qwen2", {"layer_types": ["sliding_attention"]}, "layer_types are not all full"),

@@ -177,7 +177,7 @@ def test_an_opening_that_does_not_fit_aborts_with_a_sentence():
 def test_all_aborted_is_an_error_with_the_first_cause():
   made = []
   with pytest.raises(
-      RuntimeError, match="All 8 episodes were aborted.*task lost.*ValueError"
+      RuntimeError, match="No episode of 8 was played.*task lost.*ValueError"
   ):
     play(ScriptedPolicy(slots=3), ["lost", "lost"], made)
   assert all(env.closed for env in made)

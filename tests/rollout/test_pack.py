@@ -160,7 +160,7 @@ def test_an_episode_longer_than_every_length_is_one_clear_sentence():
 
 
 def test_nothing_to_train_on_is_one_clear_sentence():
-  with pytest.raises(ValueError, match="None of the 1 episodes can be trained on"):
+  with pytest.raises(ValueError, match="No episode of 1 can be trained on"):
     pack([episode(turn([1], [2]), ended="aborted")], lengths=[16])
 
 

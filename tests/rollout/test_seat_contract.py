@@ -90,7 +90,7 @@ def test_a_prompt_that_is_no_text_costs_its_episode(returned):
       raise returned
     return returned if len(turns) == 2 else "told"
 
-  with pytest.raises(RuntimeError, match="All 2 episodes were aborted"):
+  with pytest.raises(RuntimeError, match="No episode of 2 was played"):
     play(slips.make, ["a"], ["go"], prompt=prompt)
 
 

@@ -34,7 +34,7 @@ def test_a_step_that_lost_too_many_episodes_stops_the_run_and_names_the_most_fre
   with pytest.raises(RuntimeError) as caught:
     check_aborted(played, 0.4, step=7)
   assert str(caught.value) == (
-      "3 of the 6 episodes of step 7 were aborted, more than the share of 0.4 that"
+      "3 of 6 episodes were aborted in step 7, more than the share of 0.4 that"
       " rollout.max_aborted allows, 2 of them by the fault 'crash': the first such, of task"
       " task 3, ended with: its crash"
   )

@@ -252,7 +252,7 @@ def test_the_reference_policy_pulls_back(state, batch):
 
 
 def test_rows_that_do_not_divide_are_told():
-  with pytest.raises(ValueError, match="does not divide into 1 minibatches of microbatches of 3"):
+  with pytest.raises(ValueError, match="does not divide into 1 minibatch of microbatches of 3"):
     microbatch.check(8, 3)
 
 

@@ -21,7 +21,8 @@ function fixed(x, digits = 3, signed = false) {
 
 /** A reward: as many digits as it has, three at most. */
 function short(x) {
-  return (x < 0 ? "−" : "") + String(Number(Math.abs(x).toFixed(3)));
+  const size = Number(Math.abs(x).toFixed(3));
+  return (x < 0 && size ? "−" : "") + String(size);
 }
 
 function plural(count, noun) {

@@ -1,0 +1,59 @@
+"""Messages count and list in plain English."""
+
+import ast
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from empg_jax import console, transcript, words
+from empg_jax.types import Episode, Turn
+
+# Their numbers are larger, or stand in a table with others.
+NEVER_ONE = {"embedded.py", "dry_run.py", "compare.py", "loss.py"}
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def test_one_is_not_several():
+  assert words.count(1, "game") == "1 game"
+  assert words.count(0, "game") == "0 games"
+  assert words.count(2000, "leaf", "leaves") == "2,000 leaves"
+
+
+def test_there_is_one_and_there_are_several():
+  assert words.there([]) == "there is nothing"
+  assert words.there([1]) == "there is 1"
+  assert words.there([1, 2]) == "there are 1, 2"
+
+
+def test_the_final_table_has_one_game_and_no_negative_zero():
+  row = {"eval/a/success": 1.0, "eval/a/episodes": 1, "eval/a/success/x": 0.0}
+  assert "1 game " in console.success_table(row, row, ["a"])
+  line = console.step_line({"step": 1, "train/return": -0.0, "loss/behavior_kl": -0.0}, 9)
+  assert "return 0.000" in line and "KL 0.0e+00" in line
+
+
+def test_an_episode_has_one_turn_and_no_negative_zero():
+  none = np.zeros(0, np.float32)
+  turn = Turn((), none.astype(np.int32), none, none, "a room", "look", "look", -0.0)
+  episode = Episode("task", 0, 0, (turn,), -0.0, False, "turns", {})
+  told = list(transcript.lines(episode, k=1.0))
+  assert "  reward 0" in told and "after 1 turn (ended: turns), return 0" in told[-1]
+
+
+COUNTED = r" (games|episodes|turns|steps|rows|files|passages|plays|starts|minibatches)\b"
+
+
+@pytest.mark.parametrize("folder", ["empg_jax", "launch"])
+def test_no_message_counts_one_games(folder):
+  """What follows a number that may be 1 is put there by words.count."""
+  for path in sorted((ROOT / folder).rglob("*.py")):
+    if "benchmark" in path.parts or path.name in NEVER_ONE:
+      continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+      parts = getattr(node, "values", []) if isinstance(node, ast.JoinedStr) else []
+      for before, after in zip(parts, parts[1:]):
+        if isinstance(before, ast.FormattedValue) and isinstance(after, ast.Constant):
+          counted = re.match(COUNTED, after.value)
+          assert not counted, f"{path}:{after.lineno} writes '{counted[0]}' after any number"
