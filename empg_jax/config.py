@@ -25,6 +25,7 @@ Section = Mapping[str, Any] | ml_collections.ConfigDict
 _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 FILE = "config.json"  # of a workdir
+INITIAL = "initial"  # folder of a workdir, with the model of a run that began with another's weights
 _PLAIN = (bool, int, float, str)
 _SHIPPED = pathlib.Path(__file__).resolve().parent / "configs"
 
@@ -195,7 +196,10 @@ def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     values = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
       raise ValueError("it holds no object")
-    return ml_collections.ConfigDict(with_tuples(values))
+    config = ml_collections.ConfigDict(with_tuples(values))
+    if file.with_name(INITIAL).is_dir():  # it moves with the workdir
+      config.model.path = str(file.with_name(INITIAL).absolute())
+    return config
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{file} is damaged ({error}): put it right or remove it") from error
 

@@ -2,6 +2,7 @@
 
   python launch/train.py --config=configs/alfworld.py [--workdir=runs/alfworld]
   python launch/train.py --config=... --workdir=RUN --replay=RUN/skipped/step_7.npz
+  python launch/train.py --config=... --workdir=NEW --init_from=RUN[@STEP]
 
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
@@ -27,7 +28,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import algorithms, command_line, config as configs
+from empg_jax import algorithms, beginning, command_line, config as configs
 from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
 from empg_jax import hardware, report, resume, settings, sharding, words, workers
 from empg_jax.checkpoint import Checkpointer, quiet
@@ -45,6 +46,7 @@ _WORKDIR = command_line.define_path("workdir", None, "its folder; default: runs/
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "write WORKDIR/tensorboard too")
 _WANDB = flags.DEFINE_string("wandb", None, "a project on Weights & Biases to show the run in")
 _AMEND = flags.DEFINE_bool("amend", False, "go on with other values of what steers the training")
+_INIT_FROM = command_line.define_path("init_from", None, "RUN[@STEP] that a new run begins with")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run would take, and end")
 _SHOW_CONFIG = flags.DEFINE_bool("show_config", False, "with --dry_run, print all values first")
 
@@ -63,11 +65,12 @@ def train(asked_to_stop):
     return describe(config, environment, workdir)
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
+  origin = beginning.find(workdir, _INIT_FROM.value, config)
   chat = folder.chat(config.model.path, **environment.REPLY | config.chat.to_dict())
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
-  changes = claim(workdir, config, algorithm)
+  changes = claim(workdir, config, algorithm, origin)
   jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
   optimizer = setup.make_optimizer(config)
@@ -145,9 +148,11 @@ def describe(config, environment, workdir):
     hosts.say(line)
 
 
-def claim(workdir, config, algorithm):
+def claim(workdir, config, algorithm, origin):
   """Makes the workdir this run's until it ends; what the config changes in the run there."""
   lock.take(workdir)
+  if hosts.is_first():
+    beginning.make(workdir, origin, config)
   noted = (workdir / fingerprint.FILE).exists()
   changes = resume.claim(workdir, config, amend=_AMEND.value, model_moves=noted)
   if hosts.is_first() and (changed := configs.note_versions(workdir)):

@@ -23,7 +23,7 @@ FLOORS = {
         "makers", "workers", "live", "report", "preemption", "lock", "resume",
     },  # fmt: skip
     2: {"command_line", "generation", "training", "trained", "pages"},
-    3: {"rollout", "plan"},
+    3: {"beginning", "rollout", "plan"},
     4: {"benchmark", "dry_run", "evaluation", "settings", "soak"},
     5: {"commands", "plots"},
 }

@@ -27,6 +27,8 @@ def run(home, name, steps, *flags, **changes):
   """One start of the run `name` of `home`, and what it printed."""
   log = home / f"{name}.log"
   log.unlink(missing_ok=True)
+  if (home / "four").exists() and not (home / name).exists():  # what is compiled need not be again
+    shutil.copytree(home / "four" / "compiled", home / name / "compiled")
   command = runs.command(home / name, home / "model", steps, **CHANGES | changes)
   process = runs.start([*command, *flags], log)
   assert process.wait(600) == 0, log.read_text()
@@ -45,7 +47,6 @@ def test_a_finished_run_that_is_extended_by_one_flag_is_the_longer_run(home, fin
   said = run(home, "extended", 6)
   assert "going on from the checkpoint of step 4" in said
   assert "from step 5 on config.num_steps is 6, not 4" in said
-  shutil.copytree(home / "four" / "compiled", home / "six" / "compiled")
   run(home, "six", 6)
   assert compare.states(extended, home / "six") == []
   assert compare.rows(extended, home / "six") == []
@@ -77,3 +78,12 @@ def test_what_steers_changes_with_amend_and_the_penalty_gets_its_reference(home,
   assert metrics.read_rows(amended)[-1]["loss/kl"] > 0  # the policy of step 4 is another already
   assert {x.step for x in resume.amendments(amended)} == {4}
   assert resume.config_at(amended, 4).algorithm.base.kl_coef == 0
+
+
+def test_a_new_run_begins_where_the_one_that_it_is_made_from_ended(home, finished):
+  run(home, "new", 1, f"--init_from={home / 'four'}@4", evaluation__every=1)
+  begun, ended = metrics.read_rows(home / "new")[0], metrics.read_rows(home / "four")[4]
+  played = {name: x for name, x in begun.items() if name.startswith("eval/")}
+  assert played and played.items() <= ended.items()
+  said = run(home, "new", 2, evaluation__every=1)  # and goes on without the flag
+  assert "going on from the checkpoint of step 1" in said

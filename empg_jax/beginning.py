@@ -1,0 +1,131 @@
+"""A run that begins with the weights of another one, `--init_from=RUN[@STEP]`.
+
+They become a model's folder, WORKDIR/initial, and from then on the run has it as config.model.path:
+so the KL penalty's reference, adapters, export and figures find it, and RUN may go. Adapters of
+RUN are merged into it. The optimizer, a value head and the steps begin anew.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+from typing import NamedTuple
+
+import jax
+import ml_collections
+
+from empg_jax import config as configs, resume, trained
+from empg_jax.chat import tokenizer_files
+from empg_jax.models import families, folder
+
+_FILE = "origin.json"  # of WORKDIR/initial: where it is from
+
+
+class Origin(NamedTuple):
+  """A checkpoint of another run."""
+
+  named: str  # as --init_from has it
+  workdir: pathlib.Path
+  step: int
+  model: str  # config.model.path of that run
+
+
+def find(workdir: pathlib.Path, named: str | None, config: ml_collections.ConfigDict) -> Origin | None:
+  """What a run that is about to begin in `workdir` takes its weights from; nothing is written.
+
+  config.model.path becomes that of RUN, whose tokenizer the run has; where it has begun already,
+  its own WORKDIR/initial, if there is one.
+
+  Args:
+    workdir: of the run.
+    named: RUN, for its newest checkpoint, RUN@STEP or RUN@best; None: nothing else.
+    config: of the run; its model.path, where there is one, has to be of RUN's shape.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint or model.
+    ValueError: the run began otherwise, or RUN's model does not fit.
+  """
+  home = workdir / configs.INITIAL
+  if resume.has_begun(workdir):
+    _check_same(home, named)
+    if home.is_dir():
+      config.model.path = str(home.absolute())
+    return None
+  if not named:
+    return None
+  if jax.process_count() > 1:
+    raise ValueError(
+        "--init_from is for one host: write the weights with launch/export.py --checkpoint=RUN"
+        " --out=FOLDER, and give --config.model.path=FOLDER."
+    )
+  run, _, step = named.rpartition("@") if _has_step(named) else (named, "", None)
+  there, step = trained.find(run, trained.step(step))
+  model = configs.read(there).model.path
+  _check_shape(named, model, config.model.path)
+  config.model.path = model
+  return Origin(named, there, step, model)
+
+
+def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.ConfigDict) -> None:
+  """Writes WORKDIR/initial of what `find` found, and sets config.model.path to it.
+
+  Where nothing was found, what a start that failed has left there goes.
+  """
+  home = workdir / configs.INITIAL
+  if resume.has_begun(workdir):
+    return
+  shutil.rmtree(home, ignore_errors=True)
+  if origin is None:
+    return
+  there = configs.read(origin.workdir)
+  model = trained.load(there, origin.workdir / "checkpoints" / str(origin.step))
+  partial = home.with_name(f"{configs.INITIAL}.{os.getpid()}")
+  kept = folder.open_source(origin.model).config
+  folder.save(model, partial, dtype=there.model.dtype, config=kept)
+  tokenizer_files.copy(folder.locate(origin.model), partial)
+  (partial / _FILE).write_text(json.dumps({"init_from": origin.named, "step": origin.step}) + "\n")
+  partial.replace(home)
+  config.model.path = str(home.absolute())
+
+
+def named(workdir: str | os.PathLike) -> str | None:
+  """What a run began with, RUN@STEP; None: with the model of its config."""
+  file = pathlib.Path(workdir) / configs.INITIAL / _FILE
+  if not file.exists():
+    return None
+  origin = json.loads(file.read_text())
+  run = origin["init_from"]
+  return run if _has_step(run) else f"{run}@{origin['step']}"
+
+
+def _check_same(home: pathlib.Path, given: str | None) -> None:
+  """Raises ValueError if a run that goes on began with something else than what is given."""
+  there = named(home.parent)
+  if given and given != there and (there is None or given != there.rpartition("@")[0]):
+    began = f"began with --init_from={there}" if there else "began without --init_from"
+    raise ValueError(
+        f"The run in {home.parent} {began}, not with --init_from={given}: leave the flag out to go"
+        " on with that run, or give another --workdir."
+    )
+
+
+def _check_shape(named: str, theirs: str, ours: str) -> None:
+  """Raises ValueError if the models of two paths are of different shapes."""
+  if not ours:
+    return
+  there, here = (families.config(folder.open_source(path).config) for path in (theirs, ours))
+  differ = [
+      f"{name} is {getattr(there, name)} there and {getattr(here, name)} here"
+      for name in there.__dataclass_fields__
+      if getattr(there, name) != getattr(here, name)
+  ]
+  if differ:
+    raise ValueError(
+        f"--init_from={named} has a model of another shape than {ours}: {', '.join(differ)}. Give"
+        f" that run's own --config.model.path={theirs}."
+    )
+
+
+def _has_step(named: str) -> bool:
+  step = named.rpartition("@")[2]
+  return "@" in named and (step.isdecimal() or step == "best") and not pathlib.Path(named).is_dir()
