@@ -5,11 +5,10 @@
 
 A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
 needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
-~/tensorflow_datasets, and made again only for another environment, number, seed or option.
+the cache (EMPG_JAX_CACHE), and made again only for another environment, number, seed or option.
 """
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from empg_jax import config, envs
 from empg_jax.console import Progress
+from empg_jax.data import prepared
 from empg_jax.data._configs import DemonstrationsConfig
 from empg_jax.envs import DemoTurn, Demonstration
 
@@ -80,11 +80,12 @@ def demonstrations(
     environment: its name, a module of empg_jax.envs.
     episodes: how many.
     seed: of games, expert and noise.
-    data_dir: where they are kept; default: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    data_dir: where they are kept; default: TFDS_DATA_DIR, or the cache.
     **options: of the environment's `demonstrations(seed, **options)`.
 
   Raises:
     ValueError: episodes is not positive, or the environment takes no such option.
+    OSError: they have to be made, and the folder cannot be written.
   """
   if episodes < 1:
     raise ValueError(f"episodes must be at least 1, got {episodes!r}.")
@@ -93,15 +94,10 @@ def demonstrations(
       environment, str(episodes), f"seed{seed}",
       *(f"{key}_{value}" for key, value in sorted(options.items())),
   ])  # fmt: skip
-  builder = Demonstrations(
-      config=DemonstrationsConfig(
-          name=name, environment=environment, episodes=episodes, seed=seed, options=options
-      ),
-      file_format="array_record",
-      data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"),
+  wanted = DemonstrationsConfig(
+      name=name, environment=environment, episodes=episodes, seed=seed, options=options
   )
-  tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
-  builder.download_and_prepare()
+  builder = prepared.builder(Demonstrations, wanted, data_dir)
   return Episodes(builder.as_data_source(split="train"))
 
 

@@ -9,14 +9,13 @@ is {"id": "embedded/train/0", "question": "What is the capital of ..?", "answers
 
 A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
 needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
-~/tensorflow_datasets, and made again only for other questions. Other programs read them
+the cache (EMPG_JAX_CACHE), and made again only for other questions. Other programs read them
 without this package, texts as bytes:
 
     builder = tfds.builder_from_directory(".../deep_search_questions/embedded-DIGEST/1.0.0")
     builder.as_data_source("train")[0]["question"]
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from empg_jax.console import Progress
+from empg_jax.data import prepared
 from empg_jax.data._configs import QuestionsConfig
 from empg_jax.envs import deep_search
 from empg_jax.envs.deep_search import data
@@ -88,22 +88,18 @@ def questions(source: str, *, data_dir: str | None = None) -> dict[str, Records]
 
   Args:
     source: "embedded", "short", "files" or "tfds:NAME", as for envs.deep_search.tasks.
-    data_dir: where they are kept; default: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    data_dir: where they are kept; default: TFDS_DATA_DIR, or the cache.
 
   Raises:
     ValueError: an unknown source, or a broken file.
     FileNotFoundError: as for envs.deep_search.tasks.
+    OSError: they have to be made, and the folder cannot be written.
   """
   if source not in data.QUESTIONS:
     raise ValueError(f"source must be one of {', '.join(data.QUESTIONS)}, got {source!r}")
   if not data.splits(source):
     raise FileNotFoundError(f"there are no files of questions in {data.data_folder()}/questions")
   name = source.removeprefix("tfds:").replace("/", "-")
-  builder = DeepSearchQuestions(
-      config=QuestionsConfig(name=f"{name}-{data.digest(source)}", questions=source),
-      file_format="array_record",
-      data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"),
-  )
-  tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
-  builder.download_and_prepare()
+  wanted = QuestionsConfig(name=f"{name}-{data.digest(source)}", questions=source)
+  builder = prepared.builder(DeepSearchQuestions, wanted, data_dir)
   return {split: Records(builder.as_data_source(split=split)) for split in builder.info.splits}

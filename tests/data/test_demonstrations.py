@@ -42,6 +42,26 @@ def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
   assert list(tmp_path.rglob("*.array_record*"))
 
 
+def test_else_it_is_the_project_s_cache_and_nothing_alarming_is_printed(
+    tmp_path, monkeypatch, capfd, caplog
+):
+  monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+  monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setenv("HOME", str(tmp_path / "home"))
+  assert len(demonstrations(**TINY)) == 12
+  assert list((tmp_path / "cache").rglob("*.array_record*"))
+  assert not (tmp_path / "home").exists()
+  assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_variable(monkeypatch):
+  monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+  for name in ("EMPG_JAX_CACHE", "TFDS_DATA_DIR"):
+    monkeypatch.setenv(name, "/proc/nowhere")
+    with pytest.raises(OSError, match=f"datasets /proc/nowhere.* cannot be written.*: set {name}"):
+      demonstrations(**TINY)
+
+
 def test_no_episodes_is_an_error(tmp_path):
   with pytest.raises(ValueError, match="at least 1"):
     demonstrations(**TINY | {"episodes": 0}, data_dir=str(tmp_path))

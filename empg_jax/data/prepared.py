@@ -1,0 +1,63 @@
+"""Datasets of this package's own, made once by their builder and kept."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from empg_jax.envs._shared import disk
+
+
+def builder(
+    made_by: type[tfds.core.GeneratorBasedBuilder],
+    config: tfds.core.BuilderConfig,
+    data_dir: str | None = None,
+) -> tfds.core.DatasetBuilder:
+  """The builder of a dataset that is there, made if need be, in ArrayRecord files.
+
+  Args:
+    made_by: the builder's class.
+    config: which of its datasets.
+    data_dir: where it is kept; default: TFDS_DATA_DIR, or `datasets` in the cache (EMPG_JAX_CACHE).
+
+  Raises:
+    OSError: it has to be made, and the folder cannot be written.
+  """
+  kept = data_dir or os.environ.get("TFDS_DATA_DIR") or str(disk.folder_for("datasets", ""))
+  home = pathlib.Path(kept).expanduser()
+  with _hushed():
+    found = made_by(config=config, file_format="array_record", data_dir=home)
+    if not found.data_path.exists():
+      _check_writable(home)
+    found.download_and_prepare()
+  return found
+
+
+def _check_writable(home: pathlib.Path) -> None:
+  try:
+    home.mkdir(parents=True, exist_ok=True)
+    reason = "" if os.access(home, os.W_OK) else "Permission denied"
+  except OSError as error:
+    reason = error.strerror
+  if reason:
+    name = "TFDS_DATA_DIR" if os.environ.get("TFDS_DATA_DIR") else "EMPG_JAX_CACHE"
+    raise OSError(
+        f"the folder of datasets {home} cannot be written ({reason}): set {name} to one that can."
+    )
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+  """Keeps TFDS from printing that it downloads, for nothing is downloaded, and its warnings."""
+  tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
+  before = logging.get_verbosity()
+  if not logging.vlog_is_on(1):
+    logging.set_verbosity(logging.ERROR)
+  try:
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+      yield
+  finally:
+    logging.set_verbosity(before)
