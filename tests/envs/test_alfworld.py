@@ -152,10 +152,15 @@ def test_official_games_leave_out_what_alfworld_leaves_out(folder):
       ("pick_heat_then_place_in_recep-PotatoSliced-None-Fridge-1", {}),
       ("pick_and_place_with_movable_recep-Apple-Bowl-Fridge-1", {}),
       ("pick_and_place_simple-Apple-None-Fridge-1", {"solvable": False}),
+      ("pick_and_place_simple-Apple-None-Fridge-2", {"solvable": False, "walkthrough": 999 * ["go"]}),
   ):
     path = folder / "train" / name / "trial_1" / "game.tw-pddl"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({**GAME, **change}))
+  name = "pick_and_place_simple-Apple-None-Fridge-3"
+  path = folder / "train" / name / "trial_1" / "game.tw-pddl"
+  path.parent.mkdir(parents=True)
+  path.write_text(json.dumps(GAME | {"solvable": False}, separators=(",", ":")))
   (folder / "train" / "look_at_obj_in_light-Book-None-DeskLamp-301" / "trial_1").mkdir(
       parents=True
   )

@@ -1,5 +1,7 @@
 """What counts as an action, and what an agent is told of everything else."""
 
+import time
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -38,6 +40,16 @@ def test_one_action_is_found_wherever_it_stands(text, action):
 def test_anything_else_is_answered_with_what_was_wanted(text, advice):
   told = parse(text)
   assert isinstance(told, Malformed) and told.advice.startswith(advice)
+
+
+def test_an_old_long_s_is_no_s():
+  assert isinstance(parse("<\u017fearch>x</\u017fearch>"), Malformed)
+
+
+@pytest.mark.parametrize("text", ["<search>", "<search><visit>", "<search></visit>"])
+def test_tags_that_do_not_end_take_no_time(text):
+  begun = time.process_time()
+  assert isinstance(parse(20_000 * text), Malformed) and time.process_time() - begun < 2
 
 
 PIECES = st.sampled_from([f"<{slash}{kind}>" for kind in KINDS for slash in ("", "/")])

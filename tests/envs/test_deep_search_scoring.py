@@ -58,6 +58,28 @@ def test_f1_counts_words_of_the_best_golden_answer():
   assert not scoring.exact_match("paris", []) and scoring.exact_match("Paris.", ["x", "paris"])
 
 
+@pytest.mark.parametrize("golden, answer, right", [
+    ("A", "?", 0), ("A", "the", 0), ("A", "A", 1), ("A", "a.", 1), ("A", " ", 0), ("A", "B", 0),
+    ("The The", "a", 0), ("The The", "the the", 1), ("?", "!", 0), ("?", "?", 1),
+    ("C#", "C++", 0), ("C#", "c#", 1), ("C#", "C", 0), ("C", "C++", 0), ("C++", '"C++".', 1),
+    # As SQuAD has it.
+    ("C", "C.", 1), ("C", "the C", 1), ("#1", "1", 1), ("Disney+", "disney", 1), ("U.S.", "US", 1),
+])  # fmt: skip
+def test_what_normalising_leaves_nothing_of_is_compared_as_it_is(golden, answer, right):
+  assert scoring.exact_match(answer, [golden]) == bool(right)
+  assert scoring.f1(answer, [golden]) == right
+  assert scoring.exact_match(answer, ["else", golden]) == bool(right)
+
+
+@hypothesis.given(*[st.text(st.sampled_from("aAtThHe .-'#+?Cc1"), max_size=8)] * 2)
+def test_elsewhere_answers_are_compared_as_squad_does(answer, golden):
+  said, wanted = scoring.normalize(answer), scoring.normalize(golden)
+  if wanted and not ({*answer, *golden} & {*"#+"} and said == wanted and len(said) == 1):
+    assert scoring.exact_match(answer, [golden]) == (said == wanted)
+  assert scoring.exact_match(answer, [golden]) == (scoring.f1(answer, [golden]) == 1) or not wanted
+  assert scoring.exact_match(golden, [golden]) and not scoring.exact_match(f"x{golden}", [golden])
+
+
 def test_an_excerpt_is_the_part_with_most_of_the_words_that_the_title_lacks():
   others = [f"poland{i}" for i in range(50)]
   text = " ".join(["Poland", *others, *"the capital is Warsaw".split(), *"xyz" * 9])

@@ -65,6 +65,8 @@ def test_doubtful_and_double_items_are_left_out(folder):
         ({"pricing": "$" + "9" * 400}, r"item B.* has the pricing '\$999"),
         ({"nouns": "lamp"}, "item B.* has 'lamp' as 'nouns': want a list of strings"),
         ({"pricing": "cheap"}, r"item B.* has the pricing 'cheap': want '\$1.50'"),
+        ({"pricing": "$1e3"}, r"item B.* has the pricing '\$1e3': want"),
+        ({"pricing": "$5-10"}, r"item B.* has the pricing '\$5-10': want"),
         ({"pricing": "$1.2.3"}, r"item B.* has the pricing '\$1.2.3': want"),
         ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
     ],

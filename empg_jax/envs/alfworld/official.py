@@ -5,6 +5,7 @@
 A game's name is `<type-..>/<trial>`.
 """
 
+import contextlib
 import os
 import pathlib
 
@@ -19,10 +20,10 @@ _HINT = (
 
 
 def names(split: str) -> list[str]:
-  """The games of a split, in order; of each only the file's end is read.
+  """The games of a split, in order.
 
-  As in ALFWorld itself, trials with a sliced object or a movable receptacle, trials
-  without a game file and unsolvable games are left out.
+  As in ALFWorld itself, trials with a sliced object or a movable receptacle, trials without a game
+  file and unsolvable games are left out. A broken file is listed: to read it raises an error.
 
   Raises:
     FileNotFoundError: ALFWORLD_DATA names no folder with games of this split.
@@ -51,16 +52,11 @@ def read(split: str, name: str) -> dict:
   if not path.is_file():
     raise FileNotFoundError(f"there is no game {path}: restore it or choose another task")
   try:
-    if path.stat().st_size > _LARGEST:
-      raise ValueError(f"more than {_LARGEST} bytes")
-    game = json_files.value(path.read_bytes())
-    if not isinstance(game, dict):
-      raise ValueError("no JSON object")
+    return _content(path)
   except (OSError, ValueError) as e:
     raise ValueError(
         f"cannot read the game {path} ({e}): restore or delete this file"
     ) from e
-  return game
 
 
 def _folder(split: str) -> pathlib.Path:
@@ -73,8 +69,17 @@ def _folder(split: str) -> pathlib.Path:
   return folder
 
 
+def _content(path: pathlib.Path) -> dict:
+  if path.stat().st_size > _LARGEST:
+    raise ValueError(f"more than {_LARGEST} bytes")
+  game = json_files.value(path.read_bytes())
+  if not isinstance(game, dict):
+    raise ValueError("no JSON object")
+  return game
+
+
 def _is_solvable(path: pathlib.Path) -> bool:
-  """Whether the game has a solution; that and the walkthrough end the file."""
-  with path.open("rb") as f:
-    f.seek(max(0, f.seek(0, os.SEEK_END) - 4096))
-    return b'"solvable": false' not in f.read()
+  """Whether the file says nothing else."""
+  with contextlib.suppress(OSError, ValueError):
+    return bool(_content(path).get("solvable", True))
+  return True

@@ -3,10 +3,12 @@
 import collections
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_SYMBOLS = set("#+")  # which alone tell C, C# and C++ apart
+_AROUND = "".join({*string.punctuation, " "} - _SYMBOLS)
 
 
 def normalize(answer: str) -> str:
@@ -17,12 +19,34 @@ def normalize(answer: str) -> str:
 
 def exact_match(answer: str, golden: Sequence[str]) -> bool:
   """Whether `answer` is one of the golden answers, normalised."""
-  return normalize(answer) in {normalize(text) for text in golden}
+  return any(said == wanted for said, wanted in _pairs(answer, golden))
 
 
 def f1(answer: str, golden: Sequence[str]) -> float:
   """The harmonic mean of precision and recall of words, of the best golden answer, in [0, 1]."""
-  return max((_f1(normalize(answer), normalize(text)) for text in golden), default=0.0)
+  return max((_f1(*pair) for pair in _pairs(answer, golden)), default=0.0)
+
+
+def _pairs(answer: str, golden: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """The answer and each golden one as they are compared.
+
+  That is normalised, but where this leaves nothing to compare: of the golden answer "A", or of
+  "C#" as of "C++" but a letter.
+  """
+  said = normalize(answer)
+  for text in golden:
+    wanted = normalize(text)
+    only_symbols = said == wanted and len(said) == 1 and said.isalpha()
+    if wanted and not (only_symbols and _SYMBOLS & {*answer, *text}):
+      yield said, wanted
+    else:
+      yield _as_it_is(answer), _as_it_is(text)
+
+
+def _as_it_is(answer: str) -> str:
+  """Lower case and single blanks, without punctuation around it if there is anything else."""
+  text = " ".join(answer.lower().split())
+  return text.strip(_AROUND) or text.rstrip(" .")
 
 
 def _f1(answer: str, golden: str) -> float:

@@ -21,6 +21,10 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
   - A page that it takes for another one because the words searched for hold that page's
     name ("search_results", "item_page", ..) is not mistaken.
   - An option that is called "attributes" is chosen; there it opens a page that is hidden.
+  - An option whose text is empty or holds a bracket or a line break can be chosen; there
+    `click[xl [wide]]` is no action.
+  - A price with something else than separators between its digits ("$1e3") is refused; there it
+    is 13 dollars.
 """
 
 from collections.abc import Sequence

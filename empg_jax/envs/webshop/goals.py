@@ -3,8 +3,9 @@
 Prices and price limits are drawn from one random stream, in the original's order: a price
 for every product with a range, then two limits for every goal ("human") or every product
 with an instruction ("synthetic"). The original leaves that stream unseeded, so there they
-change from run to run; here its seed is 233, the one of the original's shuffle. After
-`random.seed(233)` the original draws the very same.
+change from run to run; here its seed is 233, the one of the original's shuffle. The original
+draws the very same after `random.seed(233)`, if nothing else draws between: `rich`, which it
+prints with, does so in its first print, so that has to come before.
 """
 
 import itertools

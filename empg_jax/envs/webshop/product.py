@@ -93,8 +93,7 @@ def _pricing(asin: str, pricing: Any) -> tuple[str, list[float]]:
   if not pricing:
     return f"${_NO_PRICE}", [_NO_PRICE]
   try:
-    amounts = [re.sub(r"[^\d.]", "", amount) for amount in pricing.split("$")[1:]]
-    prices = [float(decimal.Decimal(amount)) for amount in amounts][:2]
+    prices = [_amount(text) for text in pricing.split("$")[1:]][:2]
   except (AttributeError, decimal.InvalidOperation):
     prices = []
   if not prices or not all(map(math.isfinite, prices)):
@@ -102,6 +101,16 @@ def _pricing(asin: str, pricing: Any) -> tuple[str, list[float]]:
         f"item {asin} has the pricing {pricing!r:.80}: want '$1.50', '$1.50 - $2.00' or ''"
     )
   return " to ".join(f"${price}" for price in prices), prices
+
+
+def _amount(text: str) -> float:
+  """The number in a text; decimal.InvalidOperation if its digits are more than one number's."""
+  number = re.sub(r"[^\d.]", "", text)
+  places = [place for place, sign in enumerate(text) if sign.isdecimal()]
+  between = text[places[0] : places[-1]] if places else ""
+  if not all(sign.isdecimal() or sign in ".," or sign.isspace() for sign in between):
+    raise decimal.InvalidOperation
+  return float(decimal.Decimal(number))
 
 
 def _options(asin: str, customization: Any) -> dict[str, list[str]]:

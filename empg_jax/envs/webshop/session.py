@@ -8,6 +8,7 @@ from empg_jax.envs.webshop.shop import Shop
 
 RESULTS = 50  # that a search finds at most
 _ACTION = re.compile(r"(.+)\[(.+)\]")
+_CLICK = "click["
 
 
 class Session:
@@ -28,15 +29,22 @@ class Session:
 
   def act(self, action: str, shop: Shop) -> bool:
     """Plays `action`; whether it bought something. What is no action here does nothing."""
-    match = _ACTION.match(action)
-    name, argument = match.groups() if match else (action, "")
-    argument = argument.lower()
+    name, argument = self._parsed(action)
     if name == "search" and argument:
       self._keywords = argument
       self._search(shop, 1)
     elif name == "click" and argument in self.page.clickables and argument != "search":
       return self._click(argument, shop)
     return False
+
+  def _parsed(self, action: str) -> tuple[str, str]:
+    """What an action does, and with what: a click on what is offered, whatever signs that holds."""
+    offered = action[len(_CLICK) : -1].lower()
+    if action.startswith(_CLICK) and action.endswith("]") and offered in self.page.clickables:
+      return "click", offered
+    match = _ACTION.match(action)
+    name, argument = match.groups() if match else (action, "")
+    return name, argument.lower()
 
   def finish(self, shop: Shop, reward: float) -> None:
     """Shows the last page."""
