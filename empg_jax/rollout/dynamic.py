@@ -1,7 +1,8 @@
 """Which groups are trained on: those whose members can be compared, and differ.
 
-The latter is dynamic sampling (DAPO, arXiv 2503.14476): a group of equal returns teaches
-nothing.
+The latter is dynamic sampling (DAPO, arXiv 2503.14476): a group of equal returns teaches nothing.
+Returns are the environment's own here: penalties of invalid replies are small, but where all else
+is equal the division by the group's deviation would make them all that counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ class Groups(NamedTuple):
 def differing_groups(
     play: Callable[[int, int], Sequence[Episode]], wanted: int, max_rounds: int
 ) -> Groups:
-  """Plays until `wanted` groups are there whose members' returns differ.
+  """Plays until `wanted` groups are there whose members' returns differ, penalties left out.
 
   Args:
     play: (number of the round, number of groups) -> their episodes, groups counted from 0.
@@ -62,4 +63,11 @@ def _played(group: Sequence[Episode]) -> list[Episode]:
 
 
 def _differs(group: Sequence[Episode]) -> bool:
-  return len({episode.reward for episode in _played(group)}) > 1
+  return len(set(map(_own_return, _played(group)))) > 1
+
+
+def _own_return(episode: Episode) -> float:
+  """What the environment paid; summed anew, for to add the penalties again would round."""
+  if all(turn.action is not None for turn in episode.turns):
+    return episode.reward
+  return sum((turn.reward for turn in episode.turns if turn.action is not None), start=0.0)
