@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 
+from empg_jax import console
 from empg_jax.chat import tokenizer_files
 from empg_jax.models import folder, source
 
@@ -112,10 +113,14 @@ _HASHES = {"config": _config, "tokenizer": _tokenizer, "weights": _weights}
 
 def _content(files: Collection[pathlib.Path]) -> str:
   """One hash over the hashes of the files' pieces."""
-  total = hashlib.sha256()
-  with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
-    for digest in threads.map(_piece, *zip(*_pieces(files))):
+  total, pieces = hashlib.sha256(), list(_pieces(files))
+  with (
+      concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads,
+      console.Progress("checking the model's files", len(pieces), "pieces of 16 MiB") as progress,
+  ):
+    for digest in threads.map(_piece, *zip(*pieces)):
       total.update(digest)
+      progress.update()
   return total.hexdigest()
 
 
