@@ -66,7 +66,7 @@ def rows(workdir):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A run that was killed after a checkpoint, and its continuation."""
-  workdir = tmp_path_factory.mktemp("run")
+  workdir = tmp_path_factory.mktemp("run") / "a [b]\\c"  # read as a pattern, another folder
   killed = start(command(workdir))
   deadline = time.monotonic() + 500
   while not (workdir / "checkpoints" / "2").is_dir():
@@ -79,7 +79,7 @@ def finished(tmp_path_factory):
   return workdir, before, code, out, err
 
 
-def test_a_killed_run_goes_on_from_its_newest_checkpoint(finished):
+def test_a_killed_run_goes_on_from_its_newest_checkpoint_whatever_its_workdir_is_called(finished):
   workdir, before, code, out, err = finished
   assert code == 0, err
   assert "going on from the checkpoint of step" in out
