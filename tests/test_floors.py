@@ -22,7 +22,7 @@ FLOORS = {
         "algorithms", "models", "metrics", "transcript", "episodes", "checkpoint", "data",
         "makers", "workers", "live", "report", "preemption", "lock", "resume",
     },  # fmt: skip
-    2: {"command_line", "generation", "training", "trained", "pages"},
+    2: {"command_line", "generation", "training", "trained", "exporting", "pages"},
     3: {"beginning", "rollout", "plan"},
     4: {"benchmark", "dry_run", "evaluation", "settings", "soak"},
     5: {"commands", "plots"},

@@ -59,8 +59,9 @@ def load(
 ) -> Chat:
   """The chat of a model: by what lies in its folder, or from its GGUF file.
 
-  With `tokenizer.json` it is the `transformers` tokenizer and the chat template that came
-  with it; with `tokenizer.model` alone, a SentencePiece model as launch/sft.py makes it.
+  A SentencePiece model as launch/sft.py makes it has its template's marks, and is used wherever
+  it lies; else with `tokenizer.json` it is the `transformers` tokenizer and the chat template
+  that came with it.
   No code of the folder is run, and nothing is downloaded.
 
   Args:
@@ -77,14 +78,16 @@ def load(
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # PyTorch is not missed.
   ggufs = [path] if path.is_file() and path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
   # Imported only where needed: transformers takes seconds.
+  own = path / "tokenizer.model"
+  if own.is_file():
+    from empg_jax.chat import sentencepiece_chat
+
+    if not (path / "tokenizer.json").is_file() or sentencepiece_chat.is_one(own):
+      return sentencepiece_chat.load(own, instructions, rules)
   if (path / "tokenizer.json").is_file():
     from empg_jax.chat import template_chat, tokenizers
 
     return template_chat.TemplateChat(tokenizers.from_folder(path), instructions, str(path), rules)
-  if (path / "tokenizer.model").is_file():
-    from empg_jax.chat import sentencepiece_chat
-
-    return sentencepiece_chat.load(path / "tokenizer.model", instructions, rules)
   if len(ggufs) == 1:
     from empg_jax.chat import template_chat, tokenizers
 

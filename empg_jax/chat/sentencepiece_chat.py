@@ -8,7 +8,7 @@ import sentencepiece
 
 from empg_jax.chat import actions
 
-_MARKS = ("<|user|>", "<|assistant|>", "<|end|>")
+MARKS = ("<|user|>", "<|assistant|>", "<|end|>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +66,30 @@ def load(
   Raises:
     ValueError: the file is damaged, or the model lacks the template's marks.
   """
-  try:
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(file))
-  except Exception as error:  # The library raises whatever its C++ side says.
-    raise ValueError(f"{file} is no SentencePiece model: make it again.") from error
-  missing = [mark for mark in _MARKS if tokenizer.id_to_piece(tokenizer.piece_to_id(mark)) != mark]
-  if missing:
+  tokenizer = _opened(file)
+  if missing := _missing(tokenizer):
     raise ValueError(
         f"The vocabulary of {file} lacks {', '.join(missing)}, so launch/sft.py did not make it:"
         " put the model's tokenizer.json and chat template beside it."
     )
   return SentencePieceChat(tokenizer, instructions, rules)
+
+
+def is_one(file: pathlib.Path) -> bool:
+  """Whether `load` takes the file."""
+  try:
+    return not _missing(_opened(file))
+  except ValueError:
+    return False
+
+
+def _opened(file: pathlib.Path) -> sentencepiece.SentencePieceProcessor:
+  try:
+    return sentencepiece.SentencePieceProcessor(model_file=str(file))
+  except Exception as error:  # The library raises whatever its C++ side says.
+    raise ValueError(f"{file} is no SentencePiece model: make it again.") from error
+
+
+def _missing(tokenizer: sentencepiece.SentencePieceProcessor) -> list[str]:
+  """The marks that are no pieces."""
+  return [mark for mark in MARKS if tokenizer.id_to_piece(tokenizer.piece_to_id(mark)) != mark]

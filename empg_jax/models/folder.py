@@ -5,6 +5,8 @@ import logging
 import math
 import pathlib
 import re
+import shutil
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -14,7 +16,7 @@ from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
 from empg_jax import chat as chats, hardware, paths, sharding
-from empg_jax.models import families, naming, placing, tying
+from empg_jax.models import families, finite, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
@@ -93,7 +95,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   Raises:
     FileNotFoundError: there is no model.
     ValueError: it is of an unknown family or has unknown options, or its tensors are not
-      those of its config; all that differ are named.
+      those of its config; all that differ are named. Or weights are not finite.
   """
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
@@ -102,7 +104,12 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
   for note in source.notes:
     logging.getLogger(__name__).warning(note)
-  return placing.place(source, model)
+  placed, bad = placing.place(source, model)
+  if bad:
+    raise ValueError(
+        f"Weights in {locate(path)} are not finite: {finite.named(bad)}; download or train them again."
+    )
+  return placed
 
 
 def describe(source: Source, mesh: Mesh, *, dtype: str = "float32") -> Decoder:
@@ -173,21 +180,43 @@ def save(
     config: a config.json to keep rather than one made from the model's shape.
     shard_bytes: where the tensors are more than this, they are written into several files
       of at most this size, with an index; as much is held on the host.
+
+  Raises:
+    ValueError: a weight is not finite, or too large for `dtype`; nothing has been written.
   """
+  leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
+  shapes = naming.shapes(model)
+  _check_finite(leaves, shapes, dtype)
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   config = families.to_hugging_face(model.config) if config is None else dict(config)
   config.pop("dtype", None)  # what transformers 5 calls it; both read the older name
   config["torch_dtype"] = dtype
   (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-  files = _files(naming.shapes(model), jnp.dtype(dtype).itemsize, shard_bytes)
-  leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
+  files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
     tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
     safetensors.save_file(tensors, folder / file, {"format": "pt"})
+    shutil.copymode(folder / "config.json", folder / file)  # it makes them private
   if len(files) > 1:
     places = {name: file for file, names in files.items() for name in names}
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=2))
+
+
+def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> None:
+  def count(name, dtype):
+    with np.errstate(over="ignore"):
+      values = np.asarray(naming.tensor(leaves, name), dtype)
+    return finite.count_not_finite(values)
+
+  bad = {name: found for name in names if (found := count(name, jnp.dtype(dtype)))}
+  if not bad:
+    return
+  if any(count(name, None) for name in bad):
+    why = "Weights are not finite, the training has diverged: take an earlier checkpoint"
+  else:
+    why = f"Weights are too large for {dtype}: write them as bfloat16 or float32"
+  raise ValueError(f"{why} ({finite.named(bad)}).")
 
 
 def _files(shapes: dict[str, tuple], itemsize: int, limit: int) -> dict[str, list[str]]:

@@ -1,52 +1,67 @@
 """From the tensors of a checkpoint to arrays on devices, with one tensor on the host at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from empg_jax.models import finite
 from empg_jax.models.naming import STACKED, leaf_name, of_layer
 from empg_jax.models.source import Source
 
+_Read = Callable[[str, tuple[slice, ...], np.dtype], np.ndarray]
 
-def place(source: Source, model: Any) -> Any:
+
+def place(source: Source, model: Any) -> tuple[Any, dict[str, int]]:
   """Reads the parameters of a model; each process reads the slices its devices hold.
+
+  Returns the parameters, and how many weights that this process read are NaN or infinite, by
+  tensor.
 
   Args:
     source: has every tensor of the model, in its shape.
     model: a Decoder of `jax.ShapeDtypeStruct`s with NamedShardings, none of which divides
       the layers.
   """
+  bad: dict[str, int] = {}
+
+  def read(name, index, dtype):
+    values = source.read(name, index, dtype)
+    if found := finite.count_not_finite(values):
+      bad[name] = bad.get(name, 0) + found
+    return values
 
   def leaf(path, x):
     name = leaf_name(path)
-    read = _stack if name.startswith(STACKED) else _array
-    return read(source, name, x.shape, x.sharding, x.dtype)
+    make = _stack if name.startswith(STACKED) else _array
+    return make(read, name, x.shape, x.sharding, x.dtype)
 
-  return jax.tree_util.tree_map_with_path(leaf, model)
+  return jax.tree_util.tree_map_with_path(leaf, model), bad
 
 
-def _array(source: Source, name: str, shape, sharding: NamedSharding, dtype) -> Array:
+def _array(read: _Read, name: str, shape, sharding: NamedSharding, dtype) -> Array:
   pieces = {}  # the devices of a process may hold the same one
 
   def piece(index):
     key = str(index)
     if key not in pieces:
-      pieces[key] = source.read(name, index, dtype)
+      pieces[key] = read(name, index, dtype)
     return pieces[key]
 
   return jax.make_array_from_callback(shape, sharding, piece)
 
 
-def _stack(source: Source, name: str, shape, sharding: NamedSharding, dtype) -> Array:
+def _stack(read: _Read, name: str, shape, sharding: NamedSharding, dtype) -> Array:
   """[L, ...], filled in place layer by layer."""
   of_one = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
   stack = jax.jit(jnp.zeros, static_argnums=(0, 1), out_shardings=sharding)(shape, dtype)
   put = jax.jit(_put, donate_argnums=0, out_shardings=sharding)
   for i in range(shape[0]):
-    layer = _array(source, of_layer(name, i), shape[1:], of_one, dtype)
+    layer = _array(read, of_layer(name, i), shape[1:], of_one, dtype)
     # Waited for, lest the layers that are still to be put pile up.
     stack = jax.block_until_ready(put(stack, layer, i))
   return stack

@@ -1,0 +1,15 @@
+"""Seed-OSS: Qwen2 in all but the name, with a width of heads of its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from empg_jax.models.decoder import DecoderConfig
+from empg_jax.models.families import _shared
+
+ARCHITECTURE = "SeedOssForCausalLM"
+
+
+def config(hf: Mapping[str, Any]) -> DecoderConfig:
+  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
+  only = dict(attention_bias=True, attention_out_bias=False, mlp_bias=False)
+  return _shared.read(hf, only=only, attention_bias=True, head_dim=128)
