@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 
 _AT_ONCE = 2**20  # values, lest a large tensor take memory a second time
@@ -17,7 +17,7 @@ def count_not_finite(values: np.ndarray) -> int:
 
 
 def _count(values: np.ndarray) -> int:
-  if values.dtype == ml_dtypes.bfloat16:  # whose own test takes four times as long
+  if values.dtype == jnp.bfloat16:  # whose own test takes four times as long
     return int(np.count_nonzero((values.view(np.uint16) & 0x7F80) == 0x7F80))
   return values.size - int(np.count_nonzero(np.isfinite(values)))
 
