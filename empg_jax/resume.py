@@ -37,6 +37,10 @@ class Amendment(NamedTuple):
   step: int
   change: Change
 
+  def __str__(self) -> str:
+    key, old, new = self.change
+    return f"after step {self.step}: {key} {_shown(old)} → {_shown(new)}"
+
 
 def claim(
     workdir: str | os.PathLike,
@@ -158,8 +162,8 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
 
 
 def seen(workdir: str | os.PathLike) -> list[Amendment]:
-  """The amendments that a curve can show."""
-  return [x for x in amendments(workdir) if config_kinds.is_seen(x.change.key)]
+  """The amendments that a curve can show: those of what is seen, after the first step."""
+  return [x for x in amendments(workdir) if x.step and config_kinds.is_seen(x.change.key)]
 
 
 def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDict:

@@ -8,7 +8,7 @@ The first shows all that launch/train.py wrote down in the workdir, the second o
 
 import pathlib
 
-from empg_jax import command_line, episodes, pages, words
+from empg_jax import command_line, episodes, pages, resume, words
 
 _WORKDIR = command_line.define_path(
     "workdir", None, "a run's folder, or one file of its episodes", required=True
@@ -25,7 +25,8 @@ def main(_):
   else:
     files, beside = episodes.paths(source), source / "episodes.html"
   out = pathlib.Path(_OUT.value) if _OUT.value else beside
-  shown = pages.write(files, str(_WORKDIR.value), out)
+  workdir = source.parent.parent if source.is_file() else source
+  shown = pages.write(files, str(_WORKDIR.value), out, list(map(str, resume.seen(workdir))))
   told = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
   print(f"{out}: {told}, {out.stat().st_size / 1e6:.1f} MB")
 

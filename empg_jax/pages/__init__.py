@@ -6,7 +6,7 @@ nothing run but that script.
 """
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import hashlib
 import html
 import importlib.resources
@@ -22,8 +22,12 @@ _ASSETS = importlib.resources.files(__name__) / "assets"
 _SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the order of reading
 
 
-def write(sources: Iterable[pathlib.Path], title: str, out: pathlib.Path) -> int:
+def write(
+    sources: Iterable[pathlib.Path], title: str, out: pathlib.Path, notes: Sequence[str] = ()
+) -> int:
   """Writes the page of these files of episodes to `out`; returns how many episodes it shows.
+
+  The notes stand below the title.
 
   Raises:
     ValueError, FileNotFoundError: as episodes.read does.
@@ -37,18 +41,19 @@ def write(sources: Iterable[pathlib.Path], title: str, out: pathlib.Path) -> int
       count += len(played.episodes)
       yield played
 
-  page = render(sets(), title)
+  page = render(sets(), title, notes)
   out.parent.mkdir(parents=True, exist_ok=True)
   out.write_text(page, encoding="utf-8", errors="replace")
   return count
 
 
-def render(sets: Iterable[EpisodeSet], title: str) -> str:
+def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) -> str:
   """The page as HTML: a set of episodes at a time, each of which is read when it is chosen."""
   style = _asset("page.css")
   script = "(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "})();"
   return string.Template(_asset("page.html")).substitute(
       title=html.escape(title),
+      notes="".join(f"<li>{html.escape(note)}</li>" for note in notes),
       style=style,
       script=script,
       style_hash=_digest(style),

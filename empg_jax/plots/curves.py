@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from empg_jax.plots import style
+from empg_jax.plots import amended, style
 from empg_jax.plots.drift import Drift
 from empg_jax.plots.runs import Curve, series
 
@@ -77,7 +77,7 @@ def kl_of_episodes(curves: Sequence[Curve], found: Mapping[str, Drift]) -> Figur
       colour = style.COLOURS[number % len(style.COLOURS)]
       axes[0].errorbar(steps, mean, 1.96 * error, fmt="o-", color=colour, label=curve.label)
   axes[0].set(ylabel="KL to the initial policy (nats a token)", ylim=(0, None))
-  _steps_below(axes)
+  _steps_below(axes, curves)
   only = f"{curves[0].label}, " if len(curves) == 1 else ""
   style.legend(figure, axes[0], f"{only}one seed, on its training episodes; bars: 95% intervals")
   return figure
@@ -103,7 +103,7 @@ def scales(curves: Sequence[Curve]) -> Figure:
     )  # fmt: skip
     ax.axhline(1, color=style.GREY, lw=0.8, ls=":")
     ax.set(title=curve.label, ylabel="g of the steps of a batch", ylim=(0, None))
-  _steps_below(axes)
+    _steps_below([ax], [curve])
   style.legend(figure, axes[0])
   return figure
 
@@ -188,13 +188,15 @@ def _dumbbell(ax: Axes, curve: Curve, metric: str, y: float, number: int) -> Non
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
-  _steps_below(axes)
+  _steps_below(axes, curves)
   several = any(len(curve.runs) > 1 for curve in curves)
   only = f"{curves[0].label}, " if len(curves) == 1 else ""
   style.legend(figure, axes[0], only + _BAND if several else only.removesuffix(", "))
 
 
-def _steps_below(axes: Sequence[Axes]) -> None:
+def _steps_below(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
+  """What all axes of training steps have."""
   for ax in axes:
+    amended.draw(ax, curves)
     ax.set_xlabel("training step")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -17,7 +17,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from empg_jax import chat as chats, config as configs, envs, episodes as kept, sharding
+from empg_jax import chat as chats, config as configs, envs, episodes as kept, resume, sharding
 from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout.pack import by_turn, pack
@@ -66,8 +66,9 @@ def measure(
     chosen = played[:: max(len(played) // count, 1)][:count]  # of all groups
     rows = [episode(record, chat, prompt) for record in chosen]
     rows = by_turn(rows) if prompt else rows
-    batch = pack(rows, multiple=config.train.size, **config.pack)
-    found.append((written.step, *mean_kl(batch, initial, config)))
+    then = resume.config_at(workdir, written.step)
+    batch = pack(rows, multiple=then.train.size, **then.pack)
+    found.append((written.step, *mean_kl(batch, initial, then)))
     if progress is not None:
       progress(1)
   return Drift(*map(np.array, zip(*found)))

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from empg_jax import config as configs, metrics
+from empg_jax import beginning, config as configs, metrics, resume
+from empg_jax.resume import Amendment
 
 
 class Run(NamedTuple):
   workdir: pathlib.Path
   config: dict[str, Any]  # by dotted keys
   rows: list[dict[str, Any]]  # of metrics.jsonl
+  amendments: tuple[Amendment, ...] = ()  # that a curve can show
 
 
 class Curve(NamedTuple):
@@ -38,14 +40,17 @@ def read(workdir: str | os.PathLike) -> Run:
   rows = metrics.read_rows(workdir)
   if not rows:
     raise ValueError(f"{workdir} holds no finished step yet: there is nothing to plot.")
-  return Run(pathlib.Path(workdir), config, rows)
+  if begun_with := beginning.named(workdir):
+    config["model.path"] = begun_with
+  return Run(pathlib.Path(workdir), config, rows, tuple(resume.seen(workdir)))
 
 
 def curves(runs: Sequence[Run]) -> list[Curve]:
   """The runs grouped by config, labelled by what tells the groups apart."""
   groups: dict[str, list[Run]] = {}
   for run in runs:
-    key = repr(sorted((k, v) for k, v in run.config.items() if k != "seed"))
+    values = sorted((k, v) for k, v in run.config.items() if k != "seed")
+    key = repr((values, run.amendments))
     groups.setdefault(key, []).append(run)
   members = list(groups.values())
   names = _labels([group[0] for group in members])

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import json
 import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +50,19 @@ def test_a_mistake_is_one_sentence(tmp_path):
   assert done.returncode == 1
   assert done.stderr.startswith("error: There are no episodes in ")
   assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_page_names_what_changed_while_the_run_went_on(workdir, tmp_path):
+  other = shutil.copytree(workdir, tmp_path / "run")
+  change = {"step": 10, "key": "optimizer.learning_rate", "old": 0.5, "new": 0.25}
+  hidden = {"step": 10, "key": "workers.count", "old": 0, "new": 1}
+  lines = "".join(json.dumps(row) + "\n" for row in (change, hidden))
+  (other / "amendments.jsonl").write_text(lines)
+  done = command(f"--workdir={other}")
+  assert done.returncode == 0, done.stderr
+  page = (other / "episodes.html").read_text()
+  assert "<li>after step 10: optimizer.learning_rate 0.5 → 0.25</li></ul>" in page
+  assert pages.render([], "x", ["<b>"]).count("<li>&lt;b&gt;</li>") == 1
 
 
 def test_nothing_that_was_said_becomes_part_of_the_page(workdir):

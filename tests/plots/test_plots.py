@@ -75,6 +75,32 @@ def test_kl_of_episodes_is_drawn_with_its_interval(two_methods):
     curves.kl_of_episodes(two_methods, {})
 
 
+def amend(workdir, step, **changes):
+  """The run goes on after `step` with other values of its optimizer."""
+  config = configs.read(workdir)
+  with config.unlocked():
+    config.optimizer.update(changes)
+  resume.record(workdir, config, resume.claim(workdir, config, amend=True), step)
+  return runs.read(workdir)
+
+
+def test_a_run_that_was_amended_is_a_curve_of_its_own_with_a_mark(tmp_path):
+  straight, changed = (make_run(tmp_path / name, 0) for name in ("straight", "changed"))
+  changed = amend(tmp_path / "changed", 2, learning_rate=1e-4, warmup_steps=0)
+  make_run(tmp_path / "begun", 0)
+  assert not amend(tmp_path / "begun", 0, b1=0.5).amendments  # before there was a step
+  both = runs.curves([straight, changed])
+  assert [curve.label for curve in both] == ["learning_rate 0.0003, warmup_steps 8",
+                                             "learning_rate 0.0001, warmup_steps 0"]
+  for figure in (curves.training(both), curves.learning_curves(both)):
+    for ax in figure.axes:
+      (mark,) = (line for line in ax.lines if line.get_linestyle() == "--")
+      assert mark.get_xdata() == [2, 2]
+      (text,) = ax.texts
+      assert text.get_text() == "learning_rate 0.0003 → 0.0001\nwarmup_steps 8 → 0"
+  assert [len(ax.texts) for ax in curves.scales(both).axes] == [0, 1]
+
+
 def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_path):
   with style.styled():
     for name, draw in curves.FIGURES.items():
