@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from empg_jax import command_line, config as configs, resume, sharding, trained
+from empg_jax.chat import tokenizer_files
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.evaluation import policies
 from empg_jax.models import fingerprint, folder, lora
@@ -152,3 +153,10 @@ def test_a_damaged_note_of_the_model_is_told_at_resume(run, content):
     fingerprint.check(workdir, config.model.path, weights=True)
   (workdir / fingerprint.FILE).unlink()
   fingerprint.check(workdir, config.model.path, weights=True)
+
+
+def test_an_export_over_another_tokenizer_leaves_nothing_of_it(base, tmp_path):
+  (tmp_path / "tokenizer.json").write_text("{}")
+  tokenizer_files.copy(base, tmp_path)
+  assert (tmp_path / "tokenizer.model").is_file()
+  assert not (tmp_path / "tokenizer.json").exists()

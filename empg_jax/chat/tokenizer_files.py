@@ -18,7 +18,8 @@ FILES = (
 def copy(home: pathlib.Path, out: pathlib.Path) -> None:
   """Puts the tokenizer of `home`, a model's folder or GGUF file, into the folder `out`.
 
-  Files are copied as they are; from a GGUF file they are made.
+  Files are copied as they are; from a GGUF file they are made. Those of another tokenizer that
+  lay there go: they would be read instead.
   """
   if home.is_file():
     from empg_jax.chat import tokenizers  # only where needed: transformers takes seconds
@@ -28,3 +29,5 @@ def copy(home: pathlib.Path, out: pathlib.Path) -> None:
   for name in FILES:
     if (home / name).is_file():
       shutil.copyfile(home / name, out / name)
+    else:
+      (out / name).unlink(missing_ok=True)

@@ -175,7 +175,7 @@ def save(
 
   Args:
     model: its parameters are all on devices of this process.
-    folder: made if need be.
+    folder: made if need be; a model that is there is replaced.
     dtype: that the tensors are written in.
     config: a config.json to keep rather than one made from the model's shape.
     shard_bytes: where the tensors are more than this, they are written into several files
@@ -196,11 +196,16 @@ def save(
   files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
     tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
-    safetensors.save_file(tensors, folder / file, {"format": "pt"})
-    shutil.copymode(folder / "config.json", folder / file)  # it makes them private
+    # Whole or not at all: what is written over may be the only one.
+    partial = folder / f"{file}.partial"
+    safetensors.save_file(tensors, partial, {"format": "pt"})
+    shutil.copymode(folder / "config.json", partial)  # it makes them private
+    partial.replace(folder / file)
   if len(files) > 1:
     places = {name: file for file, names in files.items() for name in names}
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=2))
+  # Of a model that lay there before, and would be read instead of this one.
+  (folder / (SINGLE if len(files) > 1 else INDEX)).unlink(missing_ok=True)
 
 
 def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> None:

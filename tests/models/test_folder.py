@@ -41,6 +41,30 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path, dtype, shard_bytes):
   assert_same(back, model)
 
 
+@pytest.mark.parametrize("sizes", [(500, 10**9), (10**9, 500)], ids=["to one", "to several"])
+def test_an_export_over_another_model_leaves_nothing_of_it(model, tmp_path, sizes):
+  for value, size in zip((0.0, 1.0), sizes):
+    written = jax.tree.map(lambda x: jnp.full_like(x, value), model)
+    folder.save(written, tmp_path, shard_bytes=size)
+  assert_same(folder.load(tmp_path, MESH), written)
+  # transformers prefers the single file, and the package the index.
+  single, index = (tmp_path / name for name in ("model.safetensors", source.INDEX))
+  assert single.exists() != index.exists()
+
+
+def test_an_export_that_is_cut_short_leaves_the_model_that_was_there(model, tmp_path, monkeypatch):
+  folder.save(model, tmp_path)
+
+  def cut_short(tensors, path, metadata):
+    pathlib.Path(path).write_bytes(b"half")
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(safetensors, "save_file", cut_short)
+  with pytest.raises(KeyboardInterrupt):
+    folder.save(jax.tree.map(jnp.zeros_like, model), tmp_path)
+  assert_same(folder.load(tmp_path, MESH), model)
+
+
 def test_the_tensors_are_named_as_transformers_names_them(model, tmp_path):
   folder.save(model, tmp_path)
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
