@@ -103,7 +103,7 @@ def check_file(path: str | None) -> None:
 
 
 def _sentence_of(error: Exception) -> str | None:
-  """What the user is told of an error; None if it is a bug."""
+  """The sentence that the user reads about an error; None if it is a bug."""
   if is_for_the_user(error):
     return str(error)
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -116,7 +116,7 @@ def _sentence_of(error: Exception) -> str | None:
 
 
 def _sentence_of_path(error: OSError) -> str | None:
-  """What is told of a path that cannot be had, if a flag named it, or one above or below it."""
+  """The sentence about a path that cannot be had, if a flag named it, or one above or below it."""
   if error.errno not in _UNFIT or not isinstance(error.filename, str):
     return None
   path, found = pathlib.Path(error.filename), []

@@ -64,7 +64,7 @@ def together() -> Iterator[None]:
   try:
     yield
   except Exception:
-    atexit.register(_leave)  # once the error is told, and before JAX waits
+    atexit.register(_leave)  # once the error is printed, and before JAX waits
     raise
   finally:
     over.set()

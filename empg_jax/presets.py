@@ -241,7 +241,7 @@ def _with_kept(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_turns(config: dict[str, Any]) -> dict[str, Any]:
-  """A row is a turn that is told the two before it, as in the paper's runs (verl-agent's sizes)."""
+  """A row is a turn whose prompt holds the two before it, as in the paper's runs (sizes: verl-agent)."""
   sizes = dict(max_length=4608, piece_lengths=(1024, 2048, 4096), windows=(1536, 2560, 4608))
   return config | dict(
       rollout=config["rollout"] | dict(window=2),

@@ -52,7 +52,7 @@ def claim(
   """Makes `workdir` the home of a run of `config`, or checks that the run there may go on with it.
 
   Writes WORKDIR/config.json unless a run has begun there. A folder that is made for it is its
-  user's alone: in it will be all that was said.
+  user's alone: it will hold all that was read and written.
 
   Args:
     workdir: of the run.

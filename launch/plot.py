@@ -8,7 +8,7 @@ lowest to the highest of them. The figures of entropy, gradients and g are measu
 policy of each curve's first run plays --episodes training tasks, which it and the trained policy
 then score. Where no run has a KL penalty, its first runs' initial policies score as many of their
 training episodes for the figure of KL. --episodes=0 leaves all these out. What a run does not hold
-is said and left out.
+is reported and left out.
 """
 
 import functools

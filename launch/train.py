@@ -16,7 +16,7 @@ exit code 1 if something is missing; --show_config prints the whole config befor
 
 On several hosts every one runs this command (launch/tpu/), with a workdir that all of them
 see. Each plays its share of the episodes in environments of its own and tells the others what
-was said; the devices of all of them share the sampling and the update.
+was read and written; the devices of all of them share the sampling and the update.
 """
 
 import contextlib

@@ -32,7 +32,7 @@ def fill(disk):
 
 
 def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
-  quiet.hush()  # pytest would take what is said to a closed loop for a fault of a test
+  quiet.hush()  # pytest would take a message to a closed loop for a fault of a test
   checkpoints = Checkpointer(disk / "checkpoints", keep=1)
   checkpoints.save(1, {"w": jnp.arange(10.0)})
   checkpoints.wait()

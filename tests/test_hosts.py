@@ -1,4 +1,4 @@
-"""A run on several hosts: two processes train as one, and mistakes in their names are told."""
+"""A run on several hosts: two train as one, and mistakes in their names raise a sentence."""
 
 import json
 import os

@@ -58,7 +58,7 @@ def measure(
 
 
 class _Groups:
-  """A policy's slots, a group for each device, and what is said in them."""
+  """A policy's slots, a group for each device, and what they read and write."""
 
   def __init__(self, policy: Policy, count: int):
     self._policy = policy

@@ -66,7 +66,7 @@ def load(
 
   Args:
     path: a folder, or a GGUF file.
-    instructions: what the agent is told before anything else; the system message where
+    instructions: the text before anything else; the system message where
       the template has one.
     think, lower, cjk: what makes a reply an action (chat.actions.Rules).
 

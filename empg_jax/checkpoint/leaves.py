@@ -49,7 +49,7 @@ def array(leaf: Any) -> Any:
 
 
 def target(leaf: Any) -> Any:
-  """What Orbax has to be told to restore a leaf as it stands in the template."""
+  """What Orbax needs to restore a leaf as it stands in the template."""
   if isinstance(leaf, jax.Array):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
   return array(leaf)

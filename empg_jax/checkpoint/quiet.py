@@ -14,7 +14,7 @@ from absl import logging
 
 @functools.cache
 def hush() -> None:
-  """From now on a save that fails is told by Checkpointer alone, but for `--verbosity=1`."""
+  """From now on Checkpointer alone reports a save that fails, except with `--verbosity=1`."""
   for logger in (logging.get_absl_logger(), records.getLogger("asyncio")):
     logger.addFilter(_is_to_be_told)
   before = sys.unraisablehook

@@ -1,4 +1,4 @@
-"""What tfds is told of which data set is wanted: a builder's name and these beside."""
+"""Builder configs, which name a data set to tfds together with its builder."""
 
 import dataclasses
 from typing import Any

@@ -32,7 +32,7 @@ from empg_jax.envs.deep_search import data
 class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
   """Questions with their answers and the documents that lead there, in the order of the tasks."""
 
-  # Raised when what is told of a question changes, so that no older files are read for it.
+  # Raised when the fields of a question change, so that no older files are read for it.
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
 

@@ -19,7 +19,7 @@ and may have
     demonstrations(seed, **options)       an expert's episodes without end
     prompt(first, turns, observation, window=n)
                                           a turn as a prompt of its own, for rows of one turn
-    INSTRUCTIONS                          what a model that was not cloned is told first, and
+    INSTRUCTIONS                          the first text for a model that was not cloned, and
     PHRASES                               words that stay whole, for the vocabulary of a tiny
                                           policy that is cloned from them
 """

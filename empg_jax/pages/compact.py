@@ -1,4 +1,4 @@
-"""A set of episodes as few bytes of JSON: columns, and tables of what is said again and again."""
+"""A set of episodes as few bytes of JSON: columns, and tables of what repeats."""
 
 from collections.abc import Hashable
 from typing import Any

@@ -92,7 +92,7 @@ def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) 
   Args:
     record: of episodes.read.
     chat: the run's.
-    prompt: what a turn was told, where each is a conversation of its own.
+    prompt: what a turn read, where each is a conversation of its own.
   """
   turns: list[Turn] = []
   for turn in record["turns"]:

@@ -81,7 +81,7 @@ def collect(
   number of episodes that have just ended.
 
   Several hosts, which all have to call this with the same arguments, play a share each, in
-  environments of their own, and all return the episodes of all. A host's progress is told as
+  environments of their own, and all return the episodes of all. A host reports its progress as
   if the others were as far.
 
   Raises:

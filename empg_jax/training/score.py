@@ -56,7 +56,7 @@ def scores(
         hidden, unembedding, actions, temperature=temperature, compute_dtype=compute_dtype
     )
 
-  # A kernel has to be told what it finds on a device; XLA does not divide it.
+  # A kernel needs specs of what each device holds; XLA does not divide it.
   stats = sharding.typed(
       stats, (sharding.ROWS,), (sharding.FSDP, sharding.TENSOR), (sharding.ROWS,)
   )

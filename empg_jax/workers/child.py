@@ -1,4 +1,4 @@
-"""The program of a worker: it holds environments and plays what it is told.
+"""The program of a worker: it holds environments and plays what the pool asks for.
 
 Both directions carry messages of four bytes that tell the length, most significant first,
 and so much JSON. The first request is {"number", "module", "arguments"}, the others are

@@ -1,4 +1,4 @@
-"""What counts as an action, and what an agent is told of everything else."""
+"""What counts as an action, and the answer to everything else."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Files of evaluations: what is no evaluation, or of other tasks, is told in one sentence."""
+"""Files of evaluations: what is no evaluation, or of other tasks, raises one sentence."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whatever a shop's files hold, one can shop there, or is told in one sentence."""
+"""Whatever a shop's files hold, one can shop there, or one sentence says why not."""
 
 import itertools
 import json

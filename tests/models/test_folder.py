@@ -1,4 +1,4 @@
-"""A model survives its Hugging Face folder, and a wrong folder is told in one sentence."""
+"""A model survives its Hugging Face folder, and a wrong folder raises one sentence."""
 
 import json
 import pathlib

@@ -92,7 +92,7 @@ def test_only_its_own_style_and_script_may_run(workdir):
 
 
 def long_episode(rng, index):
-  """50 turns of 24 tokens, no observation of which is said twice."""
+  """50 turns of 24 tokens, no observation of which repeats."""
 
   def turn(at):
     words = " ".join(rng.choice(["a", "cabinet", "fridge", "see", "you", "is"]) for _ in range(25))

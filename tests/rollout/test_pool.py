@@ -115,7 +115,7 @@ def test_a_first_observation_that_is_no_text_is_garbage():
 def test_whoever_holds_the_memory_is_found_by_playing_again():
   with pool(memory_mib=80) as make_env:
     envs = mates(make_env)
-    with contextlib.suppress(Fault):  # It may be told at once.
+    with contextlib.suppress(Fault):  # It may raise at once.
       envs[0].step("swell")
     envs[1].reset("rests")
     for step in range(1, 8):

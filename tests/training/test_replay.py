@@ -1,4 +1,4 @@
-"""A batch comes back from disk as it was, and what is no batch is told in one sentence."""
+"""A batch comes back from disk as it was, and what is no batch raises one sentence."""
 
 import dataclasses
 

@@ -14,7 +14,7 @@ def told(
     task: what is to be done.
     turns: all turns so far, as (observation, action); None: the reply held no action.
     observation: what is seen now.
-    window: how many of the last turns are told.
+    window: how many of the last turns the prompt holds.
   """
   lines = [task, f"You have taken {len(turns)} step{'s' * (len(turns) > 1)}."]
   first = max(len(turns) - window, 0)

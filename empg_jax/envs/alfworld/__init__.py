@@ -34,7 +34,7 @@ BACKENDS = ("native", "textworld")
 # As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
 REPLY = {"think": True, "lower": True, "cjk": False}
 
-# What a model that was not cloned from the expert is told before its first observation.
+# Stands before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You act in a household, in text. Each message tells you what you see; the first one also names \
 your task. Commands that can be given now are listed at the end of a message. Nothing but the \
@@ -74,7 +74,7 @@ class AlfWorld:
     """
     _check("backend", backend, BACKENDS)
     if backend == "textworld":
-      _textworld()  # a missing extra is told of at once
+      _textworld()  # raises at once if the extra is missing
     self._backend = backend
     self._show_commands = show_commands
     self._engine: _Playing | None = None

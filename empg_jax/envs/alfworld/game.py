@@ -25,7 +25,7 @@ _ARITY = {
     "receptacletype": 2, "objecttype": 2, "cancontain": 2, "inreceptacleobject": 2,
     "inreceptacle": 2, "objectatlocation": 2,
 }  # fmt: skip
-_MOST_RECEPTACLES = 1000  # all of which are told, and lead to all others
+_MOST_RECEPTACLES = 1000  # the first text names them all, and each leads to all others
 
 # An object counts as hot, cool, .. for a goal only if it can be made so.
 _CAPABILITY = {

@@ -23,7 +23,7 @@ def mangle(text: str) -> str:
 
 
 def sentence(spec: Spec) -> str:
-  """The task as the agent is told it: "heat some apple and put it in fridge"."""
+  """The task as the agent reads it: "heat some apple and put it in fridge"."""
   object, target = spec.object.lower(), spec.target.lower()
   template = facts().sentences[spec.task][spec.sentence]
   return template.format(obj=object, recep=target, toggle=target)

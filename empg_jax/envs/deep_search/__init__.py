@@ -35,7 +35,7 @@ SCORE = "f1"
 # Questions and answers are of any language, and a server may tell upper from lower case.
 REPLY = {"think": True, "lower": False, "cjk": True}
 
-# What a model that was not cloned from the expert is told before its first observation.
+# Stands before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You answer a question with the help of a search engine. Each turn you take one action: \
 <search>words</search> shows the passages that fit the words best, <visit>title</visit> reads the \

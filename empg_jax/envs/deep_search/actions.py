@@ -20,7 +20,7 @@ class Action(NamedTuple):
 
 
 class Malformed(NamedTuple):
-  """What is told to an agent whose action could not be read."""
+  """The answer to an action that could not be read."""
 
   advice: str
 

@@ -46,7 +46,7 @@ SCORE = "task_score"
 # As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
 REPLY = {"think": True, "lower": True, "cjk": False}
 
-# What a model that was not cloned from the expert is told before its first observation.
+# Stands before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You shop on a website, in text. Each message shows the page that is open and the instruction that \
 says what to buy; " [SEP] " stands between the parts of a page. search[words] looks for products, \

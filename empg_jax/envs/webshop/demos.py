@@ -71,7 +71,7 @@ def _goals(rng: random.Random) -> Iterator[Goal]:
 
 
 def _content(shop: Shop, goal: Goal) -> tuple:
-  """What is wanted, however it is said, and of whichever brand."""
+  """What is wanted, in whichever words and of whichever brand."""
   kind = shop.product(goal.product).query
   return kind, tuple(sorted(goal.attributes)), tuple(sorted(goal.options))
 
