@@ -14,8 +14,11 @@ class Platform(NamedTuple):
 
   name: str
   attention: str  # of whole rows in bfloat16, by a file of kernels.attention
-  scanned: bool  # layers in a loop; False: unrolled where it is faster
+  scanned: bool  # layers of an update in a loop; False: unrolled unless it recomputes them
+  decode_layers: str  # "scanned"; or unrolled: "sliced" of stacked parameters, or lying "apart"
   narrow: bool  # what a layer keeps between its products is of their type
+  merges: bool  # XLA joins products of one operand, and copies the others to do so
+  cuts_once: bool  # a turn cuts the window out of the cache once; False: every layer at every token
   float_cache: bool  # the cache holds 16-bit floats as such; False: as their bits
   loss_logits: int  # that the loss holds at a time, where no kernel computes it
   loss_width: int  # and the least vocabulary entries of a block, for fast products
@@ -39,17 +42,18 @@ class Platform(NamedTuple):
 # keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it,
 # and a column of a bfloat16 cache is written by turning the whole cache: bits stay in place.
 CPU = Platform(
-    "cpu", "blocks", scanned=False, narrow=False, float_cache=False, loss_logits=2**19,
-    loss_width=512, whole_mesh=False, torus=False,
+    "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
+    cuts_once=True, float_cache=False, loss_logits=2**19, loss_width=512, whole_mesh=False, torus=False,
 )  # fmt: skip
-# A block of the loss fills a card: 256 MiB of logits.
+# A block of the loss fills a card: 256 MiB of logits. Layers that a loop cuts out of stacked
+# parameters are copied at every token.
 GPU = Platform(
-    "gpu", "cudnn", scanned=True, narrow=True, float_cache=True, loss_logits=2**26,
-    loss_width=2048, whole_mesh=True, torus=False,
+    "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
+    cuts_once=False, float_cache=True, loss_logits=2**26, loss_width=2048, whole_mesh=True, torus=False,
 )  # fmt: skip
 TPU = Platform(
-    "tpu", "splash", scanned=True, narrow=True, float_cache=True, loss_logits=2**26,
-    loss_width=2048, whole_mesh=True, torus=True,
+    "tpu", "splash", scanned=True, decode_layers="scanned", narrow=True, merges=False,
+    cuts_once=False, float_cache=True, loss_logits=2**26, loss_width=2048, whole_mesh=True, torus=True,
 )  # fmt: skip
 
 

@@ -9,30 +9,11 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from empg_jax import hardware, sharding
-from empg_jax.generation import sampling
-from empg_jax.kernels.attention import products
+from empg_jax.generation import cache as caching, sampling
+from empg_jax.generation.cache import Cache
 from empg_jax.models import attention
-from empg_jax.models.decoder import Decoder, DecoderConfig, layer
+from empg_jax.models.decoder import Decoder, layer
 from empg_jax.models.linear import linear
-
-KV = tuple[Float[Array, "*heads _ D"], Float[Array, "*heads _ D"]]
-
-
-class Cache(NamedTuple):
-  """Keys and values: a pair a layer, each [B*K, S, D] (see products.flat_heads).
-
-  Where the layers are scanned, on accelerators and on a mesh, one pair for all, each
-  [L, B, K, S, D]. On CPU, 16-bit floats are kept as their bits (see _kept).
-
-  `past` holds what the slots have read and written in earlier turns, each row from
-  its own column 0. `recent` holds the reply being written: all slots write the same
-  column, so a token costs one small update and no scatter. The next turn moves it
-  into `past`.
-  """
-
-  past: KV | tuple[KV, ...]
-  recent: KV | tuple[KV, ...]
-
 
 class Replies(NamedTuple):
   """What the slots said in one turn; entries past `lengths` are 0."""
@@ -41,23 +22,6 @@ class Replies(NamedTuple):
   lengths: Int[Array, "B"]
   logprobs: Float[Array, "B R"]
   entropy: Float[Array, "B R"]
-
-
-def empty_cache(
-    config: DecoderConfig, slots: int, capacity: int, max_reply: int, dtype: jnp.dtype
-) -> Cache:
-  """A cache of zeros: `capacity` columns of past and `max_reply` of recent for each slot."""
-  layers, heads = config.num_hidden_layers, config.num_key_value_heads
-  dtype = _kept(dtype)
-
-  def pairs(length):
-    if _scanned():
-      zeros = lambda: jnp.zeros((layers, slots, heads, length, config.head_dim), dtype)
-      return zeros(), zeros()
-    zeros = lambda: jnp.zeros((slots * heads, length, config.head_dim), dtype)
-    return tuple((zeros(), zeros()) for _ in range(layers))
-
-  return Cache(pairs(capacity), pairs(max_reply))
 
 
 @functools.partial(
@@ -98,7 +62,7 @@ def turn(
   """
   of_slots = lambda *xs: [sharding.divide(x, sharding.ROWS) for x in xs]
   read, written, piece, piece_lengths = of_slots(read, written, piece, piece_lengths)
-  past = _append(cache.past, cache.recent, read)
+  past = caching.append(cache.past, cache.recent, read)
   read = read + written
   hidden, past = _read_piece(model, past, piece, read, window)
   last = jnp.maximum(piece_lengths - 1, 0)
@@ -110,54 +74,6 @@ def turn(
       window=window, max_reply=max_reply, end_id=end_id, vocab_size=vocab_size,
   )  # fmt: skip
   return Cache(past, recent), Replies(*of_slots(*replies))
-
-
-def _scanned() -> bool:
-  """Whether layers are scanned, as they are on every mesh."""
-  return hardware.current().scanned or sharding.in_use()
-
-
-def _kept(dtype: jnp.dtype) -> jnp.dtype:
-  """What a cache is kept in: for a 16-bit float perhaps its bits (see hardware)."""
-  as_floats = hardware.current().float_cache or sharding.in_use()
-  return jnp.dtype(dtype if as_floats or jnp.dtype(dtype).itemsize != 2 else jnp.uint16)
-
-
-def _as(dtype: jnp.dtype, kv):
-  """The caches or columns in `dtype`, where it is not theirs bit by bit."""
-  same = lambda x: x if x.dtype == dtype else jax.lax.bitcast_convert_type(x, dtype)
-  return jax.tree.map(same, kv)
-
-
-def _append(kv, new, start: Int[Array, "B"]):
-  """Writes `new` into each slot's row of every cache in `kv` from its own column `start`."""
-
-  def write(rows, x):
-    x = _as(rows.dtype, x)
-    if rows.ndim == 5:  # [L, B, K, S, D]
-      cached = PartitionSpec(None, sharding.ROWS, sharding.TENSOR)
-      given = (cached, cached, PartitionSpec(sharding.ROWS))
-      return sharding.on_shards(_write_rows, given, cached)(rows, x, start)
-    starts = jnp.repeat(start, rows.shape[0] // start.shape[0])
-    put = lambda row, x, at: jax.lax.dynamic_update_slice_in_dim(row, x, at, axis=0)
-    return jax.vmap(put)(rows, x, starts)
-
-  return jax.tree.map(write, kv, new)
-
-
-def _write_rows(rows, x, start: Int[Array, "B"]):
-  """One row after another, for a batched update would turn the whole cache around twice.
-
-  A row's columns come with the loop: where the loop cuts them out of `x` itself, XLA fails
-  to compile for TPUs at full effort.
-  """
-
-  def put(rows, row):
-    index, new, at = row
-    return jax.lax.dynamic_update_slice(rows, new[:, None], (0, index, 0, at, 0)), None
-
-  each = (jnp.arange(rows.shape[1]), x.swapaxes(0, 1), start)
-  return jax.lax.scan(put, rows, each)[0]
 
 
 def _visible(lengths: Int[Array, "B"], window: int):
@@ -172,7 +88,7 @@ def _run(model, x, positions, caches, attend):
     attend_to = functools.partial(attend, cache)
     return block(x, positions, model.config, attend_to, model.unembedding.dtype)
 
-  if _scanned():
+  if caching.scanned():
     x, kept = jax.lax.scan(body, x, (model.model.layers, caches))
   else:
     kept = []
@@ -183,16 +99,13 @@ def _run(model, x, positions, caches, attend):
   return model.model.norm(x, model.config.rms_norm_eps), kept
 
 
-def _heads(x: Float[Array, "B T K D"], dtype):
+def _heads(x: Float[Array, "B T K D"], dtype) -> Float[Array, "B K T D"]:
   """New keys or values as the cache of a layer has them."""
-  x = x.astype(dtype)
-  return x.swapaxes(1, 2) if _scanned() else products.flat_heads(x)
+  return x.astype(dtype).swapaxes(1, 2)
 
 
 def _attend(q, past, recent, past_visible, recent_visible):
   """cached_attention on each device's rows and heads."""
-  if not _scanned():
-    return attention.cached_attention(q, past, recent, past_visible, recent_visible)
 
   def on_shard(q, past, recent, past_visible):
     flat = lambda x: x.reshape(-1, *x.shape[2:])
@@ -200,7 +113,7 @@ def _attend(q, past, recent, past_visible, recent_visible):
     return attention.cached_attention(q, past, recent, past_visible, recent_visible)
 
   heads = PartitionSpec(sharding.ROWS, None, sharding.TENSOR)
-  cached = PartitionSpec(sharding.ROWS, sharding.TENSOR)
+  cached = caching.spec(past[0].ndim)
   given = (heads, cached, cached, PartitionSpec(sharding.ROWS))
   return sharding.on_shards(on_shard, given, heads)(q, past, recent, past_visible)
 
@@ -214,26 +127,23 @@ def _read_piece(model, past, piece, read, window):
   seen = _seen(past, window, model.unembedding.dtype)
 
   def attend(seen, q, k, v):
-    seen = _first(seen, window)
+    seen = caching.first(seen, window)
     new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
     return _attend(q, seen, new, past_visible, causal), new
 
   hidden, new = _run(model, model.embed(piece), positions, seen, attend)
-  return hidden, _append(past, new, read)
+  return hidden, caching.append(past, new, read)
 
 
 def _seen(past, window: int, dtype: jnp.dtype):
   """What layers attend to, as numbers of `dtype`.
 
-  Scanned layers cut their columns when they come to it, for all caches at once would be
-  copied; where layers are unrolled, every token would cut them anew.
+  On accelerators each layer cuts its columns when it comes to it, for all caches at once would
+  be copied; on a CPU, every token would cut them anew.
   """
-  return past if _scanned() else _as(dtype, _first(past, window))
-
-
-def _first(caches, window: int):
-  """The first columns of every cache."""
-  return jax.tree.map(lambda x: x[..., :window, :], caches)
+  if hardware.current().cuts_once:
+    past = caching.first(past, window)
+  return caching.values(dtype, past)
 
 
 def _write_reply(
@@ -265,15 +175,15 @@ def _write_reply(
 
     def attend(cache, q, k, v):
       seen, recent = cache
-      seen = _first(seen, window)
+      seen = caching.first(seen, window)
       new = tuple(_heads(x, seen[0].dtype) for x in (k, v))
-      written = _put(recent, new, index)
-      out = _attend(q, seen, _as(seen[0].dtype, written), past_visible, recent_visible)
-      return out, new if _scanned() else written  # a scan would write all columns anew
+      written = caching.put(recent, new, index)
+      out = _attend(q, seen, caching.values(seen[0].dtype, written), past_visible, recent_visible)
+      return out, new if caching.scanned() else written  # a scan would write all columns anew
 
-    caches = (seen, recent) if _scanned() else tuple(zip(seen, recent))
+    caches = (seen, recent) if caching.scanned() else tuple(zip(seen, recent))
     hidden, kept = _run(model, model.embed(ids[:, None]), (start + index)[:, None], caches, attend)
-    recent = _put(recent, kept, index) if _scanned() else kept
+    recent = caching.put(recent, kept, index) if caching.scanned() else kept
     drawn = draw(hidden, index + 1)
     replies = record(replies, drawn, index + 1, active)
     active = active & (drawn[0] != end_id)
@@ -287,12 +197,3 @@ def _write_reply(
   carry = (recent, first[0], jnp.int32(0), active & (first[0] != end_id), replies)
   recent, _, _, _, replies = jax.lax.while_loop(going_on, step, carry)
   return recent, replies
-
-
-def _put(caches, column, index: Int[Array, ""]):
-  """Writes one column into every cache."""
-
-  def put(x, new):
-    return jax.lax.dynamic_update_slice_in_dim(x, _as(x.dtype, new), index, axis=x.ndim - 2)
-
-  return jax.tree.map(put, caches, column)

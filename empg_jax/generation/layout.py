@@ -4,12 +4,25 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
-from empg_jax import sharding
-from empg_jax.generation.decode import Cache
+from empg_jax import hardware, sharding
+from empg_jax.generation import cache
+from empg_jax.generation.cache import Cache
 from empg_jax.models import casting
-from empg_jax.models.decoder import Decoder
+from empg_jax.models.decoder import Decoder, apart
+
+
+def prepare(model: Decoder, dtype: jax.typing.DTypeLike, layers: str) -> Decoder:
+  """Parameters as `decode.turn` takes them: matrices in `dtype`, layers as the hardware likes them.
+
+  Args:
+    model: as it is trained.
+    dtype: of the matrices.
+    layers: `hardware.Platform.decode_layers`.
+  """
+  model = casting.cast(model, dtype)
+  return apart(model) if layers == "apart" else model
 
 
 def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wrapped:
@@ -20,16 +33,17 @@ def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wra
     model: or its shapes.
     dtype: of the matrices.
   """
-  places = sharding.shardings(model, mesh, (sharding.TENSOR,))
-  return jax.jit(functools.partial(casting.cast, dtype=dtype), out_shardings=places)
+  layers = hardware.of(mesh.devices.flat[0].platform).decode_layers
+  make = functools.partial(prepare, dtype=dtype, layers=layers)
+  places = sharding.shardings(jax.eval_shape(make, model), mesh, (sharding.TENSOR,))
+  return jax.jit(make, out_shardings=places)
 
 
-def cache_shardings(cache: Cache, mesh: Mesh) -> Cache:
+def cache_shardings(empty: Cache, mesh: Mesh) -> Cache:
   """Slots over data and fsdp, heads over tensor.
 
   Args:
-    cache: of scanned layers, or its shapes.
+    empty: a cache, or its shapes.
     mesh: on which the model lies.
   """
-  spec = PartitionSpec(None, sharding.ROWS, sharding.TENSOR)
-  return jax.tree.map(lambda _: NamedSharding(mesh, spec), cache)
+  return jax.tree.map(lambda x: NamedSharding(mesh, cache.spec(x.ndim)), empty)

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from empg_jax import hosts, sharding
-from empg_jax.generation import decode, layout, owners
-from empg_jax.models import casting
+from empg_jax import hardware, hosts, sharding
+from empg_jax.generation import cache as caching, decode, layout, owners
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 
@@ -45,7 +44,7 @@ class Reply:
 class Slots:
   """A fixed number of conversations and what is known about their cache."""
 
-  cache: decode.Cache
+  cache: caching.Cache
   model: int  # which of the policy's copies decodes them
   read: np.ndarray  # [slots] columns filled in the past cache
   reply: Reply | None = None  # of the last turn
@@ -113,8 +112,8 @@ class Policy:
     if self._mesh is not None:
       self._models = [self._reshard(model)]
       return
-    cast = casting.cast(model, self._dtype)
-    self._models = [jax.device_put(cast, device) for device in self._devices]
+    made = layout.prepare(model, self._dtype, hardware.current().decode_layers)
+    self._models = [jax.device_put(made, device) for device in self._devices]
 
   def at(self, temperature: float) -> "Policy":
     """The same policy sampling at another temperature, as of now."""
@@ -185,11 +184,11 @@ class Policy:
     reply = Reply(replies, self._own.from_devices if self._own is not None else jax.device_get)
     return Slots(cache, slots.model, read + written + lengths, reply), reply
 
-  def _cache_maker(self, config: DecoderConfig) -> Callable[[], decode.Cache]:
+  def _cache_maker(self, config: DecoderConfig) -> Callable[[], caching.Cache]:
     """Makes empty caches; on a mesh each device makes its part, for no one could hold the whole."""
     capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
     make = functools.partial(
-        decode.empty_cache, config, self._all_slots, capacity, self.max_reply, self._dtype
+        caching.empty, config, self._all_slots, capacity, self.max_reply, self._dtype
     )
     if self._mesh is None:
       return make

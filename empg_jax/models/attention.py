@@ -83,6 +83,8 @@ def _cached_block(q, past, recent, past_visible, recent_visible):
   past_scores = jnp.where(past_visible[:, None, :], past_scores, products.NEGATIVE)
   past_scores = past_scores.reshape(batch * kv_heads, groups * length, -1)
   visible = jnp.tile(recent_visible, (groups, 1))[None]
+  if hardware.current().merges:
+    q = jax.lax.optimization_barrier(q)
   recent_scores = jnp.where(visible, products.scores(q, recent[0]), products.NEGATIVE)
   top = jnp.maximum(past_scores.max(-1, keepdims=True), recent_scores.max(-1, keepdims=True))
   past_weights, recent_weights = jnp.exp(past_scores - top), jnp.exp(recent_scores - top)

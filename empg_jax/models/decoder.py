@@ -229,6 +229,15 @@ def _gathered(x: Float[Array, "B T D"], dtype: jax.typing.DTypeLike) -> Float[Ar
   return sharding.lay(x, _WHOLE, _BY_TIME, dtype)
 
 
-def layer(stacked: Layer, index: int) -> Layer:
-  """The parameters of one layer."""
-  return jax.tree.map(lambda x: x[index], stacked)
+def layer(layers: nnx.Module, index: int) -> Layer:
+  """The parameters of one layer, of stacked ones or of those that lie `apart`."""
+  return layers[index] if isinstance(layers, nnx.List) else jax.tree.map(lambda x: x[index], layers)
+
+
+def apart(model: Decoder) -> Decoder:
+  """The same model with each layer's parameters in arrays of their own."""
+  model = jax.tree.map(lambda x: x, model)
+  layers = model.model.layers
+  each = [layer(layers, i) for i in range(model.config.num_hidden_layers)]
+  model.model.layers = nnx.List(each)
+  return model

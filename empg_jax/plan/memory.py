@@ -11,7 +11,7 @@ import ml_collections
 from jax.sharding import AbstractMesh, Mesh
 
 from empg_jax import algorithms, sharding
-from empg_jax.generation import decode
+from empg_jax.generation import cache as caching
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import state as states
@@ -75,7 +75,7 @@ def items(
 def _cache(config, shape: DecoderConfig, mesh, dtype) -> Item:
   c = config.policy
   capacity = c.max_length + max(c.max_reply, *c.piece_lengths)
-  make: Callable[[], Any] = lambda: decode.empty_cache(
+  make: Callable[[], Any] = lambda: caching.empty(
       shape, c.slots, capacity, c.max_reply, dtype
   )
   halves = min(2, -(-_rows(config) // c.slots))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from empg_jax import algorithms, sharding
-from empg_jax.generation import decode, layout
+from empg_jax import algorithms, hardware, sharding
+from empg_jax.generation import cache as caching, decode, layout
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.value_head import ValueHead
@@ -79,11 +79,14 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
   c = config.policy
   piece, window = max(c.piece_lengths), max(c.windows)
   dtype = jnp.dtype(c.compute_dtype)
-  model = _cast(_model(config, shape, mesh), dtype, mesh, (sharding.TENSOR,))
+  layers = hardware.of(mesh.devices.flat[0].platform).decode_layers
+  prepare = functools.partial(layout.prepare, dtype=dtype, layers=layers)
+  model = jax.eval_shape(prepare, _model(config, shape, mesh))
+  model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
   slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
   with jax.set_mesh(mesh):
     cache = jax.eval_shape(
-        lambda: decode.empty_cache(
+        lambda: caching.empty(
             shape, c.slots, c.max_length + max(c.max_reply, piece), c.max_reply, dtype
         )
     )
@@ -113,9 +116,9 @@ def _model(config, shape: DecoderConfig, mesh: Mesh) -> Decoder:
   return _placed(model, sharding.shardings(model, mesh))
 
 
-def _cast(model: Decoder, dtype, mesh: Mesh, *axes) -> Decoder:
+def _cast(model: Decoder, dtype, mesh: Mesh) -> Decoder:
   model = jax.eval_shape(lambda model: casting.cast(model, dtype), model)
-  return _placed(model, sharding.shardings(model, mesh, *axes))
+  return _placed(model, sharding.shardings(model, mesh))
 
 
 def _rows(config) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from empg_jax import hardware, sharding
-from empg_jax.generation import decode, layout
+from empg_jax.generation import cache as caching, decode, layout
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -197,6 +197,19 @@ def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def test_layers_apart_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
+  """As on GPUs: each layer's parameters and cache are arrays of their own."""
+  want = converse(make_policy(model, slots=8), 3, (0, 1, 2))
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  layout_of_gpus = hardware.GPU._replace(attention="blocks")
+  monkeypatch.setattr(hardware, "current", lambda: layout_of_gpus)
+  monkeypatch.setattr(hardware, "of", lambda name: layout_of_gpus)
+  got = converse(make_policy(sharding.place(model, mesh), mesh=mesh, slots=8), 3, (0, 1, 2))
+  assert got[0] == want[0]
+  for one, other in zip(got[1], want[1]):
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
 def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_heads(model):
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   placed = sharding.place(model, mesh)
@@ -205,7 +218,7 @@ def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_
   assert weight.dtype == jnp.bfloat16
   assert weight.sharding.shard_shape(weight.shape) == (2, 24, 32)
   cache = jnp.zeros((CONFIG.num_hidden_layers, 4, CONFIG.num_key_value_heads, 5, 8))
-  places = layout.cache_shardings(decode.Cache((cache, cache), (cache, cache)), mesh)
+  places = layout.cache_shardings(caching.Cache((cache, cache), (cache, cache)), mesh)
   assert places.past[0].shard_shape(cache.shape) == (2, 1, 1, 5, 8)
   with pytest.raises(ValueError, match="policy.slots is 3, which does not divide over 4"):
     make_policy(placed, mesh=mesh)
