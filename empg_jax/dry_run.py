@@ -10,11 +10,12 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import hardware, sharding, words
+from empg_jax import config as configs, hardware, sharding, words, workers
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import memory, shapes
+from empg_jax.rollout import fitting, play
 
 
 class Missing(ValueError):
@@ -31,7 +32,7 @@ def lines(
 ) -> Iterator[str]:
   """The model, the tasks, what memory holds, the shapes, the files; what is missing comes last.
 
-  Nothing is loaded, written or compiled.
+  Nothing of a run is written or compiled; a few episodes begin, to see whether they fit.
 
   Args:
     config: of a run, as settings.check passes it.
@@ -49,6 +50,8 @@ def lines(
   shape = _shape(config, preset, missing)
   yield from ["MODEL", *_model(config, preset, shape)]
   yield from ["", "TASKS", *_tasks(config, environment, missing)]
+  if not missing:
+    _check_turns(config, environment, missing)
   if shape is not None:
     yield from ["", *_memory(config, shape, missing)]
   yield from ["", "SHAPES", *_shapes(config)]
@@ -106,6 +109,18 @@ def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]
       continue
     played = "" if split == "train" else f", {min(there, config.evaluation.tasks)} are played"
     yield f"  {split}: {there:,}{played}"
+
+
+def _check_turns(config, environment: ModuleType, missing: list[str]) -> None:
+  settings = config.workers.to_dict() | dict(count=min(config.workers.count, 1))
+  try:
+    chat = folder.chat(config.model.path, **environment.REPLY | config.chat.to_dict())
+    tasks = environment.tasks("train", **config.tasks)
+    arguments = configs.arguments(config.env)
+    with workers.environments(environment.__name__, arguments, **settings) as make_env:
+      fitting.check(config, chat, make_env, tasks, play.prompt(config, environment))
+  except (FileNotFoundError, ImportError, ValueError) as error:
+    missing.append(str(error))
 
 
 def _memory(config, shape: DecoderConfig, missing: list[str]) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """A policy of a config's or of a run's, ready to play its environment."""
 
 from collections.abc import Callable, Sequence
-import functools
 import pathlib
 from types import ModuleType
 from typing import Any
@@ -12,7 +11,7 @@ from empg_jax import chat as chats, config as configs, envs, sharding, trained, 
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
-from empg_jax.rollout import actor
+from empg_jax.rollout import actor, play
 from empg_jax.types import Episode
 
 
@@ -83,8 +82,6 @@ def collect(
     progress: Callable[[int], Any] | None = None,
 ) -> list[Episode]:
   """Plays every task once, in the config's environment and row layout."""
-  window = config.rollout.get("window", -1)
-  prompt = functools.partial(environment.prompt, window=window) if window >= 0 else None
   arguments = configs.arguments(config.env)
   settings = config.get("workers", {})
   with workers.environments(environment.__name__, arguments, **settings) as make_env:
@@ -96,7 +93,7 @@ def collect(
         group_size=1,
         max_turns=config.rollout.max_turns,
         invalid_penalty=config.rollout.invalid_penalty,
-        prompt=prompt,
+        prompt=play.prompt(config, environment),
         key=key,
         progress=progress,
     )

@@ -107,6 +107,11 @@ class Policy:
     self._started = 0
     self.update(model)
 
+  @property
+  def max_piece(self) -> int:
+    """The most ids that a turn reads, the last of the reply before among them."""
+    return self._piece_lengths[-1]
+
   def update(self, model: Decoder) -> None:
     """Takes new parameters for the turns to come."""
     if self._mesh is not None:

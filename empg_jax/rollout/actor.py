@@ -73,10 +73,10 @@ def collect(
   called once a slot; its environments are reused, and closed at the end.
 
   An episode ends when the environment is done, after `max_turns` turns ("turns"), or
-  when its next turn would not fit into the context ("length"). One whose environment
-  raised is "aborted", with info["error"] and info["fault"] (see Seat), and pack() leaves
-  it out of training. Environments that are Remote work at the same time. A
-  reply that holds no action costs `invalid_penalty`. With `prompt` a turn is read as a
+  when its next turn would not fit into the context or be read at once ("length"). One whose
+  environment raised is "aborted", with info["error"] and info["fault"] (see Seat), and pack()
+  leaves it out of training. Environments that are Remote work at the same time. A reply that
+  holds no action costs `invalid_penalty`. With `prompt` a turn is read as a
   conversation of its own, whose only message it makes. `progress` is called with the
   number of episodes that have just ended.
 
@@ -96,6 +96,7 @@ def collect(
   make_seat = functools.partial(
       Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
       max_turns=max_turns, invalid_penalty=invalid_penalty, prompt=prompt,
+      max_piece=getattr(policy, "max_piece", None),  # of a policy that reads in buckets
   )  # fmt: skip
   with contextlib.ExitStack() as stack:
     seats = [

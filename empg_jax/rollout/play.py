@@ -12,9 +12,10 @@ import ml_collections
 
 from empg_jax import console, envs, hosts, metrics
 from empg_jax.envs import Env
+from empg_jax.rollout import fitting
 from empg_jax.rollout.actor import collect, Policy
 from empg_jax.rollout.dynamic import differing_groups, Groups
-from empg_jax.rollout.seat import Chat
+from empg_jax.rollout.seat import Chat, Prompt
 from empg_jax.rollout.tasks import TaskSampler
 from empg_jax.types import Episode
 
@@ -28,6 +29,12 @@ def sampler(config: ml_collections.ConfigDict, environment: ModuleType) -> TaskS
   return TaskSampler(tasks, config.seed, kind=environment.task_type)
 
 
+def prompt(config: ml_collections.ConfigDict, environment: ModuleType) -> Prompt | None:
+  """What makes a turn a prompt of its own; None where a row is a whole episode."""
+  window = config.rollout.get("window", -1)
+  return functools.partial(environment.prompt, window=window) if window >= 0 else None
+
+
 def player(
     config: ml_collections.ConfigDict,
     environment: ModuleType,
@@ -35,14 +42,19 @@ def player(
     make_env: Callable[[], Env],
     asked_to_stop: Callable[[], bool],
 ) -> Play:
-  """What plays every task `group_size` times (`collect`) behind a progress bar."""
+  """What plays every task `group_size` times (`collect`) behind a progress bar.
+
+  Raises:
+    ValueError: what the policy would read is longer than it reads at once (fitting.check).
+  """
   of_config = dict(
       max_turns=config.rollout.max_turns,
       invalid_penalty=config.rollout.invalid_penalty,
+      prompt=prompt(config, environment),
       asked_to_stop=asked_to_stop,
   )
-  if config.rollout.window >= 0:  # a turn is a prompt of its own
-    of_config["prompt"] = functools.partial(environment.prompt, window=config.rollout.window)
+  tasks = environment.tasks("train", **config.tasks)
+  fitting.check(config, chat, make_env, tasks, of_config["prompt"])
 
   def play(policy, tasks, group_size, key, title):
     with console.Progress(title, len(tasks) * group_size, "episodes") as progress:

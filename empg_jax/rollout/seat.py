@@ -67,7 +67,8 @@ class Seat:
   it, and return the episode once it has ended. With `prompt` each turn is a conversation
   of its own. An error of the environment ends the episode as `aborted`, with
   info["error"] in words and info["fault"], one of envs.FAULTS; the next episode gets a
-  new environment.
+  new environment. `max_piece` is how many ids the policy reads in a turn, the last of the reply
+  before among them.
   """
 
   def __init__(
@@ -79,6 +80,7 @@ class Seat:
       max_reply: int,
       max_turns: int,
       invalid_penalty: float,
+      max_piece: int | None = None,
       prompt: Prompt | None = None,
   ):
     self.piece: list[int] | None = None
@@ -87,6 +89,7 @@ class Seat:
     self._chat = chat
     self._make_env = make_env
     self._room = max_length - max_reply
+    self._max_piece = max_length if max_piece is None else max_piece
     self._max_turns = max_turns
     self._penalty = invalid_penalty
     self._prompt = prompt
@@ -114,6 +117,8 @@ class Seat:
           f"room for {self._room} before a reply: raise max_length.",
           fault="opening",
       )
+    if len(self.piece) > self._max_piece:
+      return self._end("aborted", error=self._too_long(len(self.piece)), fault="opening")
     return None
 
   def reply(self, ids: np.ndarray, logprobs: np.ndarray, entropy: np.ndarray) -> None:
@@ -152,7 +157,16 @@ class Seat:
       self._length = 0
     if self._length + len(self.piece) > self._room:
       return self._end("length")
+    read = len(self.piece) + (self._prompt is None)
+    if read > self._max_piece:
+      return self._end("length", error=self._too_long(read))
     return None
+
+  def _too_long(self, read: int) -> str:
+    return (
+        f"A turn would read {read} tokens, and the largest of policy.piece_lengths is"
+        f" {self._max_piece}: add a larger one."
+    )
 
   def _ask(self, method: str, text: str) -> None:
     """Lets an environment that works elsewhere begin."""
