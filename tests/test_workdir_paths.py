@@ -10,6 +10,7 @@ from absl import flags
 import pytest
 
 from empg_jax import command_line, config as configs, paths
+from empg_jax.envs import alfworld, deep_search, webshop
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -37,6 +38,27 @@ def test_every_flag_for_a_path_takes_a_home_folder_also_the_workdir(path):
       name = getattr(node.func, "attr", "")
       if node.args[0].value in PATHS and name.lower().startswith("define"):
         assert name in ("define_path", "define_paths"), f"--{node.args[0].value}"
+
+
+def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_alone():
+  for path in (ROOT / "empg_jax").rglob("*.py"):
+    if path != ROOT / "empg_jax" / "paths.py":
+      assert "expanduser(" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "name, use",
+    [
+        ("ALFWORLD_DATA", lambda: alfworld.tasks("train", games="official")),
+        ("WEBSHOP_DATA", lambda: webshop.tasks("test", catalogue="small")),
+        ("DEEP_SEARCH_DATA", lambda: deep_search.make(corpus="files")),
+    ],
+)
+def test_a_home_folder_that_is_none_is_told_wherever_it_is_named(monkeypatch, name, use):
+  monkeypatch.setenv(name, "~no_such_user/data")
+  with pytest.raises(ValueError, match="no home folder '~no_such_user'") as error:
+    use()
+  assert command_line.is_for_the_user(error.value)
 
 
 def test_flags_of_paths_are_parsed(home):

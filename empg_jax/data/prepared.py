@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from absl import logging
 
+from empg_jax import paths
 from empg_jax.envs._shared import disk
 
 
@@ -27,7 +28,7 @@ def builder(
     OSError: it has to be made, and the folder cannot be written.
   """
   kept = data_dir or os.environ.get("TFDS_DATA_DIR") or str(disk.folder_for("datasets", ""))
-  home = pathlib.Path(kept).expanduser()
+  home = pathlib.Path(paths.expanded(kept))
   with _hushed():
     found = made_by(config=config, file_format="array_record", data_dir=home)
     if not found.data_path.exists():

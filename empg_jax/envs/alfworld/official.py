@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 
+from empg_jax import paths
 from empg_jax.envs._shared import json_files
 
 _FILE = "game.tw-pddl"
@@ -63,7 +64,7 @@ def _folder(split: str) -> pathlib.Path:
   root = os.environ.get("ALFWORLD_DATA")
   if not root:
     raise FileNotFoundError(f"games='official' needs the official games: {_HINT}")
-  folder = pathlib.Path(root).expanduser() / "json_2.1.1" / split
+  folder = pathlib.Path(paths.expanded(root)) / "json_2.1.1" / split
   if not folder.is_dir():
     raise FileNotFoundError(f"there is no folder {folder}: {_HINT}")
   return folder

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from empg_jax import paths
 from empg_jax.envs._shared import bm25, disk, json_files
 from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
@@ -78,7 +79,7 @@ def data_folder() -> pathlib.Path:
   named = os.environ.get("DEEP_SEARCH_DATA")
   if not named:
     raise FileNotFoundError(f"your own corpus and questions are not set up: {HINT}")
-  return pathlib.Path(named).expanduser().resolve()
+  return pathlib.Path(paths.expanded(named)).resolve()
 
 
 def read(path: pathlib.Path) -> Iterator[Passage]:

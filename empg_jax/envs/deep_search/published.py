@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from empg_jax import paths
 from empg_jax.envs.deep_search import question_files
 from empg_jax.envs.deep_search.questions import Question
 
@@ -73,7 +74,7 @@ def _unread(name: str, reason: str) -> str:
 
 def _home() -> pathlib.Path:
   named = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  return pathlib.Path(named).expanduser().resolve()
+  return pathlib.Path(paths.expanded(named)).resolve()
 
 
 def _plain(value: Any) -> Any:

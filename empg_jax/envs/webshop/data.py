@@ -12,6 +12,7 @@ import functools
 import os
 import pathlib
 
+from empg_jax import paths
 from empg_jax.envs._shared import disk, json_files
 from empg_jax.envs.webshop import embedded
 from empg_jax.envs.webshop.shop import Shop, build_once, folder_for, open_shop
@@ -61,8 +62,8 @@ def _paths(catalogue: str, goals: str, data: str | None) -> list[pathlib.Path]:
   if not data:
     raise FileNotFoundError(f"catalogue={catalogue!r} needs WebShop's files: {hint}")
   names = [*_FILES[catalogue], *([_HUMAN] if goals == "human" else [])]
-  paths = [pathlib.Path(data).expanduser().resolve() / name for name in names]
-  for path in paths:
+  files = [pathlib.Path(paths.expanded(data)).resolve() / name for name in names]
+  for path in files:
     if not path.is_file():
       raise FileNotFoundError(f"there is no file {path}: {hint}")
-  return paths
+  return files
