@@ -21,9 +21,9 @@ class Signal(NamedTuple):
 
   advantages: Float[Array, "B T"]
   weights: Float[Array, "B T"]
-  """How much the token counts in the loss (core.losses.token_weights)."""
+  """How much the token counts in the loss (core.weighting.token_weights)."""
   votes: Float[Array, "B"]
-  """What the loss is a mean over, by rows (core.losses.row_votes)."""
+  """What the loss is a mean over, by rows (core.weighting.row_votes)."""
   targets: Float[Array, "B T"] | None = None
   """What the value of a token's step is to become, where values are estimated."""
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Metrics, Signal
-from empg_jax.core import losses, masked
+from empg_jax.core import losses, masked, weighting
 from empg_jax.core.advantages import group_advantages, step_advantages
 from empg_jax.types import Batch
 
@@ -16,24 +16,26 @@ from empg_jax.types import Batch
 def signal(
     batch: Batch,
     advantages: Float[Array, "B T"],
-    aggregation: losses.Aggregation,
+    aggregation: weighting.Aggregation,
     length: float = 1.0,
 ) -> tuple[Signal, Metrics]:
   """The Signal of these advantages, and what they look like over the agent's tokens."""
   mask = batch.steps > 0
-  weights = losses.token_weights(mask, aggregation, length=length)
+  ids = dict(episode_ids=batch.episode_ids)
+  weights = weighting.token_weights(batch.steps, aggregation, length=length, **ids)
+  votes = weighting.row_votes(batch.steps, aggregation, **ids)
   silent = jnp.all(advantages == 0, axis=1).astype(jnp.float32)
   metrics = {
       "batch/no_signal": masked.mean(silent, mask.any(axis=1)),
       **masked.spread("batch/advantage", advantages, mask),
   }
-  return Signal(advantages, weights, losses.row_votes(mask, aggregation)), metrics
+  return Signal(advantages, weights, votes), metrics
 
 
 def return_advantages(
     *,
     gamma: float,
-    aggregation: losses.Aggregation,
+    aggregation: weighting.Aggregation,
     baseline: Callable[..., Float[Array, "N"]] = group_advantages,
     length: float = 1.0,
 ) -> Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]:

@@ -7,7 +7,7 @@
 import functools
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
-from empg_jax.core import losses
+from empg_jax.core import losses, weighting
 
 
 def make(
@@ -17,7 +17,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """CISPO.
 

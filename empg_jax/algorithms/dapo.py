@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm, grpo
-from empg_jax.core import masked, placement
-from empg_jax.core.advantages import rank
+from empg_jax.core import masked
+from empg_jax.core.advantages import over_episodes
 from empg_jax.types import Batch
 
 
@@ -78,19 +78,10 @@ def make(
 
 def overlong_penalty(batch: Batch, soft_length: int, max_length: int) -> Float[Array, "B"]:
   """p of the equations above: between 0 and -1, by the tokens of each row's episode."""
-  tokens = _over_episodes(jax.ops.segment_sum, jnp.sum(batch.steps > 0, axis=1), batch)
+  written = jnp.sum(batch.steps > 0, axis=1)
+  tokens = over_episodes(jax.ops.segment_sum, written, batch.episode_ids)
   return jnp.clip((soft_length - tokens) / (max_length - soft_length), -1.0, 0.0)
 
 
 def _last_step(batch):
-  return _over_episodes(jax.ops.segment_max, jnp.max(batch.steps, axis=1), batch)
-
-
-def _over_episodes(reduction, x, batch):
-  """x [B] reduced over the rows of each episode, on each of them."""
-
-  def over_episodes(x, ids):
-    episode = rank(ids)
-    return (reduction(x, episode, len(x))[episode],)
-
-  return placement.automatic(over_episodes, x, batch.episode_ids, like=(batch.episode_ids,))[0]
+  return over_episodes(jax.ops.segment_max, jnp.max(batch.steps, axis=1), batch.episode_ids)

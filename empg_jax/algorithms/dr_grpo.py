@@ -1,10 +1,10 @@
 """Dr. GRPO (arXiv 2503.20783): GRPO without its two divisions.
 
     A_i = r_i - mean of the group
-    loss = mean over rows of (sum over the row's tokens of the clipped loss) / length
+    loss = mean over episodes of (sum over the episode's tokens of the clipped loss) / length
 
 Not divided by the group's spread, so that tasks which nearly all or nearly none solve count
-no more than others; nor by a row's own length, so that long failures are not spared.
+no more than others; nor by an episode's own length, so that long failures are not spared.
 """
 
 import functools
@@ -25,8 +25,8 @@ def make(
   """Dr. GRPO.
 
   Args:
-    length: the constant that sums over a row's tokens are divided by: the most that an
-      agent can write in one.
+    length: the constant that sums over an episode's tokens are divided by: the most that an
+      agent can write in one, in whatever rows they are.
     clip_low, clip_high, kl_coef, entropy_coef, gamma: see grpo.make.
   """
   advantages = _parts.return_advantages(

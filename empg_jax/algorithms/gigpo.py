@@ -12,7 +12,7 @@ same observation (Batch.anchors); alone in its group a step has A_S = 0.
 import functools
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
-from empg_jax.core import losses
+from empg_jax.core import weighting
 from empg_jax.core.advantages import group_advantages, step_advantages
 
 
@@ -25,7 +25,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     scale_by_std: bool = True,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """GiGPO.
 

@@ -7,7 +7,7 @@
 import functools
 
 from empg_jax.algorithms import Algorithm, _parts
-from empg_jax.core import losses
+from empg_jax.core import losses, weighting
 from empg_jax.core.advantages import group_advantages
 
 
@@ -21,7 +21,7 @@ def make(
     entropy_coef: float = 0.0,
     scale_by_std: bool = True,
     gamma: float = 1.0,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """GRPO.
 
@@ -35,7 +35,8 @@ def make(
     scale_by_std: whether advantages are divided by the group's standard deviation.
     gamma: 1: each step has its episode's return. Below 1: its own discounted one, which is
       compared with those of all of the group's steps.
-    aggregation: "token_mean" or "sequence_mean", see losses.token_weights.
+    aggregation: "token_mean", "sequence_mean" (a sequence is an episode, in both row layouts)
+      or "step_mean", see weighting.token_weights.
   """
   baseline = functools.partial(group_advantages, scale_by_std=scale_by_std)
   advantages = _parts.return_advantages(gamma=gamma, aggregation=aggregation, baseline=baseline)

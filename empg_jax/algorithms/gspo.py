@@ -2,13 +2,16 @@
 
     A_i = (r_i - mean of the group) / (std of the group + eps)
     s   = exp(mean over the sequence's tokens of log ratio)
-    loss = mean over rows and their tokens of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
+    loss = mean over sequences of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
 
-A sequence is what the agent writes in one turn: a step, which both row layouts have.
+A sequence is what the agent writes in one turn, a step: the paper's y, the answer to its
+prompt x. Each has one vote (equation 5), however long it is and whichever row it is in. This
+is also what verl's GSPO loss (a mean over rows of a mean over tokens) comes to in verl-agent,
+where a row is a turn.
 """
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
-from empg_jax.core import losses
+from empg_jax.core import weighting
 
 
 def make(
@@ -18,7 +21,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
-    aggregation: losses.Aggregation = "sequence_mean",
+    aggregation: weighting.Aggregation = "step_mean",
 ) -> Algorithm:
   """GSPO.
 

@@ -16,7 +16,7 @@ verl trains a second model. No group is needed: one episode a task will do.
 """
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
-from empg_jax.core import losses, values
+from empg_jax.core import values, weighting
 
 
 def make(
@@ -29,7 +29,7 @@ def make(
     value_clip: float = 0.5,
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """PPO.
 

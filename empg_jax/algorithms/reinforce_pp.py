@@ -11,7 +11,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from empg_jax.algorithms import Algorithm, grpo
-from empg_jax.core import losses
+from empg_jax.core import weighting
 
 
 def make(
@@ -21,7 +21,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """REINFORCE++; its arguments are explained at grpo.make."""
 

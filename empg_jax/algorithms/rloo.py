@@ -7,7 +7,7 @@ The clip, which the paper does not have, holds nothing back while updates are on
 """
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
-from empg_jax.core import losses
+from empg_jax.core import weighting
 from empg_jax.core.advantages import leave_one_out_advantages
 
 
@@ -18,7 +18,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """RLOO; its arguments are explained at grpo.make."""
   advantages = _parts.return_advantages(

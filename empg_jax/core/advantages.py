@@ -5,7 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from empg_jax.core import border
 from empg_jax.core import placement
@@ -138,6 +138,18 @@ def _within_groups(
   return placement.automatic(
       within_groups, returns, group_ids, episode_ids, exists, like=(returns,) * 3
   )
+
+
+def over_episodes(
+    reduction: Callable[..., Array], x: Num[Array, "B"], episode_ids: Int[Array, "B"]
+) -> Num[Array, "B"]:
+  """x reduced over the rows of each episode, as by jax.ops.segment_sum; on each of them."""
+
+  def reduced(x: Array, ids: Array) -> tuple[Array]:
+    episode = rank(ids)
+    return (reduction(x, episode, len(x))[episode],)
+
+  return placement.automatic(reduced, x, episode_ids, like=(episode_ids,))[0]
 
 
 def rank(ids: Int[Array, "B"]) -> Int[Array, "B"]:

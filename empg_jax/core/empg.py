@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 from empg_jax.core import border
 from empg_jax.core import losses
 from empg_jax.core import modulation
+from empg_jax.core import steps
 from empg_jax.core import tokens
+from empg_jax.core import weighting
 from empg_jax.types import Metrics, Scalar
 
 
@@ -31,7 +33,7 @@ def empg_loss(
     entropy_coef: Scalar = 0.0,
     clip_low: Scalar = 0.2,
     clip_high: Scalar = 0.2,
-    aggregation: losses.Aggregation = "token_mean",
+    aggregation: weighting.Aggregation = "token_mean",
 ) -> tuple[Float[Array, ""], Metrics]:
   """The EMPG loss of a batch of episodes, and its metrics.
 
@@ -60,7 +62,7 @@ def empg_loss(
     entropy_coef: weight of the entropy bonus.
     clip_low: how far the policy ratio may fall below 1.
     clip_high: how far it may rise above 1.
-    aggregation: see `losses.token_weights`.
+    aggregation: see `weighting.token_weights`.
 
   Returns:
     The loss, a float32 scalar, and a flat dict of float32 scalars.
@@ -73,7 +75,7 @@ def empg_loss(
   if token_entropy is not None:
     border.shape("token_entropy", token_entropy, ("[B, T]", shape))
   # Before the softmax: its gradient at NaN is NaN, even where nothing reads the result.
-  logits = jnp.where((step_mask > 0)[..., None], logits, 0)
+  logits = jnp.where(steps.is_agent(step_mask)[..., None], logits, 0)
   stats = tokens.token_stats(logits, actions)
   if token_entropy is None:
     token_entropy = stats.entropy
@@ -89,7 +91,7 @@ def empg_loss(
   loss, sums = losses.policy_loss(
       stats,
       advantages,
-      losses.token_weights(step_mask > 0, aggregation),
+      weighting.token_weights(step_mask, aggregation, episode_ids=episode_ids),
       behavior_logprobs=behavior_logprobs,
       reference_logprobs=reference_logprobs,
       kl_coef=kl_coef,

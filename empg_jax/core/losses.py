@@ -1,7 +1,7 @@
 """The policy loss over tokens, as sums that microbatches may split, and its parts.
 
-Every quantity is a sum over tokens weighted by `token_weights`, which are made
-once from the whole batch. The sum over microbatches, each with its rows of the
+Every quantity is a sum over tokens weighted by `weighting.token_weights`, which
+are made once from the whole batch. The sum over microbatches, each with its rows of the
 weights, is then exactly the whole batch's loss, gradient and metrics.
 """
 
@@ -17,7 +17,6 @@ from empg_jax.core import placement
 from empg_jax.core import steps as grids
 from empg_jax.types import Metrics, Scalar, TokenStats
 
-Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
 Estimator = Literal["k1", "k2", "k3"]
 
 _MAX_LOG_RATIO = 20.0  # exp(20) = 5e8: beyond every clip, and finite
@@ -31,49 +30,6 @@ class Surrogate(NamedTuple):
   """The ratio had fallen too far."""
   high: Bool[Array, "B T"]
   """The ratio had risen too far."""
-
-
-def token_weights(
-    mask: Bool[Array, "B T"],
-    aggregation: Aggregation = "token_mean",
-    *,
-    length: Scalar = 1.0,
-) -> Float[Array, "B T"]:
-  """How much each token counts in the loss.
-
-  Args:
-    mask: the agent's tokens.
-    aggregation: "token_mean": every token of the batch counts alike (DAPO);
-      "sequence_mean": every row counts alike, and the tokens within it (GRPO);
-      "sequence_sum": a row counts by its tokens over `length` (Dr. GRPO).
-    length: a constant, such as the most tokens that a row can have; of
-      "sequence_sum" alone.
-
-  Returns:
-    Float32 weights, 0 where `mask` is False. They sum to 1, or for
-    "sequence_sum" to the mean number of a row's tokens over `length`; all are 0
-    for an empty mask.
-  """
-  votes = row_votes(mask, aggregation)
-  mask = mask.astype(jnp.float32)
-  if aggregation == "sequence_mean":
-    mask /= jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
-  if aggregation == "sequence_sum":
-    mask /= length
-  return mask / jnp.maximum(jnp.sum(votes), 1)
-
-
-def row_votes(mask: Bool[Array, "B T"], aggregation: Aggregation) -> Float[Array, "B"]:
-  """What the loss is a mean over, by rows: their tokens, or 1 for each row that has any."""
-  tokens = jnp.sum(mask, axis=1, dtype=jnp.float32)
-  if aggregation == "token_mean":
-    return tokens
-  if aggregation in ("sequence_mean", "sequence_sum"):
-    return jnp.minimum(tokens, 1)
-  raise ValueError(
-      f"aggregation is {aggregation!r}; it must be 'token_mean', 'sequence_mean' or"
-      " 'sequence_sum'."
-  )
 
 
 def clipped_surrogate(
@@ -180,7 +136,7 @@ def policy_loss(
   Args:
     stats: of the policy in training; gradients flow to both parts.
     advantages: no gradient flows to them.
-    weights: see `token_weights`; tokens of weight 0 count nowhere, whatever
+    weights: see `weighting.token_weights`; tokens of weight 0 count nowhere, whatever
       they hold.
     behavior_logprobs: of the policy that sampled. None: this very policy, so
       the ratio is 1 (and its gradient that of log pi).

@@ -103,8 +103,7 @@ def modulate(
       episode_ids: Array | None,
       *strengths: Scalar,
   ) -> tuple[Array, Parts, Metrics]:
-    if numbers.dtype == bool:
-      numbers = steps.number_runs(numbers)
+    numbers = steps.numbered(numbers)
     grid, is_agent = steps.step_grid(numbers, episode_ids), numbers > 0
     advantages = _on_tokens(advantages, entropy.shape)
     parts, shift = _parts(advantages, entropy, is_agent, grid, *strengths)

@@ -15,12 +15,20 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from empg_jax.types import Scalar, StepGrid
 
-_NO_STEP = 2**31 - 1  # sorts after every step
+
+def is_agent(step_mask: Bool[Array, "B T"] | Int[Array, "B T"]) -> Bool[Array, "B T"]:
+  """Whether a token is the agent's, by a mask or by step numbers from 1."""
+  return step_mask if step_mask.dtype == bool else step_mask > 0
+
+
+def numbered(step_mask: Bool[Array, "B T"] | Int[Array, "B T"]) -> Int[Array, "B T"]:
+  """Step numbers, where a mask may have come instead."""
+  return number_runs(step_mask) if step_mask.dtype == bool else step_mask
 
 
 def number_runs(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
   """Numbers each row's maximal runs of True 1, 2, ...; 0 elsewhere."""
-  starts = mask & ~_shift_right(mask)
+  starts = mask & ~_pad_left(mask[:, :-1])
   return jnp.where(mask, jnp.cumsum(starts, axis=1, dtype=jnp.int32), 0)
 
 
@@ -43,21 +51,21 @@ def step_grid(
   else:
     episodes = jnp.broadcast_to(episode_ids[:, None], steps.shape)
     episodes, steps = episodes.reshape(1, -1), steps.reshape(1, -1)
-  steps = jnp.where(steps > 0, steps, _NO_STEP)
+  steps = jnp.maximum(steps, 0)  # the others come first in their episode
   order = jax.lax.broadcasted_iota(jnp.int32, steps.shape, 1)
   episodes, steps, order = jax.lax.sort(
       (episodes, steps, order), dimension=1, num_keys=2
   )
   # Neighbours in this order: tokens of one step, then of the one that follows.
-  same_episode = (episodes == jnp.roll(episodes, 1, axis=1)).at[:, 0].set(False)
-  increase = steps - jnp.roll(steps, 1, axis=1)
-  is_agent = steps != _NO_STEP
-  starts = is_agent & ~(same_episode & (increase == 0))
-  slot = jnp.where(is_agent, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
-  follows = starts & same_episode & (increase == 1)
+  same_episode = _pad_left(episodes[:, 1:] == episodes[:, :-1])
+  increase = _pad_left(steps[:, 1:] - steps[:, :-1])
+  agent = steps > 0
+  starts = agent & ~(same_episode & (increase == 0))
+  slot = jnp.where(agent, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
+  follows = starts & same_episode & (increase == 1) & (steps > 1)
   return StepGrid(
       slot=jnp.put_along_axis(slot, order, slot, axis=1, inplace=False),
-      lengths=_sum_by_slot(is_agent.astype(jnp.float32), slot),
+      lengths=_sum_by_slot(agent.astype(jnp.float32), slot),
       has_next=_shift_left(_sum_by_slot(follows.astype(jnp.int32), slot) > 0),
   )
 
@@ -128,8 +136,8 @@ def _by_slot(
   return jax.vmap(functools.partial(reduction, num_segments=size))(x, slot)
 
 
-def _shift_right(x: Bool[Array, "B T"]) -> Bool[Array, "B T"]:
-  return jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
+def _pad_left(x: Shaped[Array, "E S"]) -> Shaped[Array, "E _"]:
+  return jnp.pad(x, ((0, 0), (1, 0)))
 
 
 def _shift_left(x: Shaped[Array, "E S"], by: int = 1) -> Shaped[Array, "E S"]:

@@ -101,7 +101,7 @@ def clipped_value_loss(
     values: as the trained head has them; gradients flow to those that are read, and what the
       others hold, NaN included, counts nowhere.
     targets: on all tokens of a step.
-    weights: see `losses.token_weights`; a step counts by the sum of its tokens'.
+    weights: see `weighting.token_weights`; a step counts by the sum of its tokens'.
     steps: as in `gae`.
     old_values: as they were when the targets were made.
     clip: how far a value may go in one batch's updates; 0: no bound.

@@ -48,14 +48,14 @@ def share(
 
   Args:
     weights: as algorithms.Signal has them.
-    votes: what the mean is over, by rows.
+    votes: what the mean is over, by rows; a row may have a part of one.
     size: rows in a microbatch.
     minibatches: how many the batch has.
   """
   rows = weights.shape[0]
   minibatch = jnp.arange(rows) % (rows // size) % minibatches
   total = jax.ops.segment_sum(votes, minibatch, minibatches)
-  return weights * (jnp.sum(votes) / jnp.maximum(total, 1))[minibatch][:, None]
+  return weights * (jnp.sum(votes) / jnp.where(total > 0, total, 1))[minibatch][:, None]
 
 
 def check(rows: int, size: int, minibatches: int = 1) -> None:

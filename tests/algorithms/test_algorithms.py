@@ -122,11 +122,13 @@ def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_row_layouts_give_a_step_the_same_advantage(name, batch):
+def test_both_row_layouts_give_a_step_the_same_advantage_and_a_batch_the_same_loss(name, batch):
   turns = told.one_row_a_turn(batch)
   turns = filled(turns, np.random.default_rng(2).permutation(len(turns.steps)))
-  got, want = (value(x, name)[1].advantages for x in (turns, batch))
-  assert_same_steps(by_step(turns, got), by_step(batch, want), atol=2e-6)
+  got, want = (value(x, name) for x in (turns, batch))
+  steps = by_step(turns, got[1].advantages), by_step(batch, want[1].advantages)
+  assert_same_steps(*steps, atol=2e-6)
+  np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -171,10 +171,10 @@ ADVANTAGES = {
 
 
 def loss(name, logprobs, batch, advantages, length):
-  """The mean over tokens, or over rows and their tokens, of each algorithm's surrogate."""
+  """The mean over tokens, or over steps or episodes and theirs, of each one's surrogate."""
   steps = steps_of(batch)
-  rows = {b for places in steps.values() for b, _ in places}
-  tokens = {b: int(np.sum(batch.steps[b] > 0)) for b in rows}
+  episodes = {e for e, _ in steps}
+  tokens = sum(len(places) for places in steps.values())
   total = 0.0
   for (e, s), places in steps.items():
     ratios = [np.exp(float(logprobs[p] - batch.behavior_logprobs[p])) for p in places]
@@ -188,10 +188,10 @@ def loss(name, logprobs, batch, advantages, length):
       value = -min(ratio * a, min(max(ratio, low), high) * a)
       if name == "cispo":
         value = -min(ratio, 5.0) * a * float(logprobs[b, t])
-      weight = 1 / sum(tokens.values())
+      weight = 1 / tokens
       if name == "gspo":
-        weight = 1 / len(rows) / tokens[b]
+        weight = 1 / len(steps) / len(places)
       if name == "dr_grpo":
-        weight = 1 / len(rows) / length
+        weight = 1 / len(episodes) / length
       total += weight * value
   return total

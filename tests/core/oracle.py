@@ -61,6 +61,25 @@ def modulate(advantages, entropy, step_mask, k, k_future, zeta, episode_ids=None
   return final, g, {s: base[s] * g[s] + bonus[s] - centre for s in steps}
 
 
+def token_weights(step_mask, aggregation, episode_ids=None, length=1.0):
+  """How much each token counts: a mean over tokens, or over steps or episodes of such means."""
+  steps = steps_of(step_mask, episode_ids)
+  tokens = sum(map(len, steps.values()))
+  of_episode = {}
+  for (episode, _), places in steps.items():
+    of_episode[episode] = of_episode.get(episode, 0) + len(places)
+  weights = np.zeros(step_mask.shape)
+  for (episode, _), places in steps.items():
+    for at in places:
+      weights[at] = {
+          "token_mean": 1 / tokens,
+          "sequence_mean": 1 / len(of_episode) / of_episode[episode],
+          "sequence_sum": 1 / len(of_episode) / length,
+          "step_mean": 1 / len(steps) / len(places),
+      }[aggregation]
+  return weights
+
+
 def token_stats(logits, actions):
   """(log-probabilities of the actions, entropies, all log-probabilities)."""
   logits = np.asarray(logits, np.float64)
@@ -85,12 +104,10 @@ def empg_loss(
   advantages, _, _ = modulate(
       returns, behavior, step_mask, k, k_future, zeta, episode_ids
   )
-  mask = step_mask > 0
-  rows = max(1, sum(row.any() for row in mask))
+  weights = token_weights(step_mask, aggregation, episode_ids)
   loss, gradient = 0.0, np.zeros(log_p.shape)
-  for b, t in zip(*np.nonzero(mask)):
-    weight = 1 / mask.sum() if aggregation == "token_mean" else 1 / mask[b].sum() / rows
-    a, p = advantages[b, t], np.exp(log_p[b, t])
+  for b, t in zip(*np.nonzero(step_mask > 0)):
+    weight, a, p = weights[b, t], advantages[b, t], np.exp(log_p[b, t])
     old = logprobs[b, t] if behavior_logprobs is None else behavior_logprobs[b, t]
     ratio = np.exp(min(logprobs[b, t] - old, 20))
     clipped = min(max(ratio, 1 - clip_low), 1 + clip_high)

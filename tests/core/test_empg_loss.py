@@ -62,9 +62,14 @@ def test_loss_and_gradient_equal_the_loop_off_policy(kind):
   check_off_policy(kind, "token_mean")
 
 
-@pytest.mark.parametrize("kind", ["packed", "padded rows", "filler rows", "no step"])
-def test_every_row_can_count_alike(kind):
+@pytest.mark.parametrize("kind", ["packed", "filler rows", "no step", "turns of many rows"])
+def test_every_episode_can_count_alike(kind):
   check_off_policy(kind, "sequence_mean")
+
+
+@pytest.mark.parametrize("kind", ["bool mask", "turns of many rows"])
+def test_every_step_can_count_alike(kind):
+  check_off_policy(kind, "step_mean")
 
 
 def check_off_policy(kind, aggregation):

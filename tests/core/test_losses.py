@@ -10,14 +10,14 @@ from empg_jax.core.losses import (
     kl_estimate,
     policy_loss,
     step_surrogate,
-    token_weights,
     truncated_surrogate,
 )
 from empg_jax.core.mismatch import truncated_ratio
+from empg_jax.core.weighting import token_weights
 from empg_jax.types import TokenStats
 
 B, T = 6, 9
-AGGREGATIONS = ("token_mean", "sequence_mean", "sequence_sum")
+AGGREGATIONS = ("token_mean", "sequence_mean", "sequence_sum", "step_mean")
 
 
 def drawn(seed=0):
@@ -57,30 +57,6 @@ def test_microbatches_add_up_to_the_batch(aggregation):
     np.testing.assert_allclose(a, b, atol=1e-6)
   joined = jax.tree.map(lambda *parts: np.concatenate(parts), *(p[2] for p in parts))
   np.testing.assert_allclose(joined, gradient, atol=1e-7)
-
-
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_weights_sum_to_one_or_to_the_tokens_of_a_row(aggregation):
-  mask = drawn()[2]
-  weights = token_weights(mask, aggregation)
-  total = 1 if aggregation != "sequence_sum" else mask.sum() / mask.any(axis=1).sum()
-  np.testing.assert_allclose(jnp.sum(weights), total, rtol=1e-6)
-  np.testing.assert_array_equal(weights > 0, mask)
-  np.testing.assert_array_equal(token_weights(jnp.zeros((2, 3), bool), aggregation), 0)
-
-
-def test_every_token_or_every_row_counts_alike():
-  mask = jnp.array([[True, True, True, False], [True, False, False, False]])
-  np.testing.assert_allclose(token_weights(mask, "token_mean"), mask / 4)
-  np.testing.assert_allclose(
-      token_weights(mask, "sequence_mean"), mask / np.array([[6], [2]])
-  )
-
-
-def test_a_row_counts_by_its_tokens_over_a_constant():
-  mask = jnp.array([[True, True, True, False], [True, False, False, False], [False] * 4])
-  weights = token_weights(mask, "sequence_sum", length=10.0)
-  np.testing.assert_allclose(weights, mask / 20)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +123,6 @@ def test_the_ratio_of_trainer_and_sampler_is_cut_and_told():
   np.testing.assert_allclose(metrics["mismatch/entropy"], 0.5)
   want = sum(np.exp(x) - 1 - x for x in (0, -1, 8)) / 3
   np.testing.assert_allclose(metrics["mismatch/kl"], want, rtol=1e-5)
-
-
-def test_an_unknown_aggregation_is_named():
-  with pytest.raises(Exception, match="aggregation"):
-    token_weights(jnp.ones((1, 1), bool), "mean")
 
 
 def test_on_policy_the_gradient_is_the_policy_gradient():

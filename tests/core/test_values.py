@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from empg_jax.core import losses, values
+from empg_jax.core import values, weighting
 
 ROWS, LENGTH = 4, 40
 
@@ -124,7 +124,7 @@ def test_the_value_loss_and_its_gradient_are_those_of_its_equation(clip):
   rewards, old, steps = laid_out(rng, drawn(rng), order)
   estimates = values.gae(rewards, old, steps, order.astype(np.int32), gamma=0.9, lam=0.9)
   targets = np.asarray(estimates.targets, np.float64)
-  weights = np.asarray(losses.token_weights(jnp.asarray(steps > 0)), np.float64)
+  weights = np.asarray(weighting.token_weights(jnp.asarray(steps > 0)), np.float64)
   new = old + rng.normal(size=old.shape).astype(np.float32)
   loss = functools.partial(values.clipped_value_loss, clip=clip)
   (got, metrics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
