@@ -224,8 +224,8 @@ def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
       rows[-1]["step"] + 0
     except (ValueError, KeyError, TypeError, RecursionError):
       raise ValueError(
-          f"Line {number} of {path} is not a JSON object with a step: repair the line or "
-          "move the file away."
+          f"Line {number} of {path} is not a JSON object with a step: repair the line or"
+          " remove it."
       ) from None
   return rows
 

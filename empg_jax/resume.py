@@ -69,7 +69,7 @@ def claim(
   folder = pathlib.Path(workdir)
   try:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not has_begun(folder):
+    if not has_begun(folder) or not (folder / configs.FILE).exists():
       _check_own(folder, config)
       _write(folder / configs.FILE, _text(config))
   except OSError as error:
@@ -82,8 +82,7 @@ def claim(
 def has_begun(workdir: pathlib.Path) -> bool:
   """Whether a run has computed something there, and not just failed to start."""
   rows = workdir / "metrics.jsonl"
-  begun = rows.exists() and rows.stat().st_size > 0 or any(workdir.glob("checkpoints/[0-9]*"))
-  return begun and (workdir / configs.FILE).exists()
+  return rows.exists() and rows.stat().st_size > 0 or any(workdir.glob("checkpoints/[0-9]*"))
 
 
 def _check_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:

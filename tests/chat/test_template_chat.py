@@ -169,6 +169,16 @@ def test_a_folder_is_loaded_and_none_of_its_code_is_run(tmp_path):
   assert not (tmp_path / "ran").exists()
 
 
+def test_remedy_for_a_base_model_is_a_template(tmp_path):
+  tok = tokenizer("qwen2.5")
+  template, tok.chat_template = tok.chat_template, None
+  tok.save_pretrained(tmp_path)
+  with pytest.raises(ValueError, match="put the chat_template.jinja of an instruct model beside"):
+    load(tmp_path)
+  (tmp_path / "chat_template.jinja").write_text(template)
+  assert conversation(load(tmp_path)) == conversation(TemplateChat(tokenizer("qwen2.5")))
+
+
 def test_a_damaged_folder_is_told(tmp_path):
   (tmp_path / "tokenizer.json").write_text("{")
   with pytest.raises(ValueError, match="cannot be read"):
