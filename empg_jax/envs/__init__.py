@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
   Attributes:
     observation: what the agent reads next.
-    reward: the reward of this step alone, a finite number.
+    reward: the reward of this step alone, a number that is not NaN and at most 1e15.
     done: True when the episode has ended; only `reset` may follow.
     info: plain values for logging and scoring (None, bool, number, str, list, dict); `won`
       among them, True or False, says whether the episode counts as a success by now.

@@ -93,7 +93,8 @@ class Seat:
     self._max_turns = max_turns
     self._penalty = invalid_penalty
     self._prompt = prompt
-    self._env: Env | None = make_env()
+    self._env: Env | None = None
+    self._failed: BaseException | None = None  # when it was made or asked
 
   def begin(self, task: str, group: int, index: int) -> None:
     """Starts an episode, which `opened` has to follow."""
@@ -104,9 +105,7 @@ class Seat:
   def opened(self) -> Episode | None:
     """Reads the first observation; returns the episode only if it was aborted at once."""
     try:
-      if self._env is None:
-        self._env = self._make_env()
-      self._observation = answers.reset(self._env, self._task)
+      self._observation = answers.reset(self._asked(), self._task)
     except (Exception, SystemExit) as error:  # Whatever it is, the run goes on.
       return self._abort(error)
     self.piece = self._chat.opening(self._observation)
@@ -140,7 +139,7 @@ class Seat:
     observation, reward, done = NO_ACTION, 0.0 - self._penalty, False
     if action is not None:
       try:
-        observation, reward, done, self._info = answers.step(self._env, action)
+        observation, reward, done, self._info = answers.step(self._asked(), action)
       except (Exception, SystemExit) as error:  # Whatever it is, the run goes on.
         return self._abort(error)
     self._record(ids, logprobs, entropy, text, action, reward)
@@ -169,9 +168,21 @@ class Seat:
     )
 
   def _ask(self, method: str, text: str) -> None:
-    """Lets an environment that works elsewhere begin."""
-    if isinstance(self._env, Remote):
-      self._env.ask(method, text)
+    """Lets an environment that works elsewhere begin; one is made first if there is none."""
+    self._failed = None
+    try:
+      if self._env is None:
+        self._env = self._make_env()
+      if isinstance(self._env, Remote):
+        self._env.ask(method, text)
+    except (Exception, SystemExit) as error:  # Of the episode, as what the answer would raise.
+      self._failed = error
+
+  def _asked(self) -> Env:
+    """The environment that `_ask` has asked; raises what it raised then."""
+    if self._failed is not None:
+      raise self._failed
+    return self._env
 
   def close(self) -> None:
     """Closes the environment; an error in closing loses nothing that was played."""

@@ -77,7 +77,8 @@ class Worker:
     answer = self._message()
     if answer is None:
       if time.monotonic() > self._deadline:
-        raise Fault("hang", f"its worker gave no answer for {self._timeout_s:g} s")
+        waited = f"{self._timeout_s:g} second{'s' * (self._timeout_s != 1)}"
+        raise Fault("hang", f"its worker gave no answer for {waited}")
       self.check_memory()
     return answer
 

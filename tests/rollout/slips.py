@@ -69,6 +69,7 @@ STEPS = {
     "nan": Step("text", math.nan, False, {}),
     "inf": Step("text", -math.inf, False, {}),
     "numpy's nan": Step("text", np.float32("nan"), False, {}),
+    "too much": Step("text", 1e300, False, {}),
     "no reward": Step("text", None, False, {}),
     "a reward in words": Step("text", "1.0", False, {}),
     "many rewards": Step("text", np.ones(2), False, {}),

@@ -105,6 +105,34 @@ def test_an_environment_that_is_false_is_made_once_a_slot():
   assert len(made) == 4
 
 
+def test_an_environment_that_can_be_made_but_once_costs_the_other_episodes():
+  made = []
+
+  def make():
+    made.append(slips.make())
+    if len(made) > 1:
+      raise OSError("too many open files")
+    return made[-1]
+
+  episodes = play(make, ["a", "b"], ["go"])
+  aborted = [episode for episode in episodes if episode.ended == "aborted"]
+  assert len(aborted) == 3 and len(episodes) == 4
+  assert all(e.info["error"] == "OSError: too many open files" for e in aborted)
+
+
+class Deaf(slips.Slips):
+  """Works elsewhere, and cannot be reached any more from its second step on."""
+
+  def ask(self, method, text):
+    if method == "step" and self.count:
+      raise ConnectionError("gone")
+
+
+def test_an_environment_that_cannot_be_asked_costs_its_episode():
+  with pytest.raises(RuntimeError, match="ConnectionError: gone"):
+    play(Deaf, ["a"], ["go"])
+
+
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("arguments, words", [
     ({"missing": "catalogue"}, "FileNotFoundError: there is no catalogue"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from empg_jax.envs import Env, Fault, Step
 
+_MOST = 1e15  # of a reward, whose square the update still has in float32
 _SHOWN = 80  # characters of an answer in a message
 _LONGEST = 1000  # characters of an error's message
 
@@ -72,8 +73,8 @@ def whole_step(answer: Any, name: str) -> Step:
       wanted = "want Step(observation, reward, done, info), of which the first is a str"
       raise _garbage(name, "step", answer, f"{wanted} and the last a dict")
   number = _number(reward)
-  if not math.isfinite(number):
-    raise _garbage(name, "step", reward, "want a finite number as the reward")
+  if not abs(number) <= _MOST:
+    raise _garbage(name, "step", reward, f"want a number up to {_MOST:g} as the reward")
   if not _is_bool(done):
     raise _garbage(name, "step", done, "want True or False as done")
   info = _plain(info, name)
