@@ -103,8 +103,10 @@ def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]
     try:
       there = len(environment.tasks(split, **config.tasks))
     except (FileNotFoundError, ImportError, ValueError) as error:
-      if str(error) not in missing:
-        missing.append(str(error))
+      if str(error) not in missing:  # as it is where all splits are
+        alone = split != "train" and isinstance(error, ValueError)
+        named = f"config.evaluation.splits names {split!r}: " if alone else ""
+        missing.append(f"{named}{error}")
       yield f"  {split}: missing"
       continue
     played = "" if split == "train" else f", {min(there, config.evaluation.tasks)} are played"

@@ -195,9 +195,10 @@ def test_another_config_does_not_touch_the_run(finished):
     [
         (dict(tasks__games="official"), "ALFWORLD_DATA"),
         (dict(tasks__games="big"), "'big'"),
+        (dict(evaluation__splits="('test',)"), "config.evaluation.splits names 'test': split must"),
         (dict(train__size=3), "does not divide into 1 minibatch of microbatches of 3"),
         (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
-        (dict(mesh__data=64, train__size=64, rollout__tasks=64), "there are"),
+        (dict(mesh__data=64, train__size=64, rollout__tasks=64), "but JAX finds 2 devices: choose"),
         (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),
         (dict(algorithm__name="grop"), "grpo"),
         (dict(model__path="nowhere"), "There is no model in nowhere"),

@@ -24,7 +24,16 @@ Play = Callable[[Policy, Sequence[str], int, PRNGKeyArray, str], list[Episode]]
 
 
 def sampler(config: ml_collections.ConfigDict, environment: ModuleType) -> TaskSampler:
-  """The tasks of each training step, of all types in turn."""
+  """The tasks of each training step, of all types in turn.
+
+  Raises:
+    ValueError: the environment has not every split that is to be evaluated.
+  """
+  for split in config.evaluation.splits:
+    try:
+      environment.tasks(split, **config.tasks)
+    except ValueError as error:
+      raise ValueError(f"config.evaluation.splits names {split!r}: {error}") from error
   tasks = environment.tasks("train", **config.tasks)
   return TaskSampler(tasks, config.seed, kind=environment.task_type)
 
