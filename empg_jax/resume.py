@@ -74,8 +74,21 @@ def claim(
       _write(folder / configs.FILE, _text(config))
   except OSError as error:
     raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
+  return check(folder, config, amend=amend, model_moves=model_moves)
+
+
+def check(
+    workdir: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    *,
+    amend: bool = False,
+    model_moves: bool = False,
+) -> list[Change]:
+  """As `claim`, where nothing is to be written."""
+  if not (workdir / configs.FILE).exists() or not has_begun(workdir):
+    return []
   changes = differences(configs.read(workdir), config)
-  _check(folder, [x for x in changes if not (model_moves and x.key == "model.path")], amend)
+  _check(workdir, [x for x in changes if not (model_moves and x.key == "model.path")], amend)
   return changes
 
 
@@ -115,6 +128,15 @@ def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> Non
     raise ValueError(
         f"{workdir} holds a run with other values: {listed}. Add --amend to go on with the new"
         " ones, and the run notes them with the step; or give another --workdir."
+    )
+
+
+def check_done(workdir: pathlib.Path, config: ml_collections.ConfigDict, done: int) -> None:
+  """Raises ValueError if a run has done more steps than it is to have."""
+  if done > config.num_steps:
+    raise ValueError(
+        f"config.num_steps is {config.num_steps}, but the run in {workdir} is at step {done}: give"
+        f" at least {done}, or another --workdir."
     )
 
 

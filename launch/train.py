@@ -142,6 +142,8 @@ def leave(config, writer, checkpointer, state):
 def describe(config, environment, workdir):
   """Prints what the run would take, on machines that need not be here."""
   settings.check(config, environment, devices=dry_run.devices(config))
+  beginning.find(workdir, _INIT_FROM.value, config)
+  resume.check(workdir, config, **resumed(workdir))
   preset = flags.FLAGS["config"].config_filename.partition(":")[2]
   shown = dict(show_config=_SHOW_CONFIG.value)
   for line in dry_run.lines(config, environment, workdir, preset, **shown):
@@ -153,8 +155,7 @@ def claim(workdir, config, algorithm, origin):
   lock.take(workdir)
   if hosts.is_first():
     beginning.make(workdir, origin, config)
-  noted = (workdir / fingerprint.FILE).exists()
-  changes = resume.claim(workdir, config, amend=_AMEND.value, model_moves=noted)
+  changes = resume.claim(workdir, config, **resumed(workdir))
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
     hosts.say(changed)
   if hosts.is_first():
@@ -162,6 +163,11 @@ def claim(workdir, config, algorithm, origin):
     begun = resume.has_begun(workdir)
     fingerprint.claim(workdir, config.model.path, begun=begun, weights=weights)
   return changes
+
+
+def resumed(workdir):
+  """What may change in a run that goes on; its model may lie elsewhere if its content is known."""
+  return dict(amend=_AMEND.value, model_moves=(workdir / fingerprint.FILE).exists())
 
 
 def make_checkpointer(workdir, every, **kept):
@@ -188,11 +194,7 @@ def restore(checkpointer, state):
 
 def go_on(workdir, config, changes, done):
   """Notes what the steps after `done` have new."""
-  if done > config.num_steps:
-    raise ValueError(
-        f"config.num_steps is {config.num_steps}, but the run in {workdir} has done"
-        f" {words.count(done, 'step')}: give at least {done}, or another --workdir."
-    )
+  resume.check_done(workdir, config, done)
   for change in changes:
     hosts.say(f"from step {done + 1} on config.{change.key} is {change.new!r}, not {change.old!r}")
   if hosts.is_first():

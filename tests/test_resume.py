@@ -183,6 +183,20 @@ def test_a_run_that_goes_on_from_before_an_amendment_has_it_from_there(begun):
   assert noted(begun) == []
 
 
+def test_a_run_is_not_made_shorter_than_it_is(begun):
+  resume.check_done(begun, run_config(num_steps=4), 4)
+  with pytest.raises(ValueError, match="num_steps is 3, but the run in .* is at step 4: give at l"):
+    resume.check_done(begun, run_config(num_steps=3), 4)
+
+
+def test_what_would_be_refused_is_known_without_a_start(begun, tmp_path):
+  assert [x.key for x in resume.check(begun, run_config(num_steps=6))] == ["num_steps"]
+  with pytest.raises(ValueError, match="config.seed is 0 there and 1 now"):
+    resume.check(begun, run_config(seed=1))
+  assert resume.check(tmp_path / "new", run_config(seed=1)) == []
+  assert not (tmp_path / "new").exists()
+
+
 def test_a_start_without_changes_writes_nothing(begun):
   go_on(begun, 2, num_steps=6)
   times = lambda: [path.stat().st_mtime_ns for path in sorted(begun.iterdir())]
