@@ -73,6 +73,6 @@ def _looks(
           turns = [(seen, None)] * max(window, 1)
           second = len(chat.opening(answers.prompt(prompt(seen, turns[:1], NO_ACTION))))
           later = max(second, len(chat.opening(answers.prompt(prompt(seen, turns, seen)))))
-      except (Exception, SystemExit):  # Whatever it is, the rollout tells it.
+      except (Exception, SystemExit):  # Whatever it is, the rollout reports it.
         continue
       yield _Look(first, second, later, task)

@@ -50,7 +50,7 @@ def next_piece(
     observation: the answer to the last of them.
 
   Raises:
-    Fault: what `prompt` returns is no text. Whatever it raises goes on.
+    Fault: what `prompt` returns is no text. What it raises propagates.
   """
   if prompt is None:
     return chat.following(observation, ended=bool(turns[-1].reply[-1] == chat.end_id))

@@ -221,10 +221,10 @@ def _checked(method: str, answer: dict[str, Any]) -> dict[str, Any]:
       return answer
     case "close", {"answer": None}:
       return answer
-    case "reset", {"answer": told}:
-      return answer | {"answer": answers.first_observation(told, _WORKER)}
-    case "step", {"answer": told}:
-      return answer | {"answer": answers.whole_step(told, _WORKER)}
+    case "reset", {"answer": given}:
+      return answer | {"answer": answers.first_observation(given, _WORKER)}
+    case "step", {"answer": given}:
+      return answer | {"answer": answers.whole_step(given, _WORKER)}
   raise Fault("garbage", f"{_WORKER} answered a {method} by {str(answer)[:80]!r}")
 
 

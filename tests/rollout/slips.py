@@ -79,6 +79,9 @@ STEPS = {
 # Of NumPy, and what JSON has no word for: all right, and the same in this process as in a worker.
 RIGHT = Step(
     "text", np.float32(0.5), np.bool_(True),
-    {"won": np.bool_(True), "a": np.float32(0.5), "b": (1, np.arange(2)), "c": math.nan, 4: 2**70},
+    {
+        "won": np.bool_(True), "a": np.float32(0.5), "b": (1, np.arange(2)), "c": math.nan,
+        4: 2**70, "d": 2**62,
+    },
 )  # fmt: skip
 STEPS["right"] = RIGHT

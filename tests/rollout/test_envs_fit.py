@@ -1,4 +1,4 @@
-"""A policy that reads in buckets: what is too long for them is told, before a run or of an episode."""
+"""A policy reads in buckets: what is longer is reported before a run, or costs its episode."""
 
 import functools
 import pathlib
@@ -39,9 +39,10 @@ def test_a_presets_own_tasks_fit(name):
 def test_tasks_that_do_not_fit_are_refused_with_values_that_do(change, turn):
   config = configs.load("alfworld")
   config.update_from_flattened_dict(change)
-  with pytest.raises(ValueError, match=f"^The {turn} turn of .* reads .*largest of .* is 48") as told:
+  words = f"^The {turn} turn of .* reads .*largest of .* is 48"
+  with pytest.raises(ValueError, match=words) as refused:
     check(config)
-  advised = re.search(r'--config.policy.piece_lengths="\(([\d, ]+)\)"', str(told.value))[1]
+  advised = re.search(r'--config.policy.piece_lengths="\(([\d, ]+)\)"', str(refused.value))[1]
   config.policy.piece_lengths = tuple(map(int, advised.split(",")))
   check(config)  # and the advice works
 
@@ -64,11 +65,11 @@ def test_the_official_games_fit_the_preset_for_full_sized_games(tmp_path, monkey
 
 def test_a_dry_run_says_so():
   config = configs.load("alfworld")
-  for window, told in ((-1, ""), (2, "The second turn of small/train/")):
+  for window, begins in ((-1, ""), (2, "The second turn of small/train/")):
     config.rollout.window = window
     found = []
     dry_run._check_turns(config, envs.find("alfworld"), found)
-    assert "".join(found).startswith(told) and len(found) == bool(told)
+    assert "".join(found).startswith(begins) and len(found) == bool(begins)
 
 
 def test_an_environment_that_fails_is_left_to_the_rollout():
@@ -99,7 +100,8 @@ def test_envs_first_observation_that_is_too_long_costs_its_episodes():
 
 
 def test_envs_later_observation_that_is_too_long_ends_its_episode():
-  whole, cut = played(None, ["9"]), played(40, ["9"])  # what a reply without an action gets is longer
+  # The answer to a reply without an action is longer than 40.
+  whole, cut = played(None, ["9"]), played(40, ["9"])
   for before, after in zip(whole, cut):
     invalid = [turn.action is None for turn in before.turns[:-1]]
     assert (after.ended == "length") == any(invalid)

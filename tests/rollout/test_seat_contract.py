@@ -71,7 +71,9 @@ def test_numbers_of_numpy_are_plain_numbers_wherever_they_come_from(make_env):
   for episode in episodes:
     assert (episode.ended, episode.success) == ("done", True)
     assert type(episode.turns[-1].reward) is float and episode.turns[-1].reward == 0.5
-    assert episode.info == {"won": True, "a": 0.5, "b": [1, [0, 1]], "c": None, "4": float(2**70)}
+    assert episode.info == {
+        "won": True, "a": 0.5, "b": [1, [0, 1]], "c": None, "4": float(2**70), "d": 2**62
+    }  # fmt: skip
     assert type(episode.info["won"]) is bool
   assert shares.from_bytes(shares.to_bytes(episodes))[0].info == episodes[0].info
 

@@ -20,7 +20,7 @@ def try_out(make: Callable[[], Env]) -> None:
   """Makes an environment and closes it, so that it is known to work, and loaded.
 
   Raises:
-    TypeError: what is made is no Env. Whatever the environment raises goes on.
+    TypeError: what is made is no Env. What the environment raises propagates.
   """
   env = make()
   if not isinstance(env, Env):
@@ -32,7 +32,7 @@ def reset(env: Env, task: str) -> str:
   """The first observation of `task`.
 
   Raises:
-    Fault: it is no text. Whatever the environment raises goes on.
+    Fault: it is no text. What the environment raises propagates.
   """
   return first_observation(env.reset(task), _name(env))
 
@@ -41,7 +41,7 @@ def step(env: Env, action: str) -> Step:
   """What the environment answers to an action, with plain values alone in it.
 
   Raises:
-    Fault: it is no Step. Whatever the environment raises goes on.
+    Fault: it is no Step. What the environment raises propagates.
   """
   return whole_step(env.step(action), _name(env))
 
@@ -153,8 +153,9 @@ def _plain(info: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int | float:
-  """Hosts send each other 64 bits."""
-  return int(digits) if len(digits) < 19 else float(digits)
+  """An int of the 64 bits that hosts send each other; OverflowError beyond what a float holds."""
+  number = int(digits)
+  return number if -(2**63) <= number < 2**63 else float(number)
 
 
 def _listed(value: Any) -> Any:
