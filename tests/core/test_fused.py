@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from empg_jax import fused_token_stats, token_stats
+from empg_jax import hardware
 from empg_jax.core import fused_blocks
 from empg_jax.generation import sampling
 
@@ -204,3 +205,12 @@ def test_temporaries_do_not_grow_with_the_logits():
 
 def token_stats_of_logits(hidden, unembedding, actions):
   return token_stats(hidden @ unembedding, actions)
+
+
+@pytest.mark.parametrize("here, blocks", [("CPU", 128), ("GPU", 16)])
+def test_a_block_is_as_large_as_the_hardware_likes_and_divides_the_vocabulary(
+    here, blocks, monkeypatch
+):
+  monkeypatch.setattr(hardware, "current", lambda: getattr(hardware, here))
+  assert fused_blocks.count(8192, 151_936, None) == blocks
+  assert 151_936 % blocks == 0

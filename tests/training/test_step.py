@@ -1,6 +1,7 @@
 """The update is one program whose result no layout of the batch can change."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from empg_jax import algorithms, sharding
+from empg_jax import algorithms, hardware, sharding
 from empg_jax.core.modulation import modulate_advantages
 from empg_jax.core.advantages import group_advantages
+from empg_jax.kernels.attention import cudnn
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import microbatch, state as states
@@ -126,6 +128,26 @@ def test_eight_devices_compute_what_one_does(state, batch, axes):
   assert_same(got, want)
   for x, place in zip(*map(jax.tree.leaves, (got[0], sharding.shardings(got[0], mesh)))):
     assert x.sharding.is_equivalent_to(place, x.ndim)
+
+
+def test_eight_gpus_compute_what_one_device_does(batch, monkeypatch):
+  """The GPU's layout, with cuDNN's attention as XLA computes it."""
+  model = Decoder(DecoderConfig(VOCAB, 16, 24, 2, 4, 2, 4), jax.random.key(0))
+  state = states.create(model, OPTIMIZER)
+  want = update(state, batch)
+  monkeypatch.setattr(hardware, "current", lambda: hardware.GPU)
+  monkeypatch.setattr(hardware.Platform, "attention_of", lambda *_: "cudnn")
+  called, causal = [], functools.partial(cudnn.causal, implementation="xla")
+  monkeypatch.setattr(cudnn, "causal", lambda *args: called.append(args) or causal(*args))
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  state = sharding.place(state, mesh)
+  with jax.set_mesh(mesh):
+    got = train_step(
+        state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS,
+        remat=True,
+    )  # fmt: skip
+  assert called
+  assert_same(got, want)
 
 
 def test_advantages_are_those_of_one_device(batch):
