@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import ml_collections
 
-from empg_jax import config as configs, resume, trained
+from empg_jax import config as configs, json_text, resume, trained
 from empg_jax.chat import tokenizer_files
 from empg_jax.models import families, folder
 
@@ -83,7 +83,8 @@ def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.Co
   kept = folder.open_source(origin.model).config
   folder.save(model, partial, dtype=there.model.dtype, config=kept)
   tokenizer_files.copy(folder.locate(origin.model), partial)
-  (partial / _FILE).write_text(json.dumps({"init_from": origin.named, "step": origin.step}) + "\n")
+  record = {"init_from": origin.named, "step": origin.step}
+  (partial / _FILE).write_text(json_text.dumps(record) + "\n")
   partial.replace(home)
   config.model.path = str(home.absolute())
 

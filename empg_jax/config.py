@@ -18,7 +18,7 @@ from typing import Any
 
 import ml_collections
 
-from empg_jax import lookup, paths
+from empg_jax import json_text, lookup, paths
 
 Section = Mapping[str, Any] | ml_collections.ConfigDict
 
@@ -170,7 +170,7 @@ def note_versions(workdir: str | os.PathLike) -> str | None:
   ]
   if here != there:
     partial = file.with_name(f"versions.json.{os.getpid()}")
-    partial.write_text(json.dumps(here, indent=2) + "\n")
+    partial.write_text(json_text.dumps(here, indent=2) + "\n")
     partial.replace(file)
   return f"what is installed has changed since: {', '.join(changed)}" if changed else damaged
 

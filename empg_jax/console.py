@@ -31,7 +31,7 @@ def step_line(row: Mapping[str, Any], num_steps: int) -> str:
   width = len(str(num_steps))
   cells = [f"step {row['step']:>{width}}/{num_steps}"]
   for heading, names, show in _COLUMNS:
-    cells.append(f"{heading} " + "/".join(_show(row.get(name), show) for name in names))
+    cells.append(f"{heading} " + "/".join(shown(row.get(name), show) for name in names))
   return "  ".join(cells)
 
 
@@ -73,9 +73,9 @@ def success_table(
       suffix = f"/{kind}" if kind else ""
       success = f"eval/{split}/success{suffix}"
       cells.append(
-          _show(after.get(f"eval/{split}/episodes{suffix}"), _games)
+          shown(after.get(f"eval/{split}/episodes{suffix}"), _games)
       )
-      cells += [_show(row.get(success), "{:.1%}".format) for row in (before, after)]
+      cells += [shown(row.get(success), "{:.1%}".format) for row in (before, after)]
     lines.append(cells)
   widths = [max(map(len, column)) for column in zip(*lines)]
   rule = ["-" * width for width in widths]
@@ -159,5 +159,6 @@ def _games(number: int | float) -> str:
   return words.count(round(number), "game")
 
 
-def _show(value: int | float | None, show: Callable[[int | float], str]) -> str:
+def shown(value: int | float | None, show: Callable[[int | float], str]) -> str:
+  """The number as `show` writes it, or "-" where there is none."""
   return "-" if value is None or not math.isfinite(value) else show(value)

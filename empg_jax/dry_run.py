@@ -1,7 +1,6 @@
 """What launch/train.py would do, described without doing it."""
 
 from collections.abc import Iterator
-import json
 import math
 import pathlib
 from types import ModuleType
@@ -10,7 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import config as configs, hardware, sharding, words, workers
+from empg_jax import config as configs, hardware, json_text, sharding, words, workers
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
@@ -45,7 +44,7 @@ def lines(
     Missing: after the last line, if the run cannot start as things are.
   """
   if show_config:
-    yield from [json.dumps(config.to_dict(), indent=2), ""]
+    yield from [json_text.dumps(config.to_dict(), lossless=True, indent=2), ""]
   missing: list[str] = []
   shape = _shape(config, preset, missing)
   yield from ["MODEL", *_model(config, preset, shape)]

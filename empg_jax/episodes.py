@@ -17,7 +17,7 @@ import zlib
 
 import numpy as np
 
-from empg_jax import words
+from empg_jax import json_text, words
 from empg_jax.chat import pieces
 from empg_jax.types import Episode
 
@@ -53,7 +53,8 @@ def write(
   """Writes WORKDIR/episodes/step_STEP.SPLIT.jsonl.gz; returns its path.
 
   An episode is an object with task, type, group, index, success, ended, reward, those of its
-  info that are single values, and turns. A turn has observation, action (null: the reply held
+  info that are single values, and turns. A number that is none, as a diverged policy's entropies,
+  is null. A turn has observation, action (null: the reply held
   none), reward; of each token of the reply ids, tokens (the text that it adds) and entropies
   (in nats, three digits); and values: those given, and entropy, the mean of its tokens.
 
@@ -82,7 +83,7 @@ def write(
         "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
     })  # fmt: skip
   path = pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
-  lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+  lines = "".join(json_text.dumps(line) + "\n" for line in lines)
   unfinished = path.with_suffix(".tmp")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ def _turn(turn, values, split_reply) -> dict[str, Any]:
 
 
 def _digits(x: float) -> float:
-  """Six of them."""
+  """Six of them; what is no number stays so, for json_text."""
   return float(f"{float(x):.6g}")
 
 
@@ -221,11 +222,11 @@ def _is(x: Any, kind: Any) -> bool:
 
 
 def _is_even(turn: dict[str, Any]) -> bool:
-  """Whether ids, tokens and entropies belong together, and values are numbers."""
+  """Whether ids, tokens and entropies belong together, and these and values are numbers or null."""
   ids, tokens, entropies = (turn[name] for name in ("ids", "tokens", "entropies"))
   return (
       len(ids) == len(tokens) == len(entropies)
       and all(_is(x, int) for x in ids)
       and all(_is(x, str) for x in tokens)
-      and all(_is(x, _NUMBER) for x in (*entropies, *turn["values"].values()))
+      and all(x is None or _is(x, _NUMBER) for x in (*entropies, *turn["values"].values()))
   )

@@ -1,11 +1,10 @@
 """A model as a folder for `transformers`: weights, tokenizer and template, what ends a reply."""
 
 from collections.abc import Iterator, Mapping
-import json
 import pathlib
 from typing import Any
 
-from empg_jax import chat as chats
+from empg_jax import chat as chats, json_text
 from empg_jax.chat import tokenizer_files
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
 from empg_jax.models import families, folder
@@ -42,7 +41,7 @@ def write(model: Decoder, home: pathlib.Path, out: pathlib.Path, *, dtype: str) 
     from empg_jax.chat import as_transformers  # only where needed: transformers takes seconds
 
     as_transformers.write(chat, out)
-  (out / _GENERATION).write_text(json.dumps(generation | ends, indent=2) + "\n")
+  (out / _GENERATION).write_text(json_text.dumps(generation | ends, indent=2) + "\n")
 
 
 def _special_ids(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from empg_jax import console, hosts
+from empg_jax import console, hosts, json_text
 
 FILE = "lock"
 _BEAT_S = 5.0  # between two counts
@@ -69,7 +69,7 @@ class Lock:
         self._count(count)
 
   def _count(self, count: int) -> None:
-    line = json.dumps(self._record | {"count": count}).ljust(_SIZE - 1) + "\n"
+    line = json_text.dumps(self._record | {"count": count}).ljust(_SIZE - 1) + "\n"
     os.pwrite(self._descriptor, line.encode(), 0)
     os.fsync(self._descriptor)
 

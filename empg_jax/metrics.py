@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from empg_jax import json_text
 from empg_jax.chat import actions
 from empg_jax.envs import FAULTS
 from empg_jax.types import Episode
@@ -243,7 +244,7 @@ def _number(name: str, value: Any) -> int | float | None:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-  return json.dumps(row, allow_nan=False) + "\n"
+  return json_text.dumps(row) + "\n"
 
 
 def _mean(values: Sequence[int | float]) -> float:

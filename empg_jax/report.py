@@ -34,8 +34,8 @@ def row(config: ml_collections.ConfigDict, finished: Mapping[str, Any]) -> None:
     hosts.say(console.step_line(finished, config.num_steps))
     notes(console.warnings(finished))
   shown = [
-      f"{split} {finished[f'eval/{split}/success']:.1%}"
-      f" (score {finished[f'eval/{split}/score']:z.3f})"
+      f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
+      f" (score {console.shown(finished[f'eval/{split}/score'], '{:z.3f}'.format)})"
       for split in config.evaluation.splits
       if f"eval/{split}/success" in finished
   ]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from empg_jax import config as configs, config_kinds
+from empg_jax import config as configs, config_kinds, json_text
 
 FILE = "amendments.jsonl"
 
@@ -198,11 +198,12 @@ def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDic
 
 
 def _line(amendment: Amendment) -> str:
-  return json.dumps({"step": amendment.step, **amendment.change._asdict()}) + "\n"
+  record = {"step": amendment.step, **amendment.change._asdict()}
+  return json_text.dumps(record, lossless=True) + "\n"
 
 
 def _text(config: ml_collections.ConfigDict) -> str:
-  return json.dumps(config.to_dict(), indent=2) + "\n"
+  return json_text.dumps(config.to_dict(), lossless=True, indent=2) + "\n"
 
 
 def _write(file: pathlib.Path, text: str) -> None:

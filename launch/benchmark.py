@@ -10,7 +10,6 @@ The default model is of Qwen2's shape with 12.3 million random parameters. CPU s
 are those of all threads of this process; other programs hardly change them.
 """
 
-import json
 import os
 import pathlib
 import platform
@@ -18,7 +17,7 @@ import platform
 import jax
 from absl import flags
 
-from empg_jax import command_line, hardware
+from empg_jax import command_line, hardware, json_text
 from empg_jax.benchmark import envs, loss, rollout, step
 from empg_jax.models.decoder import DecoderConfig
 
@@ -61,7 +60,7 @@ def main(argv):
     report = {"suite": _SUITE.value, "host": host(), "flags": given(), "results": results}
     path = pathlib.Path(_JSON.value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json_text.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def arguments() -> dict:

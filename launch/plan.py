@@ -7,14 +7,13 @@ Every program of the run is compiled for the topology by TPU's own compiler. Mem
 exchanges are what it says; the times are a roofline's, of the chip's published peaks.
 """
 
-import json
 import pathlib
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, sharding, words
+from empg_jax import command_line, json_text, sharding, words
 from empg_jax.plan import chips, compiling, fitting, programs, report, shapes, topology
 
 PROGRAMS = {
@@ -71,7 +70,8 @@ def main(argv):
   if _JSON.value:
     results = {"topology": _TOPOLOGY.value, "slices": _SLICES.value, "mesh": dict(mesh.shape)}
     results["programs"] = report.values(reports, chip)
-    pathlib.Path(_JSON.value).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    text = json_text.dumps(results, indent=2) + "\n"
+    pathlib.Path(_JSON.value).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

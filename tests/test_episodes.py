@@ -82,7 +82,7 @@ def damaged(lines, change):
 CHANGES = {
     "its format is not": lambda o: o[0].update(format="other"),
     "its first line is not a heading": lambda o: o[0].update(step="20"),
-    "it has 1 episodes and its heading says 2": lambda o: o.pop(),
+    "it has 1 episode, and its heading says 2": lambda o: o.pop(),
     "episode 1 lacks something": lambda o: o[1].pop("info"),
     "episode 2 lacks something": lambda o: o[2].update(success=1),
     "turn 2 of episode 1": lambda o: o[1]["turns"][1]["tokens"].pop(),

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "empg_jax"
 # Every module or folder of the package, by floor; the ground is what floor 0 stands on.
 GROUND = -1
 FLOORS = {
-    GROUND - 1: {"words", "streams"},
+    GROUND - 1: {"words", "streams", "json_text"},
     GROUND: {
         "types", "lookup", "hardware", "kernels", "gguf_reader", "config_kinds", "paths",
     },  # fmt: skip

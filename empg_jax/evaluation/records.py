@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from empg_jax import envs
+from empg_jax import envs, json_text
 from empg_jax.types import Episode
 
 # What has to be equal for two evaluations to be comparable.
@@ -54,7 +54,7 @@ def write(path: str | os.PathLike, evaluation: dict[str, Any]) -> None:
   """Writes an evaluation: SAME, `agent`, `episodes` (Records) and whatever else it holds."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n")
+  path.write_text(json_text.dumps(evaluation, indent=1) + "\n")
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 
-from empg_jax import console
+from empg_jax import console, json_text
 from empg_jax.chat import tokenizer_files
 from empg_jax.models import folder, source
 
@@ -52,7 +52,7 @@ def claim(workdir: str | os.PathLike, path: str | os.PathLike, *, begun: bool, w
     return check(workdir, path, weights=weights)
   partial = file.with_name(f"{FILE}.{os.getpid()}")
   about = {"path": str(folder.locate(path).resolve()), **of(path)}
-  partial.write_text(json.dumps(about, indent=2) + "\n")
+  partial.write_text(json_text.dumps(about, indent=2) + "\n")
   partial.replace(file)
 
 
@@ -92,7 +92,7 @@ def _read(file: pathlib.Path) -> Mapping[str, str]:
 
 
 def _config(home: pathlib.Path) -> str:
-  text = json.dumps(source.read_json(home / "config.json"), sort_keys=True)
+  text = json_text.dumps(source.read_json(home / "config.json"), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,6 +1,5 @@
 """A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
 
-import json
 import logging
 import math
 import pathlib
@@ -15,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, hardware, paths, sharding
+from empg_jax import chat as chats, hardware, json_text, paths, sharding
 from empg_jax.models import families, finite, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
@@ -192,7 +191,7 @@ def save(
   config = families.to_hugging_face(model.config) if config is None else dict(config)
   config.pop("dtype", None)  # what transformers 5 calls it; both read the older name
   config["torch_dtype"] = dtype
-  (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+  (folder / "config.json").write_text(json_text.dumps(config, indent=2) + "\n")
   files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
     tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
@@ -203,7 +202,7 @@ def save(
     partial.replace(folder / file)
   if len(files) > 1:
     places = {name: file for file, names in files.items() for name in names}
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=2))
+    (folder / INDEX).write_text(json_text.dumps({"metadata": {}, "weight_map": places}, indent=2))
   # Of a model that lay there before, and would be read instead of this one.
   (folder / (SINGLE if len(files) > 1 else INDEX)).unlink(missing_ok=True)
 

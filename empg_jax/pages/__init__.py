@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import hashlib
 import html
 import importlib.resources
-import json
 import pathlib
 import string
 
-from empg_jax import episodes
+from empg_jax import episodes, json_text
 from empg_jax.episodes import EpisodeSet
 from empg_jax.pages import compact
 
@@ -64,7 +63,7 @@ def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) ->
 
 def _element(played: EpisodeSet) -> str:
   """A set as data in a script element, out of which no text can break."""
-  data = json.dumps(compact.columns(played), ensure_ascii=False, separators=(",", ":"))
+  data = json_text.dumps(compact.columns(played), ensure_ascii=False, separators=(",", ":"))
   data = data.replace("<", "\\u003c")
   name = html.escape(f"step_{played.step:06}.{played.split}")
   label = html.escape(f"step {played.step}, {played.split} ({len(played.episodes)})")

@@ -20,7 +20,8 @@ def columns(played: EpisodeSet) -> dict[str, Any]:
   lines: the different lines of all observations and actions; pieces: the different tokens of
   all replies, as [id, text]. An episode has its own values, and of its turns a column each of
   observations (lists of lines), actions (a line, or -1), rewards, pieces, entropies (in
-  thousandths of a nat), and by name values (null where a turn has none).
+  thousandths of a nat), and by name values. What is no number is null, as is a value that a
+  turn does not have.
   """
   lines, pieces = _Table(), _Table()
   return {
@@ -41,7 +42,9 @@ def _episode(episode: dict[str, Any], lines: _Table, pieces: _Table) -> dict[str
       "actions": of_actions,
       "rewards": [turn["reward"] for turn in turns],
       "pieces": [[pieces[x] for x in zip(turn["ids"], turn["tokens"])] for turn in turns],
-      "entropies": [[round(1000 * x) for x in turn["entropies"]] for turn in turns],
+      "entropies": [
+          [None if x is None else round(1000 * x) for x in turn["entropies"]] for turn in turns
+      ],
       "values": {name: [_short(turn["values"].get(name)) for turn in turns] for name in names},
   }
 

@@ -65,10 +65,11 @@ def scale_distribution(steps: Steps, k: float, about: str) -> Figure:
   """How EMPG's g is spread over the steps of one batch, under either policy."""
   figure, (ax,) = style.panels(1, width=5.2, height=3.2)
   found = [_scale(entropy, k) for entropy in (steps.entropy, steps.entropy_after)]
+  found = [g[np.isfinite(g)] for g in found]  # a diverged policy has none
   edges = np.histogram_bin_edges(np.concatenate(found), 40)
   names = ("initial policy", "trained policy")
   for g, name, colour, filled in zip(found, names, style.COLOURS, (True, False)):
-    weights = np.full(len(g), 100 / len(g))
+    weights = np.full(len(g), 100 / max(len(g), 1))
     ax.hist(
         g, edges, weights=weights, color=colour, label=name, alpha=0.45 if filled else 1,
         histtype="stepfilled" if filled else "step", lw=1.6,

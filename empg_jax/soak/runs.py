@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import numpy as safetensors
 
+from empg_jax import json_text
 from empg_jax.models import folder
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ def write_model(out: pathlib.Path) -> None:
   out.mkdir(parents=True, exist_ok=True)
   shutil.copyfile(home / "tokenizer.model", out / "tokenizer.model")
   config = json.loads((home / "config.json").read_text())
-  (out / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+  (out / "config.json").write_text(json_text.dumps(config | {"num_hidden_layers": 1}))
   tensors = safetensors.load_file(home / "model.safetensors")
   kept = {name: x for name, x in tensors.items() if ".layers." not in name or ".layers.0." in name}
   safetensors.save_file(kept, out / "model.safetensors")

@@ -101,5 +101,7 @@ def check_finite(skipped: int, step: int) -> None:
         f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
         f" {step}, and the policy is as it was before them. Look at the batches in WORKDIR/skipped"
         " (--replay=FILE); to go on from the last checkpoint, start the same command again with"
-        " --amend and a lower --config.optimizer.learning_rate."
+        " --amend and a lower --config.optimizer.learning_rate. If the numbers of that checkpoint's"
+        " policy are not finite either, begin a new run with an earlier one: --workdir=NEW"
+        " --init_from=WORKDIR@STEP."
     )

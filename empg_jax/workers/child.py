@@ -20,6 +20,7 @@ import sys
 import threading
 from typing import Any
 
+from empg_jax import json_text
 from empg_jax.envs._shared import answers
 
 
@@ -37,11 +38,11 @@ def main() -> None:
         answer["answer"] = None
       else:
         answer["answer"] = _play(envs, make, request)
-      content = json.dumps(answer).encode()
+      content = json_text.dumps(answer, lossless=True).encode()
     except (Exception, SystemExit) as error:  # Whatever it is, it is the environment's.
       fault = answers.fault(error)
       answer |= {"answer": None, "error": str(fault), "fault": fault.kind}
-      content = json.dumps(answer).encode()
+      content = json_text.dumps(answer, lossless=True).encode()
     link.sendall(len(content).to_bytes(4, "big") + content)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from empg_jax import json_text
 from empg_jax.envs import Fault
 
 MAX_MESSAGE = 16 * 2**20  # bytes
@@ -60,7 +61,7 @@ class Worker:
   def send(self, request: dict[str, Any], timeout_s: float) -> None:
     """Asks something, to be answered within so many seconds, and before the next is asked."""
     self._number += 1
-    content = json.dumps(request | {"number": self._number}).encode()
+    content = json_text.dumps(request | {"number": self._number}, lossless=True).encode()
     self._unsent = len(content).to_bytes(4, "big") + content
     self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
     with contextlib.suppress(OSError):  # `answer` sends what does not go at once

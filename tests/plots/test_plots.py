@@ -176,6 +176,13 @@ def test_fewer_steps_than_bins_are_a_bin_each():
   steps.gradient_by_entropy(found, 1.0, "a run")
 
 
+def test_a_diverged_policys_figures_show_the_initial_policy():
+  found = scoring.Steps(*[np.array([0.3, 0.1, 0.2])] * 4)
+  found = found._replace(entropy_after=np.full(3, np.nan))
+  (ax,) = [steps.FIGURES[name](found, 1.0, "a run") for name in steps.FIGURES][-1].axes
+  assert len(ax.patches) == 2
+
+
 def test_the_g_that_is_drawn_is_the_updates():
   entropy = jnp.asarray(np.random.default_rng(0).exponential(0.3, (1, 50)), jnp.float32)
   exists = jnp.ones((1, 50), bool)

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from empg_jax import paths
+from empg_jax import json_text, paths
 
 
 def folder_for(environment: str, key: str) -> pathlib.Path:
@@ -93,7 +93,7 @@ class Writer:
     np.save(self._path.with_suffix(".npy"), np.array(self._ends, np.int64))
 
   def add(self, record: Sequence[Any]) -> None:
-    self._file.write(json.dumps(record).encode() + b"\n")
+    self._file.write(json_text.dumps(record, lossless=True).encode() + b"\n")
     self._ends.append(self._file.tell())
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from empg_jax import json_text
+
 _CHUNK = 1 << 20
 _DEEPEST = 100  # lists and objects within each other
 _LARGEST_LINE = 1 << 26  # bytes
@@ -150,7 +152,7 @@ class _Reader:
 def _check(value: Any, text: str, start: int, end: int) -> None:
   """Raises ValueError unless all of a value, read from this part of the text, can go on."""
   if _SURROGATE.search(text, start, end):
-    json.dumps(value, ensure_ascii=False).encode()
+    json_text.dumps(value, ensure_ascii=False).encode()
   # As good as no value has so many brackets that it might nest too deeply.
   if text.count("[", start, end) + text.count("{", start, end) <= _DEEPEST:
     return

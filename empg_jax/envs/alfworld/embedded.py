@@ -18,6 +18,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from empg_jax import json_text
 from empg_jax.envs.alfworld.engine import Engine
 from empg_jax.envs.alfworld.game import parse_game
 from empg_jax.envs.alfworld.generate import Spec, Thing, draw
@@ -153,7 +154,7 @@ def _read(games: str) -> dict[str, Any]:
 def main() -> None:
   """Draws the games anew, writes both files, and plays every walkthrough."""
   for games, stored in make().items():
-    text = json.dumps(stored, separators=(",", ":"))
+    text = json_text.dumps(stored, separators=(",", ":"))
     _file(games).write_bytes(lzma.compress(text.encode(), preset=9))
   for games in SETS:
     print(f"{_file(games)}: {_file(games).stat().st_size:,} bytes")

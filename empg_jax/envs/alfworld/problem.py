@@ -6,10 +6,10 @@ native engine does not need; `write_official` adds both from the installed `alfw
 package and writes ALFWorld's own folder layout, for the official engine.
 """
 
-import json
 import pathlib
 from typing import Any
 
+from empg_jax import json_text
 from empg_jax.envs.alfworld.generate import Spec, Thing
 from empg_jax.envs.alfworld.placement import LAMP, TOOLS
 from empg_jax.envs.alfworld.rooms import Receptacle, facts, signed
@@ -183,6 +183,6 @@ def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathli
           "object_sliced": False,
       },
   }
-  (place / "traj_data.json").write_text(json.dumps(layout))
-  (place / "game.tw-pddl").write_text(json.dumps(complete_game(game(spec))))
+  (place / "traj_data.json").write_text(json_text.dumps(layout))
+  (place / "game.tw-pddl").write_text(json_text.dumps(complete_game(game(spec))))
   return place / "game.tw-pddl"

@@ -16,6 +16,8 @@ import random
 import runpy
 from typing import Any, NamedTuple
 
+from empg_jax import json_text
+
 FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "rooms.json.xz"
 
 KITCHENS, LIVING_ROOMS, BEDROOMS, BATHROOMS = (
@@ -171,6 +173,6 @@ def derive() -> dict[str, Any]:
 
 def main() -> None:
   """Derives the facts anew and writes their file."""
-  text = json.dumps(derive(), separators=(",", ":"))
+  text = json_text.dumps(derive(), separators=(",", ":"))
   FACTS_FILE.write_bytes(lzma.compress(text.encode(), preset=9))
   print(f"{FACTS_FILE}: {FACTS_FILE.stat().st_size:,} bytes, {len(facts().rooms)} rooms")

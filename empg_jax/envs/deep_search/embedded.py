@@ -12,6 +12,7 @@ import lzma
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from empg_jax import json_text
 from empg_jax.envs.deep_search.questions import Question
 from empg_jax.envs.deep_search.retrieval import Passage
 
@@ -54,6 +55,6 @@ def write(documents: Iterable[tuple[str, list[str]]], splits: dict[str, list[Que
   """Writes both files."""
   FOLDER.mkdir(exist_ok=True)
   for path, content in ((PASSAGES, list(documents)), (QUESTIONS, splits)):
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    text = json_text.dumps(content, ensure_ascii=False, separators=(",", ":"))
     path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
     print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")

@@ -1,7 +1,7 @@
 """Which questions a policy can learn from, and how they are written down."""
 
-import json
 
+from empg_jax import json_text
 from empg_jax.envs.deep_search.questions import Question
 
 VERDICTS = KEPT, KNOWN, EASY = "kept", "answered without a search", "always answered"
@@ -23,4 +23,4 @@ def line(question: Question) -> str:
   """A line of a file that question_files.py reads."""
   entry = {"question": question.text, "golden_answers": question.answers}
   entry["metadata"] = {"supporting_facts": {"title": question.titles}}
-  return json.dumps(entry, ensure_ascii=False) + "\n"
+  return json_text.dumps(entry, ensure_ascii=False) + "\n"

@@ -13,6 +13,7 @@ import lzma
 import pathlib
 from typing import Any
 
+from empg_jax import json_text
 from empg_jax.envs.webshop import generate, nouns
 
 PRODUCTS = 1200
@@ -48,7 +49,7 @@ def main() -> None:
   catalogue = drawn()
   for item in catalogue.items:
     item["nouns"] = nouns.tagged(item["name"])
-  content = json.dumps(catalogue, separators=(",", ":")).encode()
+  content = json_text.dumps(catalogue, separators=(",", ":")).encode()
   PATH.write_bytes(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
   print(f"wrote {PATH} ({PATH.stat().st_size / 1e6:.2f} MB)")
 

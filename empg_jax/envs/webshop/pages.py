@@ -5,10 +5,10 @@ stripped and joined by " [SEP] ". An empty string leaves no trace there, one of 
 leaves an empty place, and a blank string with a line break in it leaves none again.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from empg_jax import json_text
 from empg_jax.envs.webshop.product import Product
 
 SEARCH, BACK, PREV, NEXT, BUY = "Search", "Back to Search", "< Prev", "Next >", "Buy Now"
@@ -86,7 +86,7 @@ def sub_page(instruction: str, product: Product, name: str) -> Page:
 
 def done_page(asin: str, options: Mapping[str, str], reward: float) -> Page:
   """The thank-you page; the original leaves the goal's fields on it empty."""
-  chosen = json.dumps(options, sort_keys=True)
+  chosen = json_text.dumps(options, sort_keys=True)
   for sign in "<>&'":
     chosen = chosen.replace(sign, f"\\u{ord(sign):04x}")
   purchased = ["asin", asin, "options", chosen, "attrs", "None", "category", "None"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from empg_jax import json_text
 from empg_jax.envs._shared import bm25, disk
 from empg_jax.envs.webshop import goals
 from empg_jax.envs.webshop.goals import Goal
@@ -137,7 +138,7 @@ class _Lookup:
   def __init__(self, connection: sqlite3.Connection, name: str, entries):
     self._connection, self._name = connection, name
     connection.execute(f"CREATE TABLE {name} (key TEXT PRIMARY KEY, value TEXT)")
-    rows = ((key, json.dumps(value)) for key, value in entries)
+    rows = ((key, json_text.dumps(value, lossless=True)) for key, value in entries)
     connection.executemany(f"INSERT OR REPLACE INTO {name} VALUES (?, ?)", rows)
 
   def get(self, key: str, kind: type) -> Any:

@@ -51,7 +51,9 @@ function heading(episode, go) {
   );
 }
 
+/** Null if one of them is. */
 function mean(values) {
+  if (values.includes(null)) return null;
   return values.reduce((sum, x) => sum + x, 0) / values.length;
 }
 
@@ -159,7 +161,8 @@ function spoken(set, episode, turn) {
   const pieces = episode.pieces[turn];
   const tokens = pieces.map((piece, at) => {
     const [id, text] = set.pieces[piece];
-    return token(set, id, text, episode.entropies[turn][at] / 1000, at === pieces.length - 1);
+    const thousandths = episode.entropies[turn][at];
+    return token(set, id, text, thousandths === null ? null : thousandths / 1000, at === pieces.length - 1);
   });
   return el("p", { class: "reply" }, ...tokens);
 }

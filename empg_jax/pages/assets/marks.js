@@ -12,8 +12,9 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A number with a real minus; `signed`: with a plus too. */
+/** A number with a real minus; `signed`: with a plus too. What was not finite is null. */
 function fixed(x, digits = 3, signed = false) {
+  if (x === null) return "not finite";
   const text = Math.abs(x).toFixed(digits);
   if (Number(text) === 0) return text;
   return (x < 0 ? "−" : signed ? "+" : "") + text;
@@ -42,7 +43,7 @@ function heat(set, nats) {
 
 function token(set, id, text, nats, isLast) {
   const shown = text.replaceAll("\n", "↵\n");
-  const span = el("span", { class: "token", "data-nats": nats < 0.005 ? "" : fixed(nats, 2) });
+  const span = el("span", { class: "token", "data-nats": nats !== null && nats < 0.005 ? "" : fixed(nats, 2) });
   span.style.setProperty("--heat", heat(set, nats).toFixed(3));
   if (shown) span.append(shown);
   else span.append(el("span", { class: "nothing" }, isLast ? "■" : "·"));
