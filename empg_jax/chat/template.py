@@ -16,7 +16,7 @@ class Pieces:
   """A conversation is before O after R between O after R between O after ..."""
 
   before: str
-  """What stands before the first observation, the system message included."""
+  """What stands before the first observation, the instructions included."""
   after: str
   """Between an observation and the reply to it."""
   between: str
@@ -28,6 +28,8 @@ class Pieces:
 
   If not, the template rewrites earlier turns: it takes out their thinking, for instance.
   """
+  system: bool
+  """Whether the instructions are a system message; if not, they begin the first observation."""
 
 
 def find(render: Callable[[list[Message]], str], instructions: str = "") -> Pieces:
@@ -35,12 +37,30 @@ def find(render: Callable[[list[Message]], str], instructions: str = "") -> Piec
 
   Args:
     render: applies the template to messages, ready for the assistant's next reply.
-    instructions: of the system message; none if empty.
+    instructions: of the system message; none if empty. Where the template refuses or leaves
+      out a system message, they stand before the first observation.
 
   Raises:
     ValueError: later turns are not rendered as the first one is; the message goes on from
       "The chat template of ...".
   """
+  if _has_system(render, instructions):
+    return _find(render, instructions)
+  pieces = _find(render, "")
+  told = (instructions.lstrip() if pieces.strips else instructions) + "\n\n"
+  return dataclasses.replace(pieces, before=pieces.before + told, system=False)
+
+
+def _has_system(render: Callable[[list[Message]], str], instructions: str) -> bool:
+  """Whether the template shows a system message, or there is none to show."""
+  try:
+    rendered = render(_messages(instructions, _OBSERVATIONS[:1], ()))
+  except ValueError:
+    return not instructions
+  return instructions.strip() in rendered
+
+
+def _find(render: Callable[[list[Message]], str], instructions: str) -> Pieces:
   first, second, third = _OBSERVATIONS
   said = lambda observations, replies=(): render(_messages(instructions, observations, replies))
   opening = said([first])
@@ -63,6 +83,7 @@ def find(render: Callable[[list[Message]], str], instructions: str = "") -> Piec
       between=between,
       strips=padded == opening,
       grows=said(_OBSERVATIONS, _THINKING) == whole,
+      system=True,
   )
 
 

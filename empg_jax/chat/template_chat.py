@@ -23,7 +23,8 @@ class TemplateChat:
 
   Args:
     tokenizer: with a chat template.
-    instructions: the system message; the template's own default if empty.
+    instructions: the system message; the template's own default if empty. Where the template
+      has no system role, they stand before the first observation.
     name: what the tokenizer is called in messages.
     rules: what makes a reply an action.
 
@@ -55,10 +56,10 @@ class TemplateChat:
         _split(piece, self._added) for piece in (pieces.before, pieces.after, pieces.between)
     )
     self._strips = pieces.strips
-    if self._between[0] or len(self._between) < 2:
+    if len(self._between) < 2:
       raise ValueError(
-          f"The chat template of {name} puts {pieces.between!r} after a reply, which does not"
-          " begin with a special token: a reply has to end with one."
+          f"The chat template of {name} puts {pieces.between!r} after a reply, and no special token"
+          " to end it with: write {{ eos_token }} behind the assistant's content in it."
       )
     self.end_id = self._added[self._between[1]]
     self._opened = "<think>" if pieces.after.rstrip().endswith("<think>") else ""
@@ -67,10 +68,11 @@ class TemplateChat:
     return self._read(self._before, observation)
 
   def following(self, observation: str, ended: bool) -> list[int]:
-    return self._read(self._between, observation)[1 if ended else 0 :]
+    return self._read(self._between[2:] if ended else self._between, observation)
 
   def reply(self, thought: str, action: str) -> list[int]:
     text = f"<think>{thought}</think><action>{action}</action>".removeprefix(self._opened)
+    text += self._between[0]  # a template's blank before the end is the reply's, for it is sampled
     return [*self._ids(_split(text, self._ordinary)), self.end_id]
 
   def text(self, ids: Sequence[int]) -> str:
@@ -111,6 +113,11 @@ def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) ->
     pieces = template.find(render, instructions)
   except ValueError as error:
     raise ValueError(f"The chat template of {name} {error}.") from error
+  if not pieces.system:
+    logging.getLogger(__name__).warning(
+        "The chat template of %s has no system role: the instructions stand before the first"
+        " observation.", name,
+    )  # fmt: skip
   if not pieces.grows:
     logging.getLogger(__name__).warning(
         "The chat template of %s rewrites earlier turns, as by taking out their thinking;"

@@ -141,13 +141,64 @@ def test_ids_beyond_the_vocabulary_are_no_text():
         ("{{ messages | length }}<|im_end|>", "does not show each observation and reply once"),
         ("{{ messages[0].content | upper }}", "does not show each observation"),
         ("{% for m in messages %}{{ m.content | replace(' ', '_') }}\n{% endfor %}", "changes the"),
-        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "begin with a special token"),
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no special token to end it"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_told_in_one_sentence(template, sentence):
   with pytest.raises(ValueError, match=sentence) as error:
     TemplateChat(tokenizer("qwen2.5", template), name="models/x")
   assert "models/x" in str(error.value) and "\n" not in str(error.value)
+
+
+_NO_SYSTEM = """\
+{% for message in messages %}\
+{% if message.role == 'system' %}SYSTEM{% endif %}\
+{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
+{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    ["{{ raise_exception('System role not supported') }}", "{% continue %}"],
+    ids=["refused", "left out"],
+)
+def test_a_template_without_system_role_has_the_instructions_in_the_first_observation(
+    refusal, caplog
+):
+  tok = tokenizer("qwen2.5", _NO_SYSTEM.replace("SYSTEM", refusal))
+  told, plain = TemplateChat(tok, "Be brief.", name="models/x"), TemplateChat(tok)
+  assert told.opening("Hello.") == plain.opening("Be brief.\n\nHello.")
+  assert told.following("Hello.", ended=True) == plain.following("Hello.", ended=True)
+  (record,) = caplog.records
+  assert "template of models/x has no system role" in record.getMessage()
+
+
+@pytest.mark.parametrize("family", GROWING)
+@pytest.mark.parametrize("tail", [" ", "\n", " over."])
+def test_a_template_with_text_between_a_reply_and_its_end(family, tail):
+  """What stands there belongs to the reply: the model was trained to say it."""
+  end = tokenizer(family).eos_token
+  template = tokenizer(family).chat_template.replace(f"+ '{end}", f"+ '{tail}{end}")
+  template = template.replace(f"{{{{ '{end}' }}}}{{% endif", f"{{{{ '{tail}{end}' }}}}{{% endif")
+  tok = tokenizer(family, template)
+  whole = rendered(tok, "Be brief.")
+  assert f"</action>{tail}{end}" in whole
+  chat = TemplateChat(tok, "Be brief.")
+  assert conversation(chat) == tok(whole, add_special_tokens=False)["input_ids"]
+  ids = chat.reply("hm", "look")
+  assert ids[-1] == chat.end_id and chat.action(chat.text(ids)) == "look"
+  cut, ended = (chat.following("On", ended=ended) for ended in (False, True))
+  assert cut[-len(ended) :] == ended and tok.decode(cut[: -len(ended)]) == tail + end
+
+
+def test_what_a_template_without_an_end_is_told_to_change_works():
+  lacking = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
+  with pytest.raises(ValueError, match=r"write {{ eos_token }} behind the assistant's content"):
+    TemplateChat(tokenizer("qwen2.5", lacking))
+  mended = lacking.replace("m.content +", "m.content + (eos_token if m.role == 'assistant' else '') +")
+  tok = tokenizer("qwen2.5", mended)
+  assert TemplateChat(tok).end_id == tok.eos_token_id
 
 
 def test_a_vocabulary_in_which_text_spells_special_tokens_is_refused():
