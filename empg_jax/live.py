@@ -75,7 +75,7 @@ def _wandb(
   known = file.read_text().strip() if file.exists() else None
   run = wandb.init(
       project=project, name=workdir.name, dir=str(workdir), config=dict(config), id=known,
-      resume="allow",
+      resume="allow", allow_val_change=True,  # of the config, when the run goes on
   )  # fmt: skip
   file.write_text(f"{run.id}\n")
   try:

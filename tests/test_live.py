@@ -83,6 +83,7 @@ def test_wandb_is_given_the_rows_and_a_run_that_goes_on_keeps_its_id(tmp_path, m
   assert runs[0].logged == [(0, {"train/success": 0}), (1, {"train/success": 0.125})]
   assert runs[1].logged == [(2, {"train/success": 0.25})] and runs[1].finished
   assert [call["id"] for call in calls] == [None, "abc"]
+  assert calls[1]["allow_val_change"]  # it may go on with another config
   assert calls[0]["project"] == "empg" and calls[0]["config"] == {"seed": 1}
 
 

@@ -85,5 +85,3 @@ def test_a_new_run_begins_where_the_one_that_it_is_made_from_ended(home, finishe
   begun, ended = metrics.read_rows(home / "new")[0], metrics.read_rows(home / "four")[4]
   played = {name: x for name, x in begun.items() if name.startswith("eval/")}
   assert played and played.items() <= ended.items()
-  said = run(home, "new", 2, evaluation__every=1)  # and goes on without the flag
-  assert "going on from the checkpoint of step 1" in said
