@@ -7,14 +7,16 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import psutil
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import config as configs, hardware, json_text, sharding, words, workers
+from empg_jax import config as configs, hardware, json_text, presets, sharding, words, workers
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
-from empg_jax.plan import memory, shapes
-from empg_jax.rollout import fitting, play
+from empg_jax.plan import chips, fitting, memory, shapes
+from empg_jax.plan.compiling import TooLarge
+from empg_jax.rollout import fitting as turns, play
 
 
 class Missing(ValueError):
@@ -52,7 +54,7 @@ def lines(
   if not missing:
     _check_turns(config, environment, missing)
   if shape is not None:
-    yield from ["", *_memory(config, shape, missing)]
+    yield from ["", *_memory(config, shape, preset, missing)]
   yield from ["", "SHAPES", *_shapes(config)]
   yield from ["", "FILES", *_files(config, workdir)]
   if missing:
@@ -74,7 +76,7 @@ def _shape(config, preset: str, missing: list[str]) -> DecoderConfig | None:
     shape = shapes.of(config.model.path, preset)
   except (FileNotFoundError, ValueError) as error:
     missing.append(str(error))
-    shape = shapes.KNOWN.get(preset)
+    shape = shapes.of_preset(preset)
   if shape is not None:
     _check_heads(config, shape)
   return shape
@@ -119,28 +121,60 @@ def _check_turns(config, environment: ModuleType, missing: list[str]) -> None:
     tasks = environment.tasks("train", **config.tasks)
     arguments = configs.arguments(config.env)
     with workers.environments(environment.__name__, arguments, **settings) as make_env:
-      fitting.check(config, chat, make_env, tasks, play.prompt(config, environment))
+      turns.check(config, chat, make_env, tasks, play.prompt(config, environment))
   except (FileNotFoundError, ImportError, ValueError) as error:
     missing.append(str(error))
 
 
-def _memory(config, shape: DecoderConfig, missing: list[str]) -> Iterator[str]:
+def _memory(config, shape: DecoderConfig, preset: str, missing: list[str]) -> Iterator[str]:
   mesh = _mesh(config)
   taken, here = mesh.size, jax.device_count()
-  yield (
-      f"MEMORY, MiB (the mesh takes {words.count(taken, 'device')}; here: {here} of"
-      f" {hardware.current().name})"
-  )
+  on = words.count(taken, "device")
+  yield f"MEMORY, MiB (the mesh takes {on}; here: {here} of {hardware.current().name})"
   if taken > here:
-    missing.append(f"config.mesh takes {words.count(taken, 'device')}, and JAX finds {here}.")
+    missing.append(f"config.mesh takes {on}, and JAX finds {here}.")
   copies = here if taken == 1 and not hardware.current().whole_mesh else 1
   items = memory.items(config, shape, mesh, copies)
-  items.append(memory.Item("together", sum(i.total for i in items), sum(i.device for i in items)))
   width = max(len(item.name) for item in items)
   for item in items:
     share = f" {item.device / 2**20:>10,.1f} on each device" if taken > 1 else ""
     yield f"  {item.name:<{width}} {item.total / 2**20:>12,.1f}{share}"
-  yield "  Activations and temporaries of the update come on top: launch/plan.py has them for TPUs."
+  there, limit = _limit(mesh, preset)
+  for name in memory.PROGRAMS:
+    needed = memory.needs(items, name) / 2**20
+    yield f"  together in {fitting.PHASES[name]}: {needed:,.1f} on each device{there}"
+  yield "  Temporaries come on top: launch/plan.py compiles the programs and adds them."
+  if limit:
+    missing.extend(_too_large(config, shape, mesh, copies, limit))
+
+
+def _limit(mesh: AbstractMesh, preset: str) -> tuple[str, float]:
+  """What a device has, in words and in GiB; 0 where it is not known.
+
+  Of the devices that are here, or of the hardware for which the preset is made.
+  """
+  if mesh.size <= jax.device_count():
+    stats = jax.local_devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit", psutil.virtual_memory().total) / 2**30
+    return f", of {limit * 2**10:,.1f}", limit
+  made = presets.hardware_of(preset)
+  if made is None or chips.count(made.topology) != mesh.size:
+    return "", 0.0
+  limit = chips.of(made.topology).memory
+  return f", of {limit * 2**10:,.1f} on {made.topology}", limit
+
+
+def _too_large(config, shape, mesh, copies: int, limit: float) -> Iterator[str]:
+  """A sentence for the largest phase of a run that cannot fit, with what would."""
+  check = lambda config: fitting.check(
+      memory.items(config, shape, mesh, copies), dict.fromkeys(memory.PROGRAMS), limit
+  )
+  try:
+    check(config)
+  except TooLarge as error:
+    least = mesh.shape[sharding.DATA] * mesh.shape[sharding.FSDP]
+    advice = fitting.advice(fitting.of_rollout(config, least), check)
+    yield f"Memory: {fitting.PHASES[error.program]} does not fit: {error}; {advice}."
 
 
 def _shapes(config) -> Iterator[str]:

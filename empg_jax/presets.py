@@ -84,21 +84,45 @@ def tiny_shape() -> dict[str, int]:
   )
 
 
-class _Slice(NamedTuple):
-  """The smallest usual slice of a TPU pod for a model, and how the model is divided on it."""
+class _Hardware(NamedTuple):
+  """The least usual hardware for a model, and how a run is laid out on it."""
 
+  model: str  # plan.shapes.KNOWN
+  topology: str  # plan.chips
   fsdp: int
   tensor: int  # divides the key/value heads
+  slots: int  # conversations whose cache fits, twice
+  max_length: int = 32768
+  size: int = 0  # rows of a microbatch; 0: one for each group of chips that share a layer
+  rank: int = 0  # of adapters; 0: the whole model is trained
 
 
+# By the presets' names; a GPU's end with it. tests/plan/test_fitting.py counts each on its hardware.
 MODELS = {
-    "qwen2.5-1.5b": _Slice(4, 2),  # v5e:2x4 or v6e:2x4
-    "qwen2.5-7b": _Slice(16, 4),  # v5e:8x8 or v5p:4x4x4
-    "qwen2.5-32b": _Slice(16, 8),  # v5p:4x4x8
-    "qwen3-4b": _Slice(8, 4),
-    "qwen3-8b": _Slice(16, 4),
-    "llama3.1-8b": _Slice(16, 4),
+    "qwen2.5-1.5b": _Hardware("qwen2.5-1.5b", "v5e:2x4", 4, 2, slots=32),  # or v6e:2x4
+    "qwen2.5-7b": _Hardware("qwen2.5-7b", "v5e:8x8", 16, 4, slots=32),  # or v5p:4x4x4
+    "qwen2.5-32b": _Hardware("qwen2.5-32b", "v5p:4x4x8", 16, 8, slots=64),
+    "qwen3-4b": _Hardware("qwen3-4b", "v5e:4x8", 8, 4, slots=32),
+    "qwen3-8b": _Hardware("qwen3-8b", "v5e:8x8", 16, 4, slots=32),
+    "llama3.1-8b": _Hardware("llama3.1-8b", "v5e:8x8", 16, 4, slots=32),
+    "qwen2.5-0.5b-h100": _Hardware(
+        "qwen2.5-0.5b", "h100:1", 1, 1, slots=64, max_length=16384, size=4
+    ),
+    "qwen2.5-1.5b-h100": _Hardware(
+        "qwen2.5-1.5b", "h100:1", 1, 1, slots=32, max_length=16384, size=2
+    ),
+    "qwen2.5-7b-h100": _Hardware(
+        "qwen2.5-7b", "h100:1", 1, 1, slots=16, max_length=16384, rank=32
+    ),
+    "qwen2.5-7b-h100x8": _Hardware("qwen2.5-7b", "h100:8", 8, 1, slots=64),
 }
+_SIZES = {"1.5b": "qwen2.5-1.5b", "7b": "qwen2.5-7b", "32b": "qwen2.5-32b", "8b": "llama3.1-8b"}
+
+
+def hardware_of(preset: str) -> _Hardware | None:
+  """The hardware that a released model's preset is laid out for, the paper's presets included."""
+  paper = preset.startswith("paper-")
+  return MODELS.get(_SIZES.get(preset.rpartition("-")[2], "") if paper else preset)
 
 
 def released(model: str) -> dict[str, Any]:
@@ -109,10 +133,14 @@ def released(model: str) -> dict[str, Any]:
   Raises:
     ValueError: an unknown model; the known ones are named.
   """
-  fsdp, tensor = lookup.choose(MODELS, model, "model")
+  made = lookup.choose(MODELS, model, "model")
   shared = tiny("")
+  windows = tuple(n for n in (4096, 8192, 16384, 32768) if n <= made.max_length)
+  dtype = "bfloat16" if made.rank else "float32"  # of a base that is never updated
   return shared | dict(
       num_steps=150,
+      model=dict(path="", dtype=dtype),
+      lora=shared["lora"] | dict(rank=made.rank, alpha=2.0 * made.rank or 16.0),
       rollout=dict(
           tasks=16,
           group_size=8,
@@ -124,25 +152,26 @@ def released(model: str) -> dict[str, Any]:
       ),
       workers=dict(count=8, timeout_s=60.0, memory_mib=2048),
       policy=dict(
-          slots=64,
-          max_length=32768,
+          slots=made.slots,
+          max_length=made.max_length,
           max_reply=512,
           temperature=1.0,
           compute_dtype="bfloat16",
           piece_lengths=(512, 1024, 2048),
-          windows=(4096, 8192, 16384, 32768),
+          windows=windows,
       ),
-      pack=dict(lengths=(8192, 16384, 32768)),
+      pack=dict(lengths=windows[1:]),
       algorithm=shared["algorithm"] | dict(
           base=shared["algorithm"]["base"]
           | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean")
       ),
-      mesh=dict(data=1, fsdp=fsdp, tensor=tensor),
+      mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
       optimizer=dict(
-          learning_rate=1e-6, warmup_steps=0, decay_steps=0, weight_decay=0.01, clip_norm=1.0
+          learning_rate=1e-5 if made.rank else 1e-6, warmup_steps=0, decay_steps=0,
+          weight_decay=0.01, clip_norm=1.0,
       ),
       train=dict(
-          size=fsdp,  # a row for each group of chips that share a layer's products
+          size=made.size or made.fsdp,
           minibatches=8,
           epochs=1,
           lengths=(),

@@ -138,5 +138,5 @@ def host() -> dict:
 
 
 if __name__ == "__main__":
-  hardware.use_cpu_devices()
+  hardware.prepare()
   command_line.run(main)

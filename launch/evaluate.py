@@ -130,5 +130,5 @@ def _plain(part):
 
 
 if __name__ == "__main__":
-  hardware.use_cpu_devices()
+  hardware.prepare()
   command_line.run(main, needs_config=False, takes_files=True)

@@ -81,5 +81,5 @@ def main(_):
 
 
 if __name__ == "__main__":
-  hardware.use_cpu_devices()
+  hardware.prepare()
   command_line.run(main)

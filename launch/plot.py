@@ -78,5 +78,5 @@ def report(paths):
 
 
 if __name__ == "__main__":
-  hardware.use_cpu_devices()
+  hardware.prepare()
   command_line.run(main)

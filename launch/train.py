@@ -250,5 +250,5 @@ def compiled():
 
 
 if __name__ == "__main__":
-  hardware.use_cpu_devices()
+  hardware.prepare()
   command_line.run(main)

@@ -75,9 +75,10 @@ def test_its_bytes_are_those_of_the_arrays():
   assert found["parameters (float32)"].total == size(model)
   assert found["AdamW's moments"].total == size(state.opt_state)
   assert memory.count(model.config) == sum(x.size for x in jax.tree.leaves(model))
-  cache = found["KV cache, 2 x 64 conversations of 1,024 tokens"]
+  cache = found["KV cache, 64 conversations of 1,024 tokens"]
   kept = 1024 + 48 + 24  # of a conversation: its tokens, the next piece, a reply
-  assert cache.total == 2 * 64 * kept * 5 * 2 * 64 * 2  # layers, keys and values, width, bytes
+  assert cache.total == 64 * kept * 5 * 2 * 64 * 2  # layers, keys and values, width, bytes
+  assert found["KV cache of the other half"].total == cache.total
   assert {i.device for i in found.values()} == {i.total for i in found.values()}
 
 
@@ -88,6 +89,7 @@ def test_a_released_models_memory_is_known_without_the_model(monkeypatch):
   assert "No model is named" in missing and missing.count("ALFWORLD_DATA") == 1
   assert "7,615,616,512 parameters" in text
   assert "config.mesh takes 64 devices" in missing and "3 things are missing" in missing
+  assert "together in the rollout" in text and "of 16,128.0 on v5e:8x8" in text
   total, device = re.search(r"parameters \(float32\) +([\d,.]+) +([\d,.]+) on each", text).groups()
   total, device = (float(x.replace(",", "")) for x in (total, device))
   assert total == pytest.approx(4 * 7_615_616_512 / 2**20, abs=0.1)
@@ -108,6 +110,14 @@ def test_adapters_have_moments_of_their_own_and_the_base_has_none():
 def test_a_run_that_goes_on_says_so(tmp_path):
   (tmp_path / "checkpoints" / "30").mkdir(parents=True)
   assert "goes on from step 30 of 50" in described("configs/alfworld.py", tmp_path)
+
+
+def test_what_does_not_fit_its_slice_is_missing_memory_with_the_change_that_fits():
+  text = described("configs/alfworld.py:qwen2.5-7b", policy__max_length=393_216)
+  (sentence,) = re.findall("Memory: .*", text.partition("\nMISSING\n")[2])
+  assert "the rollout does not fit: it takes 26.2 GiB a chip, 10.5 more than the 15.75" in sentence
+  assert sentence.endswith("it fits with config.policy.slots=16.")
+  assert "Memory" not in described("configs/alfworld.py:qwen2.5-7b")
 
 
 def test_a_mesh_that_divides_no_heads_is_refused():

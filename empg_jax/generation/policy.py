@@ -114,6 +114,7 @@ class Policy:
 
   def update(self, model: Decoder) -> None:
     """Takes new parameters for the turns to come."""
+    self._models = []  # the old ones make room for the new
     if self._mesh is not None:
       self._models = [self._reshard(model)]
       return

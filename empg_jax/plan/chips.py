@@ -1,28 +1,34 @@
-"""Published peak figures of TPU chips.
+"""Published peak figures of TPU chips and of GPUs.
 
 Sources, read in November 2026:
-  v5e  https://docs.cloud.google.com/tpu/docs/v5e
-  v5p  https://docs.cloud.google.com/tpu/docs/v5p
-  v6e  https://docs.cloud.google.com/tpu/docs/v6e
+  v5e   https://docs.cloud.google.com/tpu/docs/v5e
+  v5p   https://docs.cloud.google.com/tpu/docs/v5p
+  v6e   https://docs.cloud.google.com/tpu/docs/v6e
+  a100  https://www.nvidia.com/en-us/data-center/a100/ (SXM, 80 GB)
+  h100  https://www.nvidia.com/en-us/data-center/h100/ (SXM)
+  h200  https://www.nvidia.com/en-us/data-center/h200/ (SXM)
 The network between slices: v5p as given there; v5e and v6e are a host's network cards over
-its eight chips (2 x 100 and 4 x 200 Gbps). What a program may take of the memory is what
-the compiler names when it refuses one.
+its eight chips (2 x 100 and 4 x 200 Gbps). Between hosts of GPUs: one network card for each, as
+a DGX has (https://docs.nvidia.com/dgx/): 200 Gbps beside an A100, 400 beside the others.
+What a program may take of a chip's memory is what the compiler names when it refuses one; of a
+GPU's, the share that JAX takes here (hardware.MEMORY_SHARE).
 """
 
+import re
 from typing import NamedTuple
 
-from empg_jax import lookup
+from empg_jax import hardware, lookup
 
 
 class Chip(NamedTuple):
-  """The memory of one chip, and its peak rates a second."""
+  """The memory of one chip or GPU, and its peak rates a second."""
 
   memory: float  # GiB that a program may take
-  flops: float  # bfloat16
+  flops: float  # bfloat16, dense
   hbm: float  # bytes
   ici: float  # bytes, both ways over all links
-  torus: int  # dimensions of the network
-  dcn: float  # bytes to other slices
+  torus: int  # dimensions of the network; 1: a switch
+  dcn: float  # bytes to other slices or hosts
 
   @property
   def ring(self) -> float:
@@ -30,28 +36,66 @@ class Chip(NamedTuple):
     return self.ici / 2 / self.torus
 
 
+def _gpu(memory: int, **peaks: float) -> Chip:
+  return Chip(memory=round(memory / 2**30 * hardware.MEMORY_SHARE, 2), torus=1, **peaks)
+
+
 CHIPS = {
     "v5e": Chip(memory=15.75, flops=197e12, hbm=819e9, ici=400e9, torus=2, dcn=25e9 / 8),
     "v5p": Chip(memory=95.74, flops=459e12, hbm=2765e9, ici=1200e9, torus=3, dcn=50e9 / 8),
     "v6e": Chip(memory=31.25, flops=918e12, hbm=1638e9, ici=800e9, torus=2, dcn=100e9 / 8),
+    "a100": _gpu(84_987_740_160, flops=312e12, hbm=2039e9, ici=600e9, dcn=25e9),
+    "h100": _gpu(84_929_347_584, flops=989e12, hbm=3350e9, ici=900e9, dcn=50e9),
+    "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
 }
 
 # Those that the compiler knows and that were tried.
 TOPOLOGIES = {
-    "v5e": ("2x2", "2x4", "4x4", "8x8", "16x16"),
+    "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
     "v5p": ("2x2x1", "2x2x4", "4x4x4", "4x4x8", "8x8x8"),
     "v6e": ("2x2", "2x4", "4x4", "8x8", "16x16"),
 }
+GPUS = ("a100", "h100", "h200")
+_OF_A_HOST = 8  # GPUs that a switch joins
 
 
 def of(topology: str) -> Chip:
-  """The chip of a topology like "v5p:4x4x8".
+  """The chip of a topology like "v5p:4x4x8", or the GPU of one like "h100:8" or "h100:2x8".
 
   Raises:
     ValueError: it is not known; the known ones are named.
   """
   kind, _, shape = topology.partition(":")
-  if shape not in TOPOLOGIES.get(kind, ()):
+  if kind in GPUS:
+    hosts(topology)
+  elif shape not in TOPOLOGIES.get(kind, ()):
     known = "; ".join(f"{kind}: {', '.join(shapes)}" for kind, shapes in TOPOLOGIES.items())
-    raise ValueError(f"There is no topology {topology!r}: write KIND:SHAPE, of {known}.")
+    raise ValueError(
+        f"There is no topology {topology!r}: write KIND:SHAPE, of {known}; or a GPU of"
+        f" {', '.join(GPUS)}: how many of a host, as h100:8, or hosts x GPUs, as h100:2x8."
+    )
   return lookup.choose(CHIPS, kind, "chip")
+
+
+def hosts(topology: str) -> tuple[int, int]:
+  """Hosts, and GPUs of each, of a topology like "h100:8" or "h100:2x8".
+
+  Raises:
+    ValueError: it is none of these, or a host has more GPUs than a switch joins.
+  """
+  kind, _, shape = topology.partition(":")
+  match = re.fullmatch(r"(?:([1-9]\d*)x)?([1-9]\d*)", shape)
+  if match is None or int(match[2]) > _OF_A_HOST:
+    raise ValueError(
+        f"There is no topology {topology!r}: write the GPUs of one host, {kind}:1 to"
+        f" {kind}:{_OF_A_HOST}, or hosts x GPUs, as {kind}:2x8."
+    )
+  return int(match[1] or 1), int(match[2])
+
+
+def count(topology: str) -> int:
+  """The chips or GPUs of a topology."""
+  product = 1
+  for size in topology.partition(":")[2].split("x"):
+    product *= int(size)
+  return product

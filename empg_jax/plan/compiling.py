@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,11 +17,14 @@ _QUICK = {"exec_time_optimization_effort": -1.0}  # a fifth of the time; memory 
 
 
 class TooLarge(Exception):
-  """A program takes more memory than a chip has, in GiB."""
+  """A program takes more memory than a chip has, in GiB; alone, or beside what a run keeps."""
 
-  def __init__(self, needed: float, there: float):
-    super().__init__(f"it takes {needed:.1f} GiB, and a chip has {there:.2f} GiB")
-    self.needed, self.there = needed, there
+  def __init__(self, needed: float, there: float, program: str = ""):
+    over = needed - there
+    super().__init__(
+        f"it takes {needed:.1f} GiB a chip, {over:.1f} more than the {there:.2f} that there are"
+    )
+    self.needed, self.there, self.program = needed, there, program
 
 
 class Report(NamedTuple):
@@ -37,8 +41,13 @@ class Report(NamedTuple):
   tokens: float
   hlo_mb: float
   largest_buffer: int  # elements of the largest array on a chip
+  custom_calls: dict[str, int]  # kernels of libraries in the program's text
   collectives: list[hlo.Collective]
   seconds: dict[str, float]  # least time by each of the chip's peak rates
+
+  @property
+  def peak_bytes(self) -> int:
+    return int(self.peak * GIB)
 
   @property
   def limit(self) -> str:
@@ -63,11 +72,14 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
   """
   begun = time.monotonic()
   with jax.set_mesh(mesh):
-    compiled = _compile(program, chip, _QUICK if quick else None)
+    compiled = _compile(program, chip, _platform(mesh), _QUICK if quick else None)
   compile_s = time.monotonic() - begun
   memory, text = compiled.memory_analysis(), compiled.as_text()
   peak = memory.peak_memory_in_bytes / GIB
-  operations = flops.of_program(program.traced.jaxpr, mesh.size, program.loop) / mesh.size
+  if peak > chip.memory:  # XLA's GPU compiler does not know a limit
+    raise TooLarge(peak, chip.memory)
+  jaxpr, platform = program.traced.jaxpr, _platform(mesh)
+  operations = flops.of_program(jaxpr, mesh.size, program.loop, platform) / mesh.size
   exchanged = hlo.collectives(text, mesh)
   return Report(
       name=program.name,
@@ -81,14 +93,20 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
       tokens=program.tokens / mesh.size,
       hlo_mb=len(text) / 1e6,
       largest_buffer=hlo.largest_buffer(text),
+      custom_calls=hlo.custom_calls(text),
       collectives=exchanged,
       seconds=_seconds(operations, program.loop * _moved(memory), exchanged, mesh, chip),
   )
 
 
-def _compile(program: Program, chip: Chip, options) -> jax.stages.Compiled:
+def _platform(mesh: Mesh) -> str:
+  """What programs are lowered for."""
+  return "tpu" if mesh.devices.flat[0].platform == "tpu" else "cuda"
+
+
+def _compile(program: Program, chip: Chip, platform: str, options) -> jax.stages.Compiled:
   try:
-    lowered = program.traced.lower(lowering_platforms=("tpu",))
+    lowered = program.traced.lower(lowering_platforms=(platform,))
     return lowered.compile(compiler_options=options)
   except jax.errors.JaxRuntimeError as error:
     first = str(error).strip().split("\n")[0]
@@ -106,17 +124,31 @@ def _moved(memory) -> int:
 
 def _seconds(operations, moved, exchanged, mesh, chip: Chip) -> dict[str, float]:
   """The roofline: each resource at its peak."""
-  between = crossing(mesh)
-  over = lambda slices: sum(x.sent for x in exchanged if bool(between & {*x.axes}) == slices)
+  within, between = 0.0, 0.0
+  for x in exchanged:
+    places, devices = _group(mesh, x.axes)
+    if places == 1:
+      within += x.sent / chip.ring
+    else:  # every device of a place has its share of the network
+      between += x.sent / (chip.dcn * devices / places)
+  far = "links between slices" if _platform(mesh) == "tpu" else "network between hosts"
   return {
       "matrix products": operations / chip.flops,
       "memory": moved / chip.hbm,
-      "links between chips": over(False) / chip.ring,
-      "links between slices": over(True) / chip.dcn,
+      "links between chips": within,
+      far: between,
   }
 
 
-def crossing(mesh: Mesh) -> set[str]:
-  """The axes along which a slice ends."""
-  slices = [getattr(device, "slice_index", 0) for device in mesh.devices.flat]
-  return {mesh.axis_names[0]} if len(set(slices)) > 1 else set()
+def _group(mesh: Mesh, axes: Sequence[str]) -> tuple[int, int]:
+  """Slices or hosts, and devices, that exchange with each other along some axes."""
+  whole = tuple(slice(None) if name in axes else 0 for name in mesh.axis_names)
+  group = mesh.devices[whole].reshape(-1)
+  return len({place(device) for device in group}), group.size
+
+
+def place(device: jax.Device) -> int:
+  """Its slice, or of a GPU its host: where the fast links between devices end."""
+  if device.platform == "tpu":
+    return getattr(device, "slice_index", 0)
+  return device.process_index

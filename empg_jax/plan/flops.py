@@ -1,6 +1,7 @@
 """Floating-point operations of a program, counted from what it says and not from a profile."""
 
 import math
+from typing import NamedTuple
 
 import jax
 from jax.extend import core as jax_core
@@ -8,36 +9,49 @@ from jax.extend import core as jax_core
 from empg_jax.models.decoder import DecoderConfig
 
 
-def of_program(jaxpr: jax_core.ClosedJaxpr, devices: int, trips: int = 1) -> float:
+class _At(NamedTuple):
+  """Where in a program an operation is."""
+
+  devices: int  # over which it is divided
+  platform: str
+  trips: int = 1  # of a while loop around it
+
+
+def of_program(
+    jaxpr: jax_core.ClosedJaxpr, devices: int, trips: int = 1, platform: str = "tpu"
+) -> float:
   """Those of its matrix products on all devices: loops times their trips, the longest branch.
 
   Args:
     jaxpr: of the program.
     devices: over which it is divided.
     trips: of a while loop, for it does not tell.
+    platform: "tpu" or "cuda", whose branch counts where there are several.
   """
-  return _of(jaxpr.jaxpr, devices, trips)
+  return _of(jaxpr.jaxpr, _At(devices, platform, trips))
 
 
-def _of(jaxpr, devices: int, trips: int = 1) -> float:
-  return sum((_of_equation(equation, devices, trips) for equation in jaxpr.eqns), 0.0)
+def _of(jaxpr, at: _At) -> float:
+  return sum((_of_equation(equation, at) for equation in jaxpr.eqns), 0.0)
 
 
-def _of_equation(equation, devices: int, trips: int) -> float:
+def _of_equation(equation, at: _At) -> float:
   name, params = equation.primitive.name, equation.params
   if name == "dot_general":
     return _of_product(equation)
+  if name.startswith("dot_product_attention"):
+    return _of_attention(equation, "bwd" in name)
   if name == "scan":
-    return params["length"] * _of(params["jaxpr"].jaxpr, devices, trips)
+    return params["length"] * _of(params["jaxpr"].jaxpr, at)
   if name == "while":
-    return trips * _of(params["body_jaxpr"].jaxpr, devices)
+    return at.trips * _of(params["body_jaxpr"].jaxpr, at._replace(trips=1))
   if name == "cond":
-    return _of_branches(params, devices)
+    return _of_branches(params, at._replace(trips=1))
   if name == "shard_map":  # counted once inside, done by every device
-    return devices * _of(_open(params["jaxpr"]), 1)
+    return at.devices * _of(_open(params["jaxpr"]), at._replace(devices=1, trips=1))
   if name == "pallas_call":
-    return _of_kernel(params, devices)
-  return sum((_of(_open(x), devices, trips) for x in _jaxprs(params)), 0.0)
+    return _of_kernel(params, at._replace(trips=1))
+  return sum((_of(_open(x), at) for x in _jaxprs(params)), 0.0)
 
 
 def _of_product(equation) -> float:
@@ -46,18 +60,24 @@ def _of_product(equation) -> float:
   return 2.0 * math.prod(out.shape) * math.prod(left.shape[i] for i in contracted)
 
 
-def _of_branches(params, devices: int) -> float:
+def _of_attention(equation, backward: bool) -> float:
+  """cuDNN's, causal: two products forward; backward the scores again and four gradients."""
+  (batch, queries, heads, dim), keys = (equation.invars[i].aval.shape for i in (0, 1))
+  return (5 if backward else 2) * batch * heads * queries * keys[1] * dim
+
+
+def _of_branches(params, at: _At) -> float:
   branches = params["branches"]
   platforms = params.get("branches_platforms")
   if platforms is not None:  # lax.platform_dependent
-    chosen = next(i for i, names in enumerate(platforms) if names is None or "tpu" in names)
+    chosen = next(i for i, names in enumerate(platforms) if names is None or at.platform in names)
     branches = [branches[chosen]]
-  return max(_of(branch.jaxpr, devices) for branch in branches)
+  return max(_of(branch.jaxpr, at) for branch in branches)
 
 
-def _of_kernel(params, devices: int) -> float:
+def _of_kernel(params, at: _At) -> float:
   trips = math.prod(params["grid_mapping"].grid)
-  inside = _of(_open(params["jaxpr"]), devices)
+  inside = _of(_open(params["jaxpr"]), at)
   name = str(params.get("name") or params.get("name_and_src_info") or "")
   if "splash" not in name and "flash" not in name:
     return trips * inside

@@ -48,6 +48,11 @@ def largest_buffer(text: str) -> int:
   return max(math.prod(dims) for _, dims in _arrays(text))
 
 
+def custom_calls(text: str) -> dict[str, int]:
+  """How often the program's text calls each kernel of a library, by its name; loops count once."""
+  return dict(collections.Counter(re.findall(r'custom_call_target="([^"]+)"', text)))
+
+
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
   """The lines of each computation by its name, and the name of the first to run."""
   found, entry, lines = {}, "", []

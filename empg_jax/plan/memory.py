@@ -1,6 +1,6 @@
-"""What a run keeps in memory from step to step, told from shapes: nothing is loaded."""
+"""What a run keeps in memory from step to step, by its shapes: nothing is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import math
 from typing import Any, NamedTuple
@@ -14,9 +14,12 @@ from empg_jax import algorithms, sharding
 from empg_jax.generation import cache as caching
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
-from empg_jax.training import state as states
+from empg_jax.training import setup
 
 TOKEN_BYTES = 4 * 7  # of types.Batch, a token: four int32 and three float32
+
+
+PROGRAMS = ("train", "turn", "reshard")  # a run is at one of them at a time
 
 
 class Item(NamedTuple):
@@ -25,6 +28,23 @@ class Item(NamedTuple):
   name: str
   total: int  # once, on all devices together, where they divide it
   device: int  # on one device of the mesh
+  lives: tuple[str, ...] = PROGRAMS  # in which of them it is there
+  inside: tuple[str, ...] = ()  # and which of them count it in their own peak, by the compiler
+
+
+def needs(items: Sequence[Item], program: str, peak: int | None = None) -> int:
+  """Bytes on one device while a program of PROGRAMS runs.
+
+  Args:
+    items: of the run.
+    program: that runs.
+    peak: of the compiled program, its arguments, results and temporaries; None: not known, and
+      temporaries are left out.
+  """
+  living = [item for item in items if program in item.lives]
+  if peak is None:
+    return sum(item.device for item in living)
+  return peak + sum(item.device for item in living if program not in item.inside)
 
 
 def count(shape: DecoderConfig) -> int:
@@ -56,57 +76,69 @@ def items(
   if config.lora.rank:
     make = functools.partial(lora.create, **config.lora)
     trained = jax.eval_shape(make, held, jax.random.key(0))
-  moments = jax.eval_shape(states.make_optimizer(**config.optimizer).init, trained)
-  found = [_item(f"parameters ({config.model.dtype})", held, mesh)]
-  if config.lora.rank:
-    found.append(_item(f"adapters of rank {config.lora.rank}", trained, mesh))
-  found += [
-      _item("AdamW's moments", moments, mesh),
-      _item("gradient", trained, mesh),
+  moments = jax.eval_shape(setup.make_optimizer(config).init, trained)
+  whole = not config.lora.rank
+  found = [
+      _item(f"parameters ({config.model.dtype})", held, mesh)._replace(
+          inside=("train", "reshard") if whole else ("train",)
+      )
   ]
-  if algorithms.make(**config.algorithm.to_dict()).uses_reference and not config.lora.rank:
+  if not whole:
+    found.append(_item(f"adapters of rank {config.lora.rank}", trained, mesh, "train"))
+    merged = _item("adapters merged into the parameters", held, mesh, "reshard")
+    found.append(merged._replace(lives=("reshard",)))
+  found += [
+      _item("AdamW's moments", moments, mesh, "train"),
+      _item("gradient", trained, mesh, "train")._replace(lives=("train",)),
+  ]
+  if algorithms.make(**config.algorithm.to_dict()).uses_reference and whole:
     cast = lambda model: casting.cast(model, config.train.compute_dtype)
-    found.append(_item("reference policy", jax.eval_shape(cast, held), mesh))
+    found.append(_item("reference policy", jax.eval_shape(cast, held), mesh, "train"))
   sampling = jax.eval_shape(lambda model: casting.cast(model, dtype), held)
   found.append(_copied("policy that samples", sampling, mesh, copies))
-  return [*found, _cache(config, shape, mesh, dtype), _batch(config, mesh)]
+  return [*found, *_caches(config, shape, mesh, dtype), _batch(config, mesh)]
 
 
-def _cache(config, shape: DecoderConfig, mesh, dtype) -> Item:
+def _caches(config, shape: DecoderConfig, mesh, dtype) -> list[Item]:
+  """One for each half of the slots: while one half decodes, the environments play the other."""
   c = config.policy
   capacity = c.max_length + max(c.max_reply, *c.piece_lengths)
   make: Callable[[], Any] = lambda: caching.empty(
       shape, c.slots, capacity, c.max_reply, dtype
   )
-  halves = min(2, -(-_rows(config) // c.slots))
-  total = halves * _bytes(jax.eval_shape(make))
+  total = _bytes(jax.eval_shape(make))
   heads = math.gcd(mesh.shape[sharding.TENSOR], shape.num_key_value_heads)
-  name = f"KV cache, {halves} x {c.slots} conversations of {c.max_length:,} tokens"
-  return Item(name, total, total // (_over_rows(mesh) * heads))
+  name = f"KV cache, {c.slots} conversations of {c.max_length:,} tokens"
+  decoding = Item(name, total, total // (_over_rows(mesh) * heads), ("turn",), ("turn",))
+  waiting = decoding._replace(name="KV cache of the other half", inside=())
+  return [decoding, waiting] if _rows(config) > c.slots else [decoding]
 
 
 def _batch(config, mesh) -> Item:
   rows, length = _rows(config), max(config.pack.lengths)
   total = rows * length * TOKEN_BYTES
-  return Item(f"batch, {rows} x {length:,} tokens", total, total // _over_rows(mesh))
+  device = total // _over_rows(mesh)
+  return Item(f"batch, {rows} x {length:,} tokens", total, device, ("train",), ("train",))
 
 
-def _item(name: str, tree: Any, mesh, axes=sharding.AXES) -> Item:
+def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
   """A tree of parameters, or of what lies as they do."""
   places = jax.tree.leaves(sharding.shardings(tree, mesh, axes))
   parts = [
       math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
       for leaf, place in zip(jax.tree.leaves(tree), places)
   ]
-  return Item(name, _bytes(tree), sum(parts))
+  return Item(name, _bytes(tree), sum(parts), inside=inside)
 
 
 def _copied(name: str, tree: Any, mesh, copies: int) -> Item:
   """Divided over the axis `tensor` alone, or whole, so many times."""
-  item = _item(name, tree, mesh, (sharding.TENSOR,))
+  item = _item(name, tree, mesh, "turn", "reshard", axes=(sharding.TENSOR,))
   if copies == 1:
     return item
-  return Item(f"{name}, {copies} copies", copies * item.total, copies * item.device)
+  return item._replace(
+      name=f"{name}, {copies} copies", total=copies * item.total, device=copies * item.device
+  )
 
 
 def _typed(model: Any, dtype: str) -> Any:

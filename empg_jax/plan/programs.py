@@ -30,20 +30,16 @@ class Program(NamedTuple):
 
 
 def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """The update of a config's policy on one batch of its longest rows.
-
-  The base of adapters that is a KL penalty's reference too counts as two arguments, for the
-  compiler does not know that they are one.
-  """
+  """The update of a config's policy on one batch of its longest rows."""
   optimizer = setup.make_optimizer(config)
   algorithm = algorithms.make(**config.algorithm.to_dict())
-  model, trained = _model(config, shape, mesh), _model(config, shape, mesh)
-  frozen = model
+  model = _model(config, shape, mesh)
+  trained, base, reference = model, None, None
   if config.lora.rank:
     make = functools.partial(lora.create, **config.lora)
-    trained = jax.eval_shape(make, model, jax.random.key(0))
-  else:
-    frozen = _cast(model, config.train.compute_dtype, mesh)
+    trained, base = jax.eval_shape(make, model, jax.random.key(0)), model
+  elif algorithm.uses_reference:
+    reference = _cast(model, config.train.compute_dtype, mesh)
   head = ValueHead(shape.hidden_size) if algorithm.value_loss else None
   create = lambda trained, head: states.create(trained, optimizer, head)
   state = jax.eval_shape(create, trained, head)
@@ -53,8 +49,8 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
     traced = train_step.trace(
         state,
         batch,
-        reference=frozen if algorithm.uses_reference else None,
-        base=model if config.lora.rank else None,
+        reference=reference,
+        base=base,
         algorithm=algorithm,
         optimizer=optimizer,
         temperature=config.policy.temperature,

@@ -1,11 +1,13 @@
 """What was found, as text and as plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from empg_jax import words
+from empg_jax.plan import fitting, memory
 from empg_jax.plan.chips import Chip
 from empg_jax.plan.compiling import Report
+from empg_jax.plan.memory import Item
 
 
 def show(report: Report, chip: Chip) -> str:
@@ -27,6 +29,9 @@ def show(report: Report, chip: Chip) -> str:
       lines.append(
           f"  {c.kind:<20} {' x '.join(c.axes):<14} {often:>13} {c.sent / 1e9:>9,.2f} GB"
       )
+  if r.custom_calls:
+    calls = sorted(r.custom_calls.items(), key=lambda call: -call[1])
+    lines.append("  kernels     " + ", ".join(f"{name} {n}" for name, n in calls))
   times = ", ".join(f"{name} {s:.3g} s" for name, s in r.seconds.items() if s)
   lines.append(f"  roofline    {times}")
   estimate = f"  estimate    {r.step_s:.3g} s, limited by {r.limit}"
@@ -34,6 +39,23 @@ def show(report: Report, chip: Chip) -> str:
     estimate += f"; {r.tokens / r.step_s:,.0f} tokens/s, MFU {r.mfu(chip):.0%}"
   lines.append(estimate)
   return "\n".join(lines)
+
+
+def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> Iterator[str]:
+  """What a chip holds at most in each phase of a run: the program, and what is kept beside it."""
+  yield "a run, a chip"
+  for name in memory.PROGRAMS:
+    if name not in reports:
+      continue
+    peak = reports[name].peak_bytes
+    needed = memory.needs(items, name, peak) / 2**30
+    beside = (item for item in items if name in item.lives and name not in item.inside)
+    kept = "".join(f" + {item.name} {item.device / 2**30:.2f}" for item in beside)
+    fits = f"{chip.memory - needed:.2f} free" if needed <= chip.memory else "does not fit"
+    yield (
+        f"  {needed:.2f} GiB of {chip.memory}, {fits}: {fitting.PHASES[name]}"
+        f" {reports[name].peak:.2f}{kept}"
+    )
 
 
 def values(reports: Sequence[Report], chip: Chip) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Shapes of models whose weights need not be here."""
 
+from empg_jax import presets
 from empg_jax.models import families, folder
 from empg_jax.models.decoder import DecoderConfig
 
@@ -12,16 +13,16 @@ def _shape(width, hidden, layers, heads, kv_heads, vocab, **rest) -> DecoderConf
       num_hidden_layers=layers,
       num_attention_heads=heads,
       num_key_value_heads=kv_heads,
-      head_dim=128,
-      **{"tie_word_embeddings": False, **rest},
+      **{"head_dim": 128, "tie_word_embeddings": False, **rest},
   )
 
 
 _QWEN3 = dict(model_type="qwen3", attention_bias=False, qk_norm=True)
 _LLAMA = dict(model_type="llama", attention_bias=False, rope_theta=5e5)
 
-# By the presets' names, from each config.json on https://huggingface.co.
+# From each config.json on https://huggingface.co.
 KNOWN = {
+    "qwen2.5-0.5b": _shape(896, 4864, 24, 14, 2, 151_936, head_dim=64, tie_word_embeddings=True),
     "qwen2.5-1.5b": _shape(1536, 8960, 28, 12, 2, 151_936, tie_word_embeddings=True),
     "qwen2.5-7b": _shape(3584, 18_944, 28, 28, 4, 152_064),
     "qwen2.5-32b": _shape(5120, 27_648, 64, 40, 8, 152_064),
@@ -40,9 +41,16 @@ def of(path: str, preset: str) -> DecoderConfig:
   """
   if path:
     return families.config(folder.open_source(path).config)
-  if preset not in KNOWN:
+  known = of_preset(preset)
+  if known is None:
     raise ValueError(
         f"The preset {preset!r} names no model that is known by its shape: choose one of"
-        f" {', '.join(KNOWN)}, or give --config.model.path=FOLDER."
+        f" {', '.join(presets.MODELS)}, or give --config.model.path=FOLDER."
     )
-  return KNOWN[preset]
+  return known
+
+
+def of_preset(preset: str) -> DecoderConfig | None:
+  """The shape of a released model's preset; None: it is of none."""
+  made = presets.hardware_of(preset)
+  return None if made is None else KNOWN[made.model]

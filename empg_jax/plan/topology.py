@@ -1,4 +1,4 @@
-"""Devices of a TPU slice, known to the compiler without being there."""
+"""Devices of a TPU slice or of hosts with GPUs, known to the compiler without being there."""
 
 import importlib.util
 import os
@@ -8,39 +8,67 @@ import jax
 from jax.sharding import Mesh
 
 from empg_jax import sharding
-from empg_jax.plan import chips
-
-_INSTALL = "pip install 'jax[tpu]'"
+from empg_jax.plan import cards, chips
 
 
-def prepare() -> None:
-  """Keeps JAX on the CPU and the TPU compiler from looking for a TPU's host.
+def prepare(topology: str) -> None:
+  """Keeps JAX on the CPU and the compiler from looking for the hardware.
 
   To be called before JAX looks for devices.
 
   Raises:
     ImportError: the compiler is not installed.
+    ValueError: the topology is not known.
   """
-  if importlib.util.find_spec("libtpu") is None:
-    raise ImportError(f"There is no TPU compiler here: {_INSTALL} brings it; it needs no TPU.")
-  os.environ.update(
-      TPU_SKIP_MDS_QUERY="1",
-      TPU_WORKER_HOSTNAMES="localhost",
-      TPU_WORKER_ID="0",
-      ALLOW_MULTIPLE_LIBTPU_LOAD="1",
-  )
+  chips.of(topology)
+  if kind(topology) in chips.GPUS:
+    _find("jax_plugins.xla_cuda13", "GPU", "jax[cuda13]", "no GPU, and takes 4.6 GB")
+  else:
+    _find("libtpu", "TPU", "jax[tpu]", "no TPU")
+    os.environ.update(
+        TPU_SKIP_MDS_QUERY="1",
+        TPU_WORKER_HOSTNAMES="localhost",
+        TPU_WORKER_ID="0",
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+    )
   jax.config.update("jax_platforms", "cpu")
 
 
+def kind(topology: str) -> str:
+  """What it is of: "v5e", "h100"."""
+  return topology.partition(":")[0]
+
+
+def _find(module: str, name: str, extra: str, needs: str) -> None:
+  try:
+    found = importlib.util.find_spec(module)
+  except ModuleNotFoundError:
+    found = None
+  if found is None:
+    raise ImportError(
+        f"There is no {name} compiler here: pip install '{extra}' brings it; it needs {needs}."
+    )
+
+
 def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
-  """The chips of `slices` slices of a topology like "v5p:4x4x8".
+  """The chips of `slices` slices of a topology like "v5p:4x4x8", or the GPUs of "h100:8".
 
   Raises:
-    ValueError: the topology is not known.
+    ValueError: the topology is not known, or GPUs are to be in slices.
   """
   from jax.experimental import topologies
 
   chips.of(topology)
+  if kind(topology) in chips.GPUS:
+    hosts, gpus = chips.hosts(topology)
+    if slices > 1:
+      raise ValueError(
+          f"--slices is of TPUs: for {slices * hosts} hosts write"
+          f" --topology={kind(topology)}:{slices * hosts}x{gpus}."
+      )
+    # Hosts, processes of each, GPUs of each of these.
+    given = dict(topology=f"{hosts}x1x{gpus}", target_config=cards.target(kind(topology)))
+    return topologies.get_topology_desc(platform="cuda", **given).devices
   several = {} if slices == 1 else {"num_slices": slices}
   return topologies.get_topology_desc(
       platform="tpu", topology_name=topology, **several

@@ -26,14 +26,14 @@ def load(
 ) -> tuple[TrainState, dict[str, Any]]:
   """The state before the first update, on the mesh, and what train_step takes beside it.
 
-  The latter are `base`, of adapters, and `reference`, of a KL penalty; None where not needed.
+  The latter are `base`, of adapters, and `reference`, of a KL penalty; None where not needed, as
+  the reference beside a base, which is one.
   """
   model = folder.load(mesh=mesh, **config.model)
   value_head = ValueHead(model.config.hidden_size) if algorithm.value_loss else None
   frozen = dict(base=None, reference=None)
   if config.lora.rank:
     frozen["base"] = model
-    frozen["reference"] = model if algorithm.uses_reference else None
     model = lora.create(model, jax.random.key(config.seed), **config.lora)
   elif algorithm.uses_reference:
     # A state gives its arrays away, so the reference has its own, in the type it is used in.

@@ -53,9 +53,8 @@ def train_step(
   Args:
     state: donated; with a value head if the algorithm has a use for one, and only then.
     batch: padded episodes; a filler row counts nowhere.
-    reference: the frozen policy of the KL penalty, where the algorithm has one.
-    base: the frozen decoder of the state's adapters, where it holds adapters; it may be
-      the reference too.
+    reference: the frozen policy of the KL penalty, where the algorithm has one; None: the base.
+    base: the frozen decoder of the state's adapters, where it holds adapters.
     algorithm: its statistics are taken once, over the whole batch.
     optimizer: as the state was created with.
     size: rows in a microbatch.
@@ -90,7 +89,7 @@ def train_step(
     model, value_head = parts(trained)
     reference_logprobs = None
     if algorithm.uses_reference:
-      of_reference = score(reference, None, rows).stats
+      of_reference = score(base if reference is None else reference, None, rows).stats
       reference_logprobs = jax.lax.stop_gradient(of_reference.logprobs)
     scored = score(lora.attach(base, model), value_head, rows)
     return total_loss(algorithm, scored, signal, rows, reference_logprobs)

@@ -50,7 +50,7 @@ def test_a_forward_and_backward_pass_is_6_n_d_and_attention():
 
 @pytest.mark.parametrize("name", shapes.KNOWN)
 def test_known_shapes_have_the_parameters_that_their_names_say(name):
-  shape = shapes.of("", name)
+  shape = shapes.KNOWN[name]
   model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
   billions = sum(x.size for x in jax.tree.leaves(model)) / 1e9
   assert billions == pytest.approx(float(name.split("-")[1].removesuffix("b")), rel=0.1)
@@ -63,6 +63,17 @@ def test_unknown_topologies_and_models_are_told():
     chips.of("v5e:3x5")
   with pytest.raises(ValueError, match="'tiny' names no model .* qwen2.5-1.5b"):
     shapes.of("", "tiny")
+
+
+def test_gpus_are_those_of_a_host_or_of_several():
+  assert chips.hosts("h100:8") == (1, 8) and chips.hosts("a100:2x8") == (2, 8)
+  assert chips.count("h100:2x8") == 16 and chips.count("v5p:4x4x8") == 128
+  assert chips.of("h200:1").memory > chips.of("h100:1").memory > 72
+  for name in ("h100:9", "h100:0", "h100:2x", "h100"):
+    with pytest.raises(ValueError, match="write the GPUs of one host, h100:1 to h100:8, or hosts"):
+      chips.of(name)
+  with pytest.raises(ValueError, match="--slices is of TPUs: .* --topology=h100:4x8"):
+    topology.devices("h100:2x8", slices=2)
 
 
 def test_a_mesh_takes_all_chips_of_the_topology():
@@ -117,11 +128,11 @@ def limited(most):
     [
         (32, "it fits with config.train.remat=True"),
         (8, "it fits with config.train.size=8 and remat=True"),
-        (1, "no smaller microbatch fits either: take more chips, or a longer fsdp axis"),
+        (1, "no smaller one fits either: take more chips, or a longer fsdp or tensor axis"),
     ],
 )
 def test_the_cheapest_change_that_fits(most, sentence):
-  assert fitting.advice(config(), limited(most), least=4) == sentence
+  assert fitting.advice(fitting.of_update(config(), least=4), limited(most)) == sentence
 
 
 def test_the_largest_microbatch_that_fits():

@@ -34,7 +34,7 @@ def test_a_frozen_base_has_no_moments_and_may_be_halved():
   assert done.returncode == 0, done.stderr
   whole, adapted, halved = map(int, done.stdout.split())
   parameters = 4 * (256 * 32 + 2 * (32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 64))
-  # Parameters, two moments and half a reference, against a base that is passed as both of two.
+  # Parameters, two moments and half a reference, against a base that is the reference too.
   assert whole == pytest.approx(3.5 * parameters, rel=0.06)
-  assert adapted == pytest.approx(2 * parameters, rel=0.2)
-  assert adapted - halved == pytest.approx(parameters, rel=0.05)
+  assert parameters < adapted < 1.5 * parameters
+  assert adapted - halved == pytest.approx(parameters / 2, rel=0.05)

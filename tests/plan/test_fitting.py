@@ -1,0 +1,78 @@
+"""Every released preset fits the hardware that it is made for, with all that a run keeps."""
+
+import jax
+from jax.sharding import AbstractMesh, AxisType
+import pytest
+
+from empg_jax import config as configs, presets, sharding
+from empg_jax.plan import chips, fitting, memory, shapes
+from empg_jax.plan.compiling import TooLarge
+
+# GiB for temporaries, which only the compiler knows; launch/plan.py has them.
+ROOM = {"v5e": 1.5, "v5p": 4.0, "h100": 5.0}
+
+
+def counted(name, **policy):
+  config = configs.load(f"configs/alfworld.py:{name}")
+  config.policy.update(policy)
+  sizes = tuple(config.mesh[axis] for axis in sharding.AXES)
+  mesh = AbstractMesh(sizes, sharding.AXES, axis_types=(AxisType.Auto,) * 3)
+  return config, memory.items(config, shapes.of("", name), mesh)
+
+
+def unknown(items):
+  return dict.fromkeys(memory.PROGRAMS)
+
+
+@pytest.mark.parametrize("name", presets.MODELS)
+def test_a_preset_takes_all_of_its_hardware_and_fits_it(name):
+  made = presets.MODELS[name]
+  config, items = counted(name)
+  assert config.mesh.fsdp * config.mesh.tensor == chips.count(made.topology)
+  assert shapes.of("", name).num_key_value_heads % made.tensor == 0
+  room = ROOM[made.topology.partition(":")[0]]
+  fitting.check(items, unknown(items), chips.of(made.topology).memory - room)
+
+
+def test_the_papers_presets_are_of_the_same_hardware():
+  assert presets.hardware_of("paper-dapo-empg-7b") == presets.MODELS["qwen2.5-7b"]
+  assert presets.hardware_of("paper-grpo-llama-8b") == presets.MODELS["llama3.1-8b"]
+  assert presets.hardware_of("tiny") is None and presets.hardware_of("qwen2.5") is None
+  assert shapes.of("", "paper-dapo-32b") == shapes.KNOWN["qwen2.5-32b"]
+
+
+def test_seven_billion_parameters_leave_half_of_a_chip():
+  _, items = counted("qwen2.5-7b")
+  fitting.check(items, unknown(items), 8.0 - 0.9)
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_would():
+  config, items = counted("qwen2.5-1.5b", slots=64)
+  with pytest.raises(TooLarge, match=r"takes 19\.\d GiB a chip, 3\.\d more than the 15.75") as error:
+    fitting.check(items, unknown(items), 15.75)
+  assert error.value.program == "turn"
+  mesh = AbstractMesh((1, 4, 2), sharding.AXES, axis_types=(AxisType.Auto,) * 3)
+  shape = shapes.of("", "qwen2.5-1.5b")
+
+  def fits(limit, config):
+    fitting.check(memory.items(config, shape, mesh), unknown(items), limit)
+
+  advice = lambda limit: fitting.advice(
+      fitting.of_rollout(config, 4), lambda config: fits(limit, config)
+  )
+  assert advice(15.75) == "it fits with config.policy.slots=32"
+  assert advice(4.75) == "it fits with config.policy.max_length=16384 and slots=4"
+  assert advice(1.0).startswith("no smaller one fits either: take more chips")
+
+
+def test_a_program_counts_what_is_kept_beside_it_once():
+  gib = 2**30
+  items = [
+      memory.Item("parameters", gib, gib, inside=("train",)),
+      memory.Item("policy that samples", gib, gib, inside=("turn",)),
+      memory.Item("cache", gib, gib, ("turn",), ("turn",)),
+      memory.Item("gradient", gib, gib, ("train",), ("train",)),
+  ]
+  assert memory.needs(items, "train") == 3 * gib  # without temporaries
+  assert memory.needs(items, "train", 5 * gib) == 6 * gib  # parameters and gradient are in the peak
+  assert memory.needs(items, "turn", 4 * gib) == 5 * gib
