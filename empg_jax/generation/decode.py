@@ -138,8 +138,8 @@ def _read_piece(model, past, piece, read, window):
 def _seen(past, window: int, dtype: jnp.dtype):
   """What layers attend to, as numbers of `dtype`.
 
-  On accelerators each layer cuts its columns when it comes to it, for all caches at once would
-  be copied; on a CPU, every token would cut them anew.
+  A layer of a TPU's scan reads its columns in place, where cutting all at once would copy them.
+  Elsewhere every token would cut them anew.
   """
   if hardware.current().cuts_once:
     past = caching.first(past, window)
