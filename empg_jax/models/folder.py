@@ -1,6 +1,5 @@
 """A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
 
-import logging
 import math
 import pathlib
 import re
@@ -14,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, hardware, json_text, paths, sharding
+from empg_jax import chat as chats, console, hardware, hosts, json_text, paths, sharding
 from empg_jax.models import families, finite, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
@@ -101,8 +100,8 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   if hardware.of(mesh.devices.flat[0].platform).whole_heads:
     sharding.check_heads(model.config.num_key_value_heads, mesh.shape[sharding.TENSOR])
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
-  for note in source.notes:
-    logging.getLogger(__name__).warning(note)
+  for note in source.notes if hosts.is_first() else ():
+    console.warn(note)
   placed, bad = placing.place(source, model)
   if bad:
     raise ValueError(

@@ -163,7 +163,7 @@ _NO_SYSTEM = """\
     ["{{ raise_exception('System role not supported') }}", "{% continue %}"],
     ids=["refused", "left out"],
 )
-def test_a_template_without_system_role_has_the_instructions_in_the_first_observation(
+def test_a_models_template_without_system_role_has_the_instructions_in_the_first_observation(
     refusal, caplog
 ):
   tok = tokenizer("qwen2.5", _NO_SYSTEM.replace("SYSTEM", refusal))
@@ -176,7 +176,7 @@ def test_a_template_without_system_role_has_the_instructions_in_the_first_observ
 
 @pytest.mark.parametrize("family", GROWING)
 @pytest.mark.parametrize("tail", [" ", "\n", " over."])
-def test_a_template_with_text_between_a_reply_and_its_end(family, tail):
+def test_a_models_template_with_text_between_a_reply_and_its_end(family, tail):
   """What stands there belongs to the reply: the model was trained to say it."""
   end = tokenizer(family).eos_token
   template = tokenizer(family).chat_template.replace(f"+ '{end}", f"+ '{tail}{end}")
@@ -192,7 +192,7 @@ def test_a_template_with_text_between_a_reply_and_its_end(family, tail):
   assert cut[-len(ended) :] == ended and tok.decode(cut[: -len(ended)]) == tail + end
 
 
-def test_what_a_template_without_an_end_is_told_to_change_works():
+def test_what_a_models_template_without_an_end_is_told_to_change_works():
   lacking = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
   with pytest.raises(ValueError, match=r"write {{ eos_token }} behind the assistant's content"):
     TemplateChat(tokenizer("qwen2.5", lacking))

@@ -110,7 +110,7 @@ def test_every_turn_equals_the_full_forward_in_each_family(family):
   check_against_full_forward(model, rows, sampled, atol=1e-4)
 
 
-def test_a_model_larger_than_its_tokenizer_samples_none_of_its_padding(model):
+def test_models_larger_than_their_tokenizers_sample_none_of_their_padding(model):
   rows, sampled = converse(make_policy(model, vocab_size=30), turns=2)
   check_against_full_forward(model, rows, sampled, atol=1e-4)  # as the update scores them
   others, drawn = converse(make_policy(model), turns=2)

@@ -40,7 +40,7 @@ def test_what_has_no_probability_is_never_drawn():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_ids_beyond_the_tokenizers_vocabulary_are_never_drawn(temperature):
+def test_models_padding_is_never_drawn(temperature):
   """They pad the model's; probabilities and entropies stay those that training computes."""
   logits = jax.random.normal(jax.random.key(1), (300,)).at[280:].add(3)
   keys = jax.random.split(jax.random.key(0), ROWS)
