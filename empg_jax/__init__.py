@@ -20,6 +20,13 @@ if TYPE_CHECKING:
   from empg_jax.core.tokens import token_stats as token_stats
 
 __version__ = "0.1.0"
+__all__ = [
+    "empg_loss",
+    "fused_token_stats",
+    "group_advantages",
+    "modulate_advantages",
+    "token_stats",
+]
 
 _MODULES = {
     "empg_loss": "empg_jax.core.empg",
@@ -37,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *_MODULES])
+  return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

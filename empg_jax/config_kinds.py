@@ -29,7 +29,7 @@ _STEERING = {
 _STEERING_OF_ALGORITHMS = {
     "k", "k_future", "zeta", "gamma", "lam", "omega", "clip_low", "clip_high", "dual_clip",
     "kl_coef", "entropy_coef", "value_coef", "value_clip", "aggregation", "length", "soft_length",
-    "max_length",
+    "max_length", "ddof",
 }  # fmt: skip
 # And why.
 _IDENTITY = {

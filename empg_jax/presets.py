@@ -47,7 +47,7 @@ def tiny(warm_start: str) -> dict[str, Any]:
           zeta=0.05,
           base=dict(
               name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, kl_coef=0.0,
-              entropy_coef=0.0,
+              entropy_coef=0.0, ddof=0,
               # A lost episode is twice as long as a won one: by token_mean it would weigh as much
               # more: the entropy grows, and the policy learns more slowly.
               aggregation="sequence_mean",
@@ -163,7 +163,10 @@ def released(model: str) -> dict[str, Any]:
       pack=dict(lengths=windows[1:]),
       algorithm=shared["algorithm"] | dict(
           base=shared["algorithm"]["base"]
-          | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean")
+          | dict(
+              dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean",
+              ddof=1,  # as verl-agent's code has it, on which the paper's runs were made
+          )
       ),
       mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
       optimizer=dict(
@@ -187,14 +190,14 @@ def released(model: str) -> dict[str, Any]:
 _METHODS: dict[str, dict[str, Any]] = {
     "grpo": dict(
         algorithm=dict(
-            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0,
+            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0, ddof=0,
             aggregation="token_mean",
         )
     ),
     "dapo": dict(
         algorithm=dict(
-            name="dapo", clip_low=0.2, clip_high=0.28, dual_clip=0.0, gamma=1.0, soft_length=0,
-            max_length=0,
+            name="dapo", clip_low=0.2, clip_high=0.28, dual_clip=0.0, gamma=1.0, ddof=0,
+            soft_length=0, max_length=0,
         ),
         rollout=dict(max_rounds=10),
     ),
@@ -202,16 +205,26 @@ _METHODS: dict[str, dict[str, Any]] = {
         algorithm=dict(name="dr_grpo", length=600.0, clip_low=0.2, clip_high=0.2, gamma=1.0)
     ),
     "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="token_mean")),
-    "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", gamma=1.0, aggregation="token_mean")),
+    "reinforce-pp": dict(
+        algorithm=dict(name="reinforce_pp", gamma=1.0, ddof=0, aggregation="token_mean")
+    ),
     # Ratios of sequences are held so close to 1 that the sampler's rounding would be clipped.
     "gspo": dict(
-        algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0),
+        algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0, ddof=0),
         train=dict(truncation=2.0),
     ),
-    "cispo": dict(algorithm=dict(name="cispo", clip_high=4.0, gamma=1.0, aggregation="token_mean")),
-    "gigpo": dict(algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, aggregation="token_mean")),
+    "cispo": dict(
+        algorithm=dict(
+            name="cispo", clip_high=4.0, gamma=1.0, ddof=0, aggregation="token_mean"
+        )
+    ),
+    "gigpo": dict(
+        algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, ddof=0, aggregation="token_mean")
+    ),
     "sampo": dict(
-        algorithm=dict(name="sampo", omega=1.0, gamma=0.95, clip_low=3e-4, clip_high=4e-4),
+        algorithm=dict(
+            name="sampo", omega=1.0, gamma=0.95, ddof=0, clip_low=3e-4, clip_high=4e-4
+        ),
         rollout=dict(max_rounds=10),
         train=dict(truncation=2.0),
     ),
@@ -238,7 +251,7 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
   """A config of GRPO with EMPG (`tiny` or `released`) with another method in its place.
 
   Args:
-    config: whose coefficients of KL and entropy, dual clip and aggregation stay.
+    config: whose coefficients of KL and entropy, dual clip, ddof and aggregation stay.
     name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
   """
   plain = name.removesuffix("-empg").removesuffix("-aem")
@@ -265,7 +278,7 @@ def method(name: str, base: dict[str, Any]) -> dict[str, Any] | None:
 
 def _with_kept(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
   """A method's section with what it keeps of the one before it."""
-  kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip"} & section.keys())}
+  kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip", "ddof"} & section.keys())}
   return section | {key: base[key] for key in sorted(kept & base.keys())}
 
 

@@ -72,12 +72,16 @@ def test_the_papers_rows_have_its_settings():
       "empg", "dapo", 0.2, 0.28
   )  # fmt: skip
   assert (base.kl_coef, base.entropy_coef, base.dual_clip) == (0.01, 0.001, 3.0)
+  assert base.ddof == 1  # verl-agent's deviation, over n - 1
   assert (config.algorithm.k, config.algorithm.k_future, config.algorithm.zeta) == (1, 1, 0.05)
   assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_rounds) == (16, 8, 10)
   assert config.rollout.window == 2
   assert (config.num_steps, config.optimizer.learning_rate) == (150, 1e-6)
   grpo = configs.load(str(ROOT / "configs/alfworld.py:paper-grpo-llama-8b")).algorithm
   assert (grpo.name, grpo.aggregation, grpo.kl_coef) == ("grpo", "token_mean", 0.01)
+  assert grpo.ddof == 1
+  tiny = configs.load(str(ROOT / "configs/alfworld.py:tiny-gigpo")).algorithm
+  assert tiny.ddof == 0  # README's results of tiny policies are of the population's
 
 
 def test_deep_search_has_the_papers_settings_for_it():

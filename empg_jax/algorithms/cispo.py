@@ -8,6 +8,7 @@ import functools
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
 from empg_jax.core import losses, weighting
+from empg_jax.core.advantages import Ddof
 
 
 def make(
@@ -17,6 +18,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
+    ddof: Ddof = 0,
     aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """CISPO.
@@ -25,11 +27,11 @@ def make(
     clip_low: how far the ratio may fall below 1; 1 is no bound, as in the paper.
     clip_high: how far it may rise above 1; the paper does not tell its value, 4 is that
       of ScaleRL (arXiv 2510.13786).
-    kl_coef, entropy_coef, gamma, aggregation: see grpo.make.
+    kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """
   surrogate = functools.partial(
       losses.truncated_surrogate, clip_low=clip_low, clip_high=clip_high
   )
   loss = _parts.policy_loss(surrogate, kl_coef=kl_coef, entropy_coef=entropy_coef)
-  base = grpo.make(kl_coef=kl_coef, gamma=gamma, aggregation=aggregation)
+  base = grpo.make(kl_coef=kl_coef, gamma=gamma, ddof=ddof, aggregation=aggregation)
   return base._replace(loss=loss)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from empg_jax.algorithms import Algorithm, grpo
 from empg_jax.core import masked
-from empg_jax.core.advantages import over_episodes
+from empg_jax.core.advantages import Ddof, over_episodes
 from empg_jax.types import Batch
 
 
@@ -28,13 +28,14 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
+    ddof: Ddof = 0,
     soft_length: int = 0,
     max_length: int = 0,
 ) -> Algorithm:
   """DAPO.
 
   Args:
-    clip_low, clip_high, dual_clip, kl_coef, entropy_coef, gamma: see grpo.make.
+    clip_low, clip_high, dual_clip, kl_coef, entropy_coef, gamma, ddof: see grpo.make.
     soft_length, max_length: tokens that the agent may write in an episode without penalty,
       and from which on the whole penalty is due; 0 and 0: there is none. With gamma below 1
       the penalty falls on the episode's last step.
@@ -54,6 +55,7 @@ def make(
       kl_coef=kl_coef,
       entropy_coef=entropy_coef,
       gamma=gamma,
+      ddof=ddof,
       aggregation="token_mean",
   )
   if not max_length:

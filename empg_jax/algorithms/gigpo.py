@@ -13,7 +13,7 @@ import functools
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
 from empg_jax.core import weighting
-from empg_jax.core.advantages import group_advantages, step_advantages
+from empg_jax.core.advantages import Ddof, group_advantages, step_advantages
 
 
 def make(
@@ -25,6 +25,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     scale_by_std: bool = True,
+    ddof: Ddof = 0,
     aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """GiGPO.
@@ -33,9 +34,10 @@ def make(
     omega: weight of the comparison of steps.
     gamma: what a reward is worth one step before.
     scale_by_std: whether both advantages are divided by the standard deviation.
-    clip_low, clip_high, kl_coef, entropy_coef, aggregation: see grpo.make.
+    clip_low, clip_high, kl_coef, entropy_coef, ddof, aggregation: see grpo.make; ddof is of
+      both deviations.
   """
-  baseline = functools.partial(group_advantages, scale_by_std=scale_by_std)
+  baseline = functools.partial(group_advantages, scale_by_std=scale_by_std, ddof=ddof)
 
   def advantages(batch, entropy):
     del entropy

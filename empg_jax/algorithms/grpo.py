@@ -8,7 +8,7 @@ import functools
 
 from empg_jax.algorithms import Algorithm, _parts
 from empg_jax.core import losses, weighting
-from empg_jax.core.advantages import group_advantages
+from empg_jax.core.advantages import Ddof, group_advantages
 
 
 def make(
@@ -20,6 +20,7 @@ def make(
     kl_estimator: losses.Estimator = "k3",
     entropy_coef: float = 0.0,
     scale_by_std: bool = True,
+    ddof: Ddof = 0,
     gamma: float = 1.0,
     aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
@@ -33,12 +34,14 @@ def make(
     kl_estimator: "k1", "k2" or "k3", see losses.kl_estimate.
     entropy_coef: of the entropy bonus.
     scale_by_std: whether advantages are divided by the group's standard deviation.
+    ddof: 0: over n episodes; 1: over n - 1, as in verl and verl-agent and so in EMPG's runs.
+      These let an episode of many turns vote as often; here it has one vote.
     gamma: 1: each step has its episode's return. Below 1: its own discounted one, which is
       compared with those of all of the group's steps.
     aggregation: "token_mean", "sequence_mean" (a sequence is an episode, in both row layouts)
       or "step_mean", see weighting.token_weights.
   """
-  baseline = functools.partial(group_advantages, scale_by_std=scale_by_std)
+  baseline = functools.partial(group_advantages, scale_by_std=scale_by_std, ddof=ddof)
   advantages = _parts.return_advantages(gamma=gamma, aggregation=aggregation, baseline=baseline)
   surrogate = functools.partial(
       losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip

@@ -12,6 +12,7 @@ where a row is a turn.
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
 from empg_jax.core import weighting
+from empg_jax.core.advantages import Ddof
 
 
 def make(
@@ -21,6 +22,7 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
+    ddof: Ddof = 0,
     aggregation: weighting.Aggregation = "step_mean",
 ) -> Algorithm:
   """GSPO.
@@ -28,10 +30,10 @@ def make(
   Args:
     clip_low, clip_high: how far a sequence's ratio may leave 1; being a mean, it leaves
       less far than a token's. The paper's values.
-    kl_coef, entropy_coef, gamma, aggregation: see grpo.make.
+    kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """
   loss = _parts.step_policy_loss(
       clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
-  base = grpo.make(kl_coef=kl_coef, gamma=gamma, aggregation=aggregation)
+  base = grpo.make(kl_coef=kl_coef, gamma=gamma, ddof=ddof, aggregation=aggregation)
   return base._replace(loss=loss)

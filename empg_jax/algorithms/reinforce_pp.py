@@ -1,17 +1,17 @@
 """REINFORCE++ (arXiv 2501.03262): returns normalised over the whole batch, without groups.
 
-    A_i = (r_i - mean of the batch) / (std of the batch + eps)
+    A_t = (r_t - mean of the batch) / (std of the batch + eps)     over all tokens t
     loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+
+r_t is the return of token t's episode. Mean and deviation give each token one vote, as the
+paper's equation and verl do, so a long episode moves them more than a short one.
 
 One thing differs from the paper: its KL penalty is part of the reward, here it is in the loss.
 """
 
-import dataclasses
-
-import jax.numpy as jnp
-
-from empg_jax.algorithms import Algorithm, grpo
-from empg_jax.core import weighting
+from empg_jax.algorithms import Algorithm, _parts, grpo
+from empg_jax.core import masked, weighting
+from empg_jax.core.advantages import Ddof
 
 
 def make(
@@ -21,17 +21,29 @@ def make(
     kl_coef: float = 0.0,
     entropy_coef: float = 0.0,
     gamma: float = 1.0,
+    ddof: Ddof = 0,
     aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
-  """REINFORCE++; its arguments are explained at grpo.make."""
+  """REINFORCE++.
 
-  base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef,
-      gamma=gamma, aggregation=aggregation,
-  )  # fmt: skip
+  Args:
+    clip_low, clip_high, kl_coef, entropy_coef, aggregation: see grpo.make.
+    gamma: 1: each token has its episode's return; below 1: its step's own discounted one.
+    ddof: 0: the deviation is over n tokens; 1: over n - 1, as in verl.
+  """
 
   def advantages(batch, entropy):
-    one_group = jnp.ones_like(batch.group_ids)
-    return base.advantages(dataclasses.replace(batch, group_ids=one_group), entropy)
+    del entropy
+    returns = _parts.of_returns(batch, gamma=gamma, baseline=_as_they_are)
+    normal = masked.normalized(returns, batch.steps > 0, ddof=ddof)
+    return _parts.signal(batch, normal, aggregation)
 
+  base = grpo.make(
+      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+  )
   return base._replace(advantages=advantages)
+
+
+def _as_they_are(returns, group_ids, **kwargs):
+  del group_ids, kwargs
+  return returns

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,10 @@ from empg_jax.core import steps as grids
 from empg_jax.types import Scalar
 
 
-@functools.partial(jax.jit, static_argnames="scale_by_std")
+Ddof = Literal[0, 1]
+
+
+@functools.partial(jax.jit, static_argnames=("scale_by_std", "ddof"))
 def group_advantages(
     returns: Float[Array, "B"],
     group_ids: Int[Array, "B"],
@@ -21,23 +25,32 @@ def group_advantages(
     episode_ids: Int[Array, "B"] | None = None,
     exists: Bool[Array, "B"] | None = None,
     scale_by_std: bool = True,
+    ddof: Ddof = 0,
     eps: Scalar = 1e-6,
 ) -> Float[Array, "B"]:
   """A = (r - mean of the group) / (std of the group + eps), as in GRPO.
 
+  An episode alone in its group has A = 0; verl and verl-agent let it keep its return.
+
   Args:
-    returns: the episode's return r, on each of its rows.
+    returns: the episode's return r, on each of its rows; any integer or float dtype.
     group_ids: any integers; the rows of one task share one.
     episode_ids: the episode of each row, where episodes have several rows; an
       episode has one vote. None: every row is its own.
     exists: False on filler rows, which have no vote. None: all exist.
-    scale_by_std: whether to divide by the standard deviation (population).
+    scale_by_std: whether to divide by the standard deviation.
+    ddof: 0: that of the population, over n episodes; 1: the sample's, over n - 1, as verl and
+      verl-agent have it: A is smaller by 7% in a group of 8.
     eps: keeps the division finite.
 
   Returns:
     Float32 [B]; 0 on filler rows, exactly 0 in groups of equal returns.
   """
-  centred, std, _ = _within_groups(returns, group_ids, episode_ids, exists, eps)
+  if ddof not in (0, 1):
+    raise ValueError(f"ddof is {ddof}; it must be 0 or 1.")
+  centred, std, votes = _within_groups(returns, group_ids, episode_ids, exists, eps)
+  if ddof:
+    std *= jnp.sqrt(votes / jnp.maximum(votes - 1, 1))
   return centred / (std + eps) if scale_by_std else centred
 
 
@@ -83,6 +96,10 @@ def step_advantages(
     Float32; 0 on tokens that are not the agent's.
   """
 
+  border.integers("steps", steps)
+  border.integers("group_ids", group_ids)
+  border.ids("episode_ids", episode_ids, steps.shape[0])
+
   def on_steps(
       rewards: Array, steps: Array, group_ids: Array, episode_ids: Array, gamma: Scalar
   ) -> tuple[Array]:
@@ -105,9 +122,13 @@ def _within_groups(
     eps: Scalar,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
-  border.shape("group_ids", group_ids, ("[B]", returns.shape))
+  border.arrays(returns=returns)
+  if returns.ndim != 1:
+    raise ValueError(f"returns has shape {returns.shape}; it must be [B].")
+  border.scalars(eps=eps)
+  border.ids("group_ids", group_ids, returns.shape[0])
   if episode_ids is not None:
-    border.shape("episode_ids", episode_ids, ("[B]", returns.shape))
+    border.ids("episode_ids", episode_ids, returns.shape[0])
   if exists is not None:
     border.shape("exists", exists, ("[B]", returns.shape))
 

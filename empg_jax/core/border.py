@@ -1,7 +1,33 @@
-"""Checks of what callers hand in: one sentence that names both sides."""
+"""Checks of what callers hand in: one sentence that names both sides.
+
+Shapes and dtypes alone: under jit there are no values to look at.
+"""
+
+from typing import Any
 
 from jaxtyping import Array
 import jax.numpy as jnp
+import numpy as np
+
+
+def arrays(**named: Any) -> None:
+  """Raises TypeError for the first that is a list, a tuple or a number; None may stand for one."""
+  for name, x in named.items():
+    if x is not None and not hasattr(x, "shape"):
+      raise TypeError(
+          f"{name} is a {type(x).__name__}; it must be an array: jnp.asarray({name}) makes one."
+      )
+
+
+def scalars(**named: Any) -> None:
+  """Raises for the first that is not one number: TypeError for a list, ValueError for an array."""
+  for name, x in named.items():
+    if isinstance(x, (list, tuple, dict, set)):
+      raise TypeError(f"{name} is a {type(x).__name__}; it must be a number.")
+    if np.shape(x):
+      raise ValueError(
+          f"{name} has shape {np.shape(x)}; it must be a number, one for the whole batch."
+      )
 
 
 def shape(name: str, x: Array, *wanted: tuple[str, tuple[int, ...]]) -> None:
@@ -12,6 +38,7 @@ def shape(name: str, x: Array, *wanted: tuple[str, tuple[int, ...]]) -> None:
     x: the array.
     *wanted: pairs of letters and sizes, such as ("[B, T]", (8, 512)).
   """
+  arrays(**{name: x})
   if not any(x.shape == sizes for _, sizes in wanted):
     choices = " or ".join(f"{letters} = {sizes}" for letters, sizes in wanted)
     raise ValueError(f"{name} has shape {x.shape}; it must be {choices}.")
@@ -19,5 +46,21 @@ def shape(name: str, x: Array, *wanted: tuple[str, tuple[int, ...]]) -> None:
 
 def integers(name: str, x: Array) -> None:
   """Raises TypeError unless x holds integers."""
+  arrays(**{name: x})
   if not jnp.issubdtype(x.dtype, jnp.integer):
     raise TypeError(f"{name} has dtype {x.dtype}; it must hold integers.")
+
+
+def ids(name: str, x: Array, rows: int) -> None:
+  """Raises unless x holds an integer for each row."""
+  integers(name, x)
+  shape(name, x, ("[B]", (rows,)))
+
+
+def logits(x: Array) -> None:
+  """Raises unless x is [B, T, V] with something to choose from."""
+  arrays(logits=x)
+  if x.ndim != 3:
+    raise ValueError(f"logits has shape {x.shape}; it must be [B, T, V].")
+  if not x.shape[2]:
+    raise ValueError(f"logits has shape {x.shape}; it must be [B, T, V] with V of 1 or more.")

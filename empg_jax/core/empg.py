@@ -47,11 +47,11 @@ def empg_loss(
     returns: the learning signal A of each row's episode: a return, or better a
       group-normalised advantage (`group_advantages`).
     step_mask: bool: each maximal run of True in a row is an agent step; or int:
-      0 is not the agent's token, s >= 1 a token of its episode's step s.
+      0 or less is not the agent's token, s >= 1 a token of its episode's step s.
     k: how strongly entropy scales a step's advantage.
     k_future: how strongly the next step's entropy lowers its bonus.
     zeta: weight of the bonus for a clear next step.
-    episode_ids: the episode of each row, where episodes have several rows (one
+    episode_ids: the episode of each row, any integers, where episodes have several rows (one
       row a turn). None: every row is its own episode.
     token_entropy: of the policy that sampled, in nats. None: that of `logits`,
       which is the same while the update is strictly on-policy.
@@ -65,13 +65,20 @@ def empg_loss(
     aggregation: see `weighting.token_weights`.
 
   Returns:
-    The loss, a float32 scalar, and a flat dict of float32 scalars.
+    The loss, a float32 scalar, and a flat dict of float32 scalars. A batch without agent
+    tokens, or without any (B or T of 0), has a loss of 0.
+
+  Raises:
+    ValueError, TypeError: a shape or dtype does not fit.
   """
-  if logits.ndim != 3:
-    raise ValueError(f"logits has shape {logits.shape}; it must be [B, T, V].")
+  border.logits(logits)
   shape = logits.shape[:2]
   border.shape("step_mask", step_mask, ("[B, T]", shape))
   border.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
+  border.scalars(
+      k=k, k_future=k_future, zeta=zeta, kl_coef=kl_coef, entropy_coef=entropy_coef,
+      clip_low=clip_low, clip_high=clip_high,
+  )  # fmt: skip
   if token_entropy is not None:
     border.shape("token_entropy", token_entropy, ("[B, T]", shape))
   # Before the softmax: its gradient at NaN is NaN, even where nothing reads the result.

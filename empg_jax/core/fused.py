@@ -76,6 +76,8 @@ def fused_token_stats(
   Returns:
     (logprobs, entropy), float32, in nats.
   """
+  border.arrays(hidden=hidden, unembedding=unembedding)
+  border.scalars(temperature=temperature)
   if hidden.ndim != 3:
     raise ValueError(f"hidden has shape {hidden.shape}; it must be [B, T, D].")
   border.integers("actions", actions)
@@ -85,8 +87,12 @@ def fused_token_stats(
         f"unembedding has shape {unembedding.shape}; it must be [D, V] with"
         f" D = {hidden.shape[2]} as in hidden."
     )
+  if not unembedding.shape[1]:
+    raise ValueError(f"unembedding has shape {unembedding.shape}; V must be 1 or more.")
   if block_size is not None and block_size < 1:
     raise ValueError(f"block_size is {block_size}; it must be at least 1.")
+  if not actions.size:
+    return TokenStats(*(jnp.zeros_like(actions, jnp.float32) for _ in range(2)))
   dtype = compute_dtype or jnp.result_type(hidden, unembedding)
   actions = jnp.clip(actions, 0, unembedding.shape[1] - 1)
   layout = placement.vocab_layout(hidden, unembedding)

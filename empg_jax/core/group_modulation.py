@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from empg_jax.core import border
 from empg_jax.core import masked
 from empg_jax.core import placement
 from empg_jax.core import steps as grids
@@ -38,6 +39,9 @@ def group_scale(
     Float32, 0 on tokens that are not the agent's, and metrics over the steps. No
     gradient flows through it.
   """
+  border.integers("steps", steps)
+  for name, ids in (("group_ids", group_ids), ("episode_ids", episode_ids)):
+    border.ids(name, ids, steps.shape[0])
 
   def on_steps(
       entropy: Array, steps: Array, group_ids: Array, episode_ids: Array, k: Scalar

@@ -20,6 +20,7 @@ from empg_jax.types import Metrics, Scalar, TokenStats
 Estimator = Literal["k1", "k2", "k3"]
 
 _MAX_LOG_RATIO = 20.0  # exp(20) = 5e8: beyond every clip, and finite
+_MAX_K3 = 10.0  # as in verl ("low_var_kl" of verl/trainer/ppo/core_algos.py), in nats
 
 
 class Surrogate(NamedTuple):
@@ -117,6 +118,15 @@ def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array
   raise ValueError(f"kl_estimator is {estimator!r}; it must be 'k1', 'k2' or 'k3'.")
 
 
+def kl_penalty(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array, "B T"]:
+  """`kl_estimate` for a loss: no token's k3 counts as more than 10 nats, as in verl.
+
+  A reference 15 nats above would otherwise add 3e6. Beyond the bound there is no gradient.
+  """
+  estimate = kl_estimate(log_q, estimator)
+  return jnp.minimum(estimate, _MAX_K3) if estimator == "k3" else estimate
+
+
 def policy_loss(
     stats: TokenStats,
     advantages: Float[Array, "B T"],
@@ -142,7 +152,7 @@ def policy_loss(
       the ratio is 1 (and its gradient that of log pi).
     reference_logprobs: None: no KL penalty, and a KL of 0.
     kl_coef: weight of the KL penalty.
-    kl_estimator: see `kl_estimate`.
+    kl_estimator: see `kl_estimate` and, of its bound, `kl_penalty`.
     entropy_coef: weight of the entropy bonus.
     surrogate: takes log pi, log r of the ratio r = pi / pi_behavior, and the
       advantages.
@@ -176,7 +186,7 @@ def policy_loss(
       "loss/clip_fraction": (low | high).astype(jnp.float32),
       "loss/ratio": jnp.exp(log_ratio),
       "loss/behavior_kl": kl_estimate(log_ratio, "k3"),
-      "loss/kl": kl_estimate(log_q, kl_estimator),
+      "loss/kl": kl_penalty(log_q, kl_estimator),
   }
   sums = {name: jnp.sum(weights * term) for name, term in terms.items()}
   loss = sums["loss/policy"]

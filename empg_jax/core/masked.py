@@ -19,6 +19,16 @@ def std(
   return jnp.sqrt(mean((x - mean(x, where)) ** 2, where))
 
 
+def normalized(
+    x: Float[Array, "*shape"], where: Bool[Array, "*shape"], *, ddof: int = 0, eps: float = 1e-6
+) -> Float[Array, "*shape"]:
+  """(x - mean) / (std + eps), of n - ddof entries; 0 elsewhere, and exactly 0 if all are equal."""
+  x = jnp.where(where, x - minimum(x, where), 0)  # or rounding would be blown up
+  count = jnp.sum(where, dtype=x.dtype)
+  deviation = std(x, where) * jnp.sqrt(count / jnp.maximum(count - ddof, 1))
+  return jnp.where(where, (x - mean(x, where)) / (deviation + eps), 0)
+
+
 def minimum(
     x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> Float[Array, ""]:

@@ -59,7 +59,7 @@ def modulate_advantages(
     advantages: A, one for each row (after any group normalisation: zeta is
       relative to it) or one for each token.
     token_entropy: of the behaviour policy, in nats; read on the agent's tokens.
-    step_mask: bool: each maximal run of True in a row is a step; or int: 0 is
+    step_mask: bool: each maximal run of True in a row is a step; or int: 0 or less is
       not the agent's token, s >= 1 a token of its episode's step s.
     k: how strongly entropy scales a step's advantage; 0: not at all.
     k_future: how strongly the next step's entropy lowers its bonus.
@@ -94,6 +94,7 @@ def modulate(
 
   Parts are [B, T] each: a token has its step's, and one that is not the agent's has 0.
   """
+  border.scalars(k=k, k_future=k_future, zeta=zeta)
   _check(advantages, token_entropy, step_mask, episode_ids)
 
   def on_steps(
@@ -191,6 +192,7 @@ def _on_tokens(
 def _check(
     advantages: Array, token_entropy: Array, step_mask: Array, episode_ids: Array | None
 ) -> None:
+  border.arrays(token_entropy=token_entropy)
   shape = token_entropy.shape
   if len(shape) != 2:
     raise ValueError(f"token_entropy has shape {shape}; it must be [B, T].")
@@ -200,7 +202,7 @@ def _check(
     border.integers("step_mask", step_mask)
   if episode_ids is None:
     return
-  border.shape("episode_ids", episode_ids, ("[B]", shape[:1]))
+  border.ids("episode_ids", episode_ids, shape[0])
   if step_mask.dtype == bool:
     raise ValueError(
         "episode_ids came with a bool step_mask, which does not say which step of"

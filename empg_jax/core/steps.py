@@ -28,7 +28,7 @@ def numbered(step_mask: Bool[Array, "B T"] | Int[Array, "B T"]) -> Int[Array, "B
 
 def number_runs(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
   """Numbers each row's maximal runs of True 1, 2, ...; 0 elsewhere."""
-  starts = mask & ~_pad_left(mask[:, :-1])
+  starts = mask & ~_behind_first(mask[:, :-1], mask)
   return jnp.where(mask, jnp.cumsum(starts, axis=1, dtype=jnp.int32), 0)
 
 
@@ -57,8 +57,8 @@ def step_grid(
       (episodes, steps, order), dimension=1, num_keys=2
   )
   # Neighbours in this order: tokens of one step, then of the one that follows.
-  same_episode = _pad_left(episodes[:, 1:] == episodes[:, :-1])
-  increase = _pad_left(steps[:, 1:] - steps[:, :-1])
+  same_episode = _behind_first(episodes[:, 1:] == episodes[:, :-1], episodes)
+  increase = _behind_first(steps[:, 1:] - steps[:, :-1], steps)
   agent = steps > 0
   starts = agent & ~(same_episode & (increase == 0))
   slot = jnp.where(agent, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
@@ -136,9 +136,11 @@ def _by_slot(
   return jax.vmap(functools.partial(reduction, num_segments=size))(x, slot)
 
 
-def _pad_left(x: Shaped[Array, "E S"]) -> Shaped[Array, "E _"]:
-  return jnp.pad(x, ((0, 0), (1, 0)))
+def _behind_first(x: Shaped[Array, "E _"], like: Shaped[Array, "E S"]) -> Shaped[Array, "E S"]:
+  """What each place but the first has, with 0 before it; nothing where `like` has no place."""
+  return jnp.pad(x, ((0, 0), (like.shape[1] - x.shape[1], 0)))
 
 
 def _shift_left(x: Shaped[Array, "E S"], by: int = 1) -> Shaped[Array, "E S"]:
-  return jnp.pad(x[:, by:], ((0, 0), (0, by)))
+  left = x[:, by:]
+  return jnp.pad(left, ((0, 0), (0, x.shape[1] - left.shape[1])))

@@ -33,8 +33,8 @@ def token_stats(
   Returns:
     (logprobs, entropy), float32, in nats.
   """
-  if logits.ndim != 3:
-    raise ValueError(f"logits has shape {logits.shape}; it must be [B, T, V].")
+  border.logits(logits)
+  border.scalars(temperature=temperature)
   border.integers("actions", actions)
   border.shape("actions", actions, ("[B, T]", logits.shape[:2]))
   actions = jnp.clip(actions, 0, logits.shape[2] - 1)

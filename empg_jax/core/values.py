@@ -51,7 +51,9 @@ def gae(
     gamma: what a reward is worth one step before.
     lam: 1: whole returns, unbiased; 0: one reward and the next value, of least variance.
   """
+  border.integers("steps", steps)
   border.shape("values", values, ("[B, T]", steps.shape))
+  border.ids("episode_ids", episode_ids, steps.shape[0])
 
   def on_steps(
       rewards: Array, values: Array, steps: Array, episode_ids: Array, gamma: Scalar, lam: Scalar
@@ -121,6 +123,6 @@ def clipped_value_loss(
     held = (old + jnp.clip(values - old, -clip, clip) - targets) ** 2
     error, clipped = jnp.maximum(error, held), held > error
   loss = jnp.sum(weights * error) / 2
-  fraction = jnp.sum(weights * clipped)
+  fraction = jnp.sum(jnp.where(clipped, weights, 0))
   metrics = {"loss/value": loss, "loss/value_clip_fraction": fraction}
   return loss, jax.lax.stop_gradient(metrics)

@@ -75,8 +75,7 @@ def _sharing(
 ) -> Float[Array, "B _"]:
   """[B, 1] or [B, T]: the number of tokens that share one vote with each of the agent's."""
   if episode_ids is not None:
-    border.integers("episode_ids", episode_ids)
-    border.shape("episode_ids", episode_ids, ("[B]", step_mask.shape[:1]))
+    border.ids("episode_ids", episode_ids, step_mask.shape[0])
   tokens = jnp.sum(grids.is_agent(step_mask), axis=1, dtype=jnp.float32)
   if aggregation == "token_mean":
     return jnp.ones_like(tokens)[:, None]

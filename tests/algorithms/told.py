@@ -67,7 +67,7 @@ def mean_of_others(values, i):
   return np.mean(others) if others else values[i]
 
 
-def compared(values, groups, kind):
+def compared(values, groups, kind, ddof=0):
   """Each of {key: value} against the values of equal {key: group}."""
   result = {}
   for key in values:
@@ -77,31 +77,47 @@ def compared(values, groups, kind):
       result[key] = r[members.index(key)] - mean_of_others(r, members.index(key))
     else:
       centred = values[key] - np.mean(r)
-      result[key] = centred / (np.std(r) + 1e-6) if kind == "std" else centred
+      std = np.std(r, ddof=ddof if len(r) > 1 else 0)
+      result[key] = centred / (std + 1e-6) if kind == "std" else centred
   return result
 
 
-def of_episodes(batch, kind="std", one_group=False, shaped=lambda tokens: 0.0):
+def of_episodes(batch, kind="std", ddof=0):
   steps = steps_of(batch)
   first = {e: places[0][0] for (e, _), places in reversed(steps.items())}
-  tokens = {e: sum(len(p) for (of, _), p in steps.items() if of == e) for e in first}
-  values = {e: float(batch.returns[b]) + shaped(tokens[e]) for e, b in first.items()}
-  groups = {e: 0 if one_group else int(batch.group_ids[b]) for e, b in first.items()}
-  a = compared(values, groups, kind)
+  values = {e: float(batch.returns[b]) for e, b in first.items()}
+  groups = {e: int(batch.group_ids[b]) for e, b in first.items()}
+  a = compared(values, groups, kind, ddof)
   return {(e, s): a[e] for e, s in steps}
 
 
-def of_steps(batch, gamma, groups, kind="std"):
+def returns_of_steps(batch, gamma):
   steps, returns = steps_of(batch), {}
   for e, s in reversed(steps):
     reward = float(batch.rewards[steps[e, s][0]])
     returns[e, s] = reward + gamma * returns.get((e, s + 1), 0.0)
-  return compared(returns, {key: int(groups[at[0]]) for key, at in steps.items()}, kind)
+  return returns
 
 
-def gigpo(batch):
-  steps = of_steps(batch, 0.95, batch.anchors)
-  return {key: a + steps[key] for key, a in of_episodes(batch).items()}
+def of_steps(batch, gamma, groups, kind="std", ddof=0):
+  groups = {key: int(groups[places[0]]) for key, places in steps_of(batch).items()}
+  return compared(returns_of_steps(batch, gamma), groups, kind, ddof)
+
+
+def gigpo(batch, ddof=0):
+  steps = of_steps(batch, 0.95, batch.anchors, ddof=ddof)
+  return {key: a + steps[key] for key, a in of_episodes(batch, ddof=ddof).items()}
+
+
+def reinforce_pp(batch, gamma=1.0, ddof=0):
+  """Against all tokens of the batch, one vote each."""
+  steps = steps_of(batch)
+  returns = {key: float(batch.returns[places[0][0]]) for key, places in steps.items()}
+  if gamma < 1:
+    returns = returns_of_steps(batch, gamma)
+  of_tokens = [returns[key] for key, places in steps.items() for _ in places]
+  mean, std = np.mean(of_tokens), np.std(of_tokens, ddof=ddof)
+  return {key: (x - mean) / (std + 1e-6) for key, x in returns.items()}
 
 
 def ppo(batch, gamma=1.0, lam=0.95):
@@ -161,7 +177,7 @@ ADVANTAGES = {
     "cispo": of_episodes,
     "dr_grpo": lambda batch: of_episodes(batch, "centred"),
     "rloo": lambda batch: of_episodes(batch, "leave one out"),
-    "reinforce_pp": lambda batch: of_episodes(batch, one_group=True),
+    "reinforce_pp": reinforce_pp,
     "gigpo": gigpo,
     "sampo": gigpo,
     "ppo": ppo,
@@ -189,7 +205,7 @@ def loss(name, logprobs, batch, advantages, length):
       if name == "cispo":
         value = -min(ratio, 5.0) * a * float(logprobs[b, t])
       weight = 1 / tokens
-      if name == "gspo":
+      if name in ("gspo", "sampo"):
         weight = 1 / len(steps) / len(places)
       if name == "dr_grpo":
         weight = 1 / len(episodes) / length

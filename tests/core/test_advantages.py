@@ -6,7 +6,8 @@ import pytest
 from empg_jax import group_advantages
 
 
-def test_equals_a_loop_over_groups():
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_equals_a_loop_over_groups(ddof):
   rng = np.random.default_rng(0)
   for _ in range(20):
     returns = rng.normal(size=12).astype(np.float32)
@@ -14,8 +15,9 @@ def test_equals_a_loop_over_groups():
     want = np.zeros(12)
     for group in set(groups):
       r = returns[groups == group].astype(np.float64)
-      want[groups == group] = (r - r.mean()) / (r.std() + 1e-6)
-    np.testing.assert_allclose(group_advantages(returns, groups), want, atol=1e-4)
+      std = r.std(ddof=ddof) if len(r) > 1 else 0.0
+      want[groups == group] = (r - r.mean()) / (std + 1e-6)
+    np.testing.assert_allclose(group_advantages(returns, groups, ddof=ddof), want, atol=1e-4)
 
 
 def test_wins_and_losses():
@@ -27,11 +29,12 @@ def test_wins_and_losses():
 
 @pytest.mark.parametrize("value", [0.1, 9.7, -1e5])
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_equal_returns_carry_no_signal_at_all(value, size):
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_equal_returns_carry_no_signal_at_all(value, size, ddof):
   """Rounding must not be blown up to an advantage."""
   returns = np.full(8, value, np.float32)
   groups = np.where(np.arange(8) < size, 4, 2)
-  np.testing.assert_array_equal(group_advantages(returns, groups), 0)
+  np.testing.assert_array_equal(group_advantages(returns, groups, ddof=ddof), 0)
 
 
 def test_filler_rows_have_no_vote():
@@ -49,6 +52,9 @@ def test_an_episode_of_many_turns_has_one_vote():
   episodes = np.repeat(np.arange(5), [1, 4, 2, 3, 1])
   order = rng.permutation(len(episodes))
   episodes = episodes[order]
-  got = group_advantages(returns[episodes], groups[episodes], episode_ids=episodes + 50)
-  want = group_advantages(returns, groups)[episodes]
-  np.testing.assert_allclose(got, want, atol=1e-5)
+  for ddof in (0, 1):
+    got = group_advantages(
+        returns[episodes], groups[episodes], episode_ids=episodes + 50, ddof=ddof
+    )
+    want = group_advantages(returns, groups, ddof=ddof)[episodes]
+    np.testing.assert_allclose(got, want, atol=1e-5)

@@ -52,6 +52,86 @@ def test_optional_arguments_of_the_loss():
     empg_jax.empg_loss(LOGITS, IDS, ROWS, MASK, aggregation="mean")
 
 
+CALLS = {
+    "empg_loss": lambda **x: empg_jax.empg_loss(
+        **dict(logits=LOGITS, actions=IDS, returns=ROWS, step_mask=IDS) | x
+    ),
+    "modulate_advantages": lambda **x: empg_jax.modulate_advantages(
+        **dict(advantages=ROWS, token_entropy=LOGITS[..., 0], step_mask=IDS) | x
+    ),
+    "token_stats": lambda **x: empg_jax.token_stats(**dict(logits=LOGITS, actions=IDS) | x),
+    "fused_token_stats": lambda **x: empg_jax.fused_token_stats(
+        **dict(hidden=LOGITS, unembedding=LOGITS[0].T, actions=IDS) | x
+    ),
+    "group_advantages": lambda **x: empg_jax.group_advantages(
+        **dict(returns=ROWS, group_ids=IDS[:, 0]) | x
+    ),
+}
+LISTS = {  # what each takes as an array
+    "empg_loss": (
+        "logits", "actions", "returns", "step_mask", "episode_ids", "token_entropy",
+        "behavior_logprobs", "reference_logprobs",
+    ),
+    "modulate_advantages": ("advantages", "token_entropy", "step_mask", "episode_ids"),
+    "token_stats": ("logits", "actions"),
+    "fused_token_stats": ("hidden", "unembedding", "actions"),
+    "group_advantages": ("returns", "group_ids", "episode_ids", "exists"),
+}  # fmt: skip
+NUMBERS = {
+    "empg_loss": (
+        "k", "k_future", "zeta", "kl_coef", "entropy_coef", "clip_low", "clip_high",
+    ),
+    "modulate_advantages": ("k", "k_future", "zeta"),
+    "token_stats": ("temperature",),
+    "fused_token_stats": ("temperature",),
+    "group_advantages": ("eps",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function, name", [(f, n) for f in LISTS for n in LISTS[f]])
+def test_a_list_is_answered_with_what_makes_an_array_of_it(function, name):
+  with pytest.raises(TypeError) as error:
+    CALLS[function](**{name: [1, 2]})
+  assert str(error.value) == (
+      f"{name} is a list; it must be an array: jnp.asarray({name}) makes one."
+  )
+
+
+@pytest.mark.parametrize("function, name", [(f, n) for f in NUMBERS for n in NUMBERS[f]])
+def test_a_number_is_one_for_the_whole_batch(function, name):
+  with pytest.raises(ValueError) as error:
+    CALLS[function](**{name: np.ones(2, np.float32)})
+  assert str(error.value) == (
+      f"{name} has shape (2,); it must be a number, one for the whole batch."
+  )
+  with pytest.raises(TypeError, match=f"^{name} is a list; it must be a number."):
+    CALLS[function](**{name: [1.0]})
+
+
+@pytest.mark.parametrize(
+    "function, name",
+    [("empg_loss", "episode_ids"), ("modulate_advantages", "episode_ids"),
+     ("group_advantages", "group_ids"), ("group_advantages", "episode_ids")],
+)  # fmt: skip
+def test_ids_are_whole_numbers(function, name):
+  with pytest.raises(TypeError, match=f"^{name} has dtype float32; it must hold integers."):
+    CALLS[function](**{name: ROWS})
+
+
+def test_returns_without_a_row_each():
+  with pytest.raises(ValueError, match=r"^returns has shape \(2, 3\); it must be \[B\]"):
+    empg_jax.group_advantages(LOGITS[..., 0], IDS)
+  with pytest.raises(ValueError, match="^ddof is 2; it must be 0 or 1."):
+    empg_jax.group_advantages(ROWS, IDS[:, 0], ddof=2)
+
+
+def test_a_vocabulary_of_nothing():
+  with pytest.raises(ValueError, match=r"^logits has shape \(2, 3, 0\)"):
+    empg_jax.token_stats(LOGITS[..., :0], IDS)
+  with pytest.raises(ValueError, match=r"^unembedding has shape \(5, 0\); V must be 1"):
+    empg_jax.fused_token_stats(LOGITS, LOGITS[0, :0].T, IDS)
+
+
 def test_numbers_that_must_be_whole():
   with pytest.raises(TypeError, match="actions has dtype float32; it must hold integers"):
     empg_jax.token_stats(LOGITS, ROWS[:, None])

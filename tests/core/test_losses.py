@@ -8,6 +8,7 @@ import pytest
 from empg_jax.core.losses import (
     clipped_surrogate,
     kl_estimate,
+    kl_penalty,
     policy_loss,
     step_surrogate,
     truncated_surrogate,
@@ -112,6 +113,21 @@ def test_estimates_of_the_kl_divergence_have_its_mean_or_its_gradient():
   np.testing.assert_allclose(jax.grad(mean)(z, "k2"), jax.grad(kl)(z), atol=1e-6)
 
 
+def test_a_token_s_penalty_is_bounded_and_has_no_gradient_beyond():
+  """As in verl: a reference 15 nats above added 32,690 to a loss of one token at 0.01."""
+  log_q = jnp.array([[2.0, 15.0, -9.0, -15.0]])
+  value = lambda log_q: jnp.sum(kl_penalty(log_q, "k3"))
+  want = [[np.exp(2) - 3, 10, np.exp(-9) + 8, 10]]
+  np.testing.assert_allclose(kl_penalty(log_q, "k3"), want, rtol=1e-5)
+  slope = [[np.exp(2) - 1, 0, np.exp(-9) - 1, 0]]
+  np.testing.assert_allclose(jax.grad(value)(log_q), slope, rtol=1e-5)
+  one = np.ones((1, 1), np.float32)
+  _, metrics, _ = value_and_gradient(TokenStats(-16 * one, one), one, one, None, -one)
+  np.testing.assert_allclose(metrics["loss/kl"], 10)
+  for kind in ("k1", "k2"):
+    np.testing.assert_array_equal(kl_penalty(log_q, kind), kl_estimate(log_q, kind))
+
+
 def test_the_ratio_of_trainer_and_sampler_is_cut_and_told():
   mask = jnp.array([[True, True, True, False]])
   sampler = TokenStats(jnp.array([[-1.0, -1.0, -9.0, -1.0]]), jnp.ones((1, 4)))
@@ -143,7 +159,7 @@ def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, cli
   stats = TokenStats(-one, one)
   behavior = -one - np.log(np.float32(ratio))
   _, metrics, gradient = value_and_gradient(stats, advantage * one, one, behavior)
-  assert metrics["loss/clip_fraction"] == clipped
+  assert metrics["loss/clip_fraction"] == float(clipped)
   np.testing.assert_allclose(
       gradient.logprobs[0, 0], 0 if clipped else -ratio * advantage, rtol=1e-5
   )
