@@ -53,8 +53,7 @@ def main(argv):
   if _JSON.value:
     results = {"topology": _TOPOLOGY.value, "slices": _SLICES.value, "mesh": dict(mesh.shape)}
     results["programs"] = report.values(list(reports.values()), chip)
-    text = json_text.dumps(results, indent=2) + "
-"
+    text = json_text.dumps(results, indent=2) + "\n"
     pathlib.Path(_JSON.value).write_text(text, encoding="utf-8")
   planned.check(config, reports)
 
