@@ -89,6 +89,12 @@ def define_paths(name: str, help: str, **options: Any) -> flags.FlagHolder:
   return flags.DEFINE_multi(_Path(), flags.ArgumentSerializer(), name, None, help, **options)
 
 
+def config_name() -> str:
+  """What --config names, without folders: "alfworld" or "alfworld:PRESET"."""
+  file, colon, preset = flags.FLAGS["config"].config_filename.partition(":")
+  return pathlib.Path(file).stem + colon + preset
+
+
 def check_file(path: str | None) -> None:
   """Makes the folder of a file that a long command will write at its end.
 

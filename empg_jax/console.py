@@ -4,35 +4,81 @@ from collections.abc import Callable, Mapping, Sequence
 import math
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import tqdm
 
 from empg_jax import words
 
-# The columns of a step's line: a heading, the metrics it shows, their format.
-_COLUMNS: tuple[tuple[str, tuple[str, ...], Callable[[int | float], str]], ...] = (
-    ("success", ("train/success",), "{:.1%}".format),
-    ("return", ("train/return",), "{:z.3f}".format),
-    ("turns", ("train/turns",), "{:.1f}".format),
-    ("H", ("empg/entropy_min", "empg/entropy_mean", "empg/entropy_max"), "{:z.3f}".format),
-    ("g", ("empg/g_min", "empg/g_max"), "{:.2f}".format),
-    ("KL", ("loss/behavior_kl",), "{:z.1e}".format),
-    ("clip", ("loss/clip_fraction",), "{:.1%}".format),
-    ("grad", ("update/grad_norm",), "{:.2f}".format),
-    ("tokens/s", ("time/tokens_per_s",), "{:,.0f}".format),
-    ("rollout", ("time/rollout_s",), "{:.1f}s".format),
-    ("update", ("time/update_s",), "{:.1f}s".format),
+EARLIEST = 0.1  # the share that is done before a time left is estimated
+
+
+def _three_digits(value: int | float) -> str:
+  """0.823 as 0.82, 12.34 as 12.3, 123.4 as 123, and 1234 as 1e+03."""
+  digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+  return f"{value:z.{digits}f}" if abs(value) < 9999.5 else f"{value:.0e}"
+
+
+def _percent(value: int | float) -> str:
+  return f"{value:.1%}" if value < 0.0995 else f"{value:.0%}"
+
+
+class _Column(NamedTuple):
+  """Its values are those of the first metrics of which the row has one, joined by a dash."""
+
+  heading: str
+  width: int
+  metrics: tuple[tuple[str, ...], ...]
+  show: Callable[[int | float], str]
+
+  def cell(self, row: Mapping[str, Any]) -> str:
+    found = next((names for names in self.metrics if names[0] in row), self.metrics[0])
+    values = [shown(row.get(name), self.show) for name in found]
+    return "-".join(values) if values != ["-"] * len(values) else "-"
+
+
+_KL = _Column("KL", 5, (("loss/kl",),), "{:z.3f}".format)  # to the initial policy
+_COLUMNS = (
+    _Column("success", 7, (("train/success",),), "{:.1%}".format),
+    _Column("return", 6, (("train/return",),), "{:z.3f}".format),
+    _Column("turns", 5, (("train/turns",),), "{:.1f}".format),
+    _Column("H", 5, (("empg/entropy_mean",), ("train/entropy_mean",)), "{:z.3f}".format),
+    _Column("g", 9, (("empg/g_min", "empg/g_max"), ("aem/g_min", "aem/g_max")), "{:.2f}".format),
+    _KL,
+    _Column("mismatch", 8, (("loss/behavior_kl",),), "{:z.1e}".format),
+    _Column("clip", 4, (("loss/clip_fraction",),), _percent),
+    _Column("grad", 4, (("update/grad_norm",),), _three_digits),
+    # Of the rollout, and of the update.
+    _Column("seconds", 7, (("time/rollout_s", "time/update_s"),), "{:.0f}".format),
 )
 
 
-def step_line(row: Mapping[str, Any], num_steps: int) -> str:
-  """One training step's row as one readable line; a number that is not there is "-"."""
-  width = len(str(num_steps))
-  cells = [f"step {row['step']:>{width}}/{num_steps}"]
-  for heading, names, show in _COLUMNS:
-    cells.append(f"{heading} " + "/".join(shown(row.get(name), show) for name in names))
-  return "  ".join(cells)
+class StepLines:
+  """A line of at most 80 characters for each training step, below one heading.
+
+  H is the mean entropy of the steps in nats, g its range of scales, KL the divergence from the
+  initial policy, mismatch that between the sampler's and the update's probabilities of the same
+  tokens, seconds those of the rollout and of the update, and left is the time left for the run.
+  """
+
+  def __init__(self, num_steps: int, *, with_kl: bool = False):
+    """`with_kl`: whether the run has a KL penalty, and so measures it."""
+    self._width = max(len(str(num_steps)), len("step"))
+    self._columns = [column for column in _COLUMNS if with_kl or column is not _KL]
+
+  @property
+  def heading(self) -> str:
+    cells = [column.heading.rjust(column.width) for column in self._columns]
+    return " ".join(["step".rjust(self._width), *cells, " left"])
+
+  def line(self, row: Mapping[str, Any], left: float | None) -> str:
+    """One training step's row; a number that is not there is "-".
+
+    `left`: seconds that the run still takes; None: not known yet.
+    """
+    cells = [column.cell(row).rjust(column.width) for column in self._columns]
+    time_left = "-" if left is None else brief(left)
+    return " ".join([str(row["step"]).rjust(self._width), *cells, time_left.rjust(5)])
 
 
 def warnings(row: Mapping[str, Any]) -> list[str]:
@@ -85,6 +131,13 @@ def success_table(
   )
 
 
+def gains(before: Mapping[str, Any], after: Mapping[str, Any], splits: Sequence[str]) -> str:
+  """Success before and after training, in a line."""
+  pairs = [[shown(row.get(f"eval/{split}/success"), "{:.1%}".format) for row in (before, after)]
+           for split in splits]  # fmt: skip
+  return ", ".join(f"{split} {' -> '.join(pair)}" for split, pair in zip(splits, pairs))
+
+
 class Progress:
   """A progress bar with the time left; occasional plain lines where there is no terminal.
 
@@ -92,7 +145,7 @@ class Progress:
     collect(..., progress=bar.update)
   """
 
-  def __init__(self, what: str, total: int, unit: str = "steps", every_s: float = 20.0):
+  def __init__(self, what: str, total: int, unit: str = "steps", every_s: float = 60.0):
     """`every_s`: seconds between plain lines; a phase shorter than that prints none."""
     self._what, self._total, self._unit, self._every_s = what, total, unit, every_s
     self._done = 0
@@ -118,13 +171,10 @@ class Progress:
     if now - self._last >= self._every_s and self._done < self._total:
       self._last = now
       taken = now - self._start
-      left = taken * (self._total - self._done) / max(self._done, 1)
-      print(
-          f"{self._what}: {self._done}/{self._total} {self._unit}, {duration(taken)} so far, "
-          f"about {duration(left)} left",
-          file=sys.stderr,
-          flush=True,
-      )
+      line = f"{self._what}: {self._done}/{self._total} {self._unit}, {duration(taken)} so far"
+      if self._done >= EARLIEST * self._total:
+        line += f", about {duration(taken * (self._total - self._done) / self._done)} left"
+      print(line, file=sys.stderr, flush=True)
 
   def say(self, line: str) -> None:
     """Prints a line to stdout, above the bar."""
@@ -153,6 +203,15 @@ def duration(seconds: int | float) -> str:
   minutes, seconds = divmod(round(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def brief(seconds: int | float) -> str:
+  """Five characters: 1:05 for 65 seconds, 1h00m for 3,605, 2d03h for 184,000."""
+  minutes, rest = divmod(round(seconds), 60)
+  if minutes < 60:
+    return f"{minutes}:{rest:02}"
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}h{minutes:02}m" if hours < 10 else f"{hours // 24}d{hours % 24:02}h"
 
 
 def _games(number: int | float) -> str:

@@ -1,12 +1,25 @@
-"""What a run of training says of itself as it goes, once for all hosts."""
+"""What a run of training prints as it goes, once for all hosts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import os
+import pathlib
+import shlex
+import sys
+import threading
+import time
 from typing import Any
 
+import jax
 import ml_collections
 
-from empg_jax import console, hosts
+import empg_jax
+from empg_jax import config as configs, console, hosts, words
 from empg_jax.types import Batch, Episode
+
+_COMPILE = "/jax/compilation_cache/compile_requests_use_cache"
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_LOADING_S = 5.0  # in which a program that was compiled before is loaded
 
 
 def throughput(
@@ -22,29 +35,108 @@ def throughput(
   }
 
 
+@contextlib.contextmanager
+def compiling(what: str) -> Iterator[None]:
+  """In `with`, prints that `what` is being compiled, unless it is found compiled."""
+  said = f"  compiling {what}, once in this workdir (about a minute)"
+  timers: list[threading.Timer] = []
+
+  def begins(event: str, **_: Any) -> None:
+    if event == _COMPILE:
+      timers.append(threading.Timer(_LOADING_S, hosts.say, [said]))
+      timers[-1].daemon = True
+      timers[-1].start()
+
+  def ends(event: str, seconds: float, **_: Any) -> None:
+    if event == _COMPILED and timers:
+      timers.pop().cancel()
+
+  jax.monitoring.register_event_listener(begins)
+  jax.monitoring.register_event_duration_secs_listener(ends)
+  try:
+    yield
+  finally:
+    jax.monitoring.unregister_event_listener(begins)
+    jax.monitoring.unregister_event_duration_listener(ends)
+    for timer in timers:
+      timer.cancel()
+
+
 def notes(lines: Sequence[str]) -> None:
   """Prints what calls for a look, under the line of the step before."""
   for line in lines:
     hosts.say(f"  {line}")
 
 
-def row(config: ml_collections.ConfigDict, finished: Mapping[str, Any]) -> None:
-  """Prints a finished row of the metrics, and the evaluation in it if there is one."""
-  if finished["step"]:
-    hosts.say(console.step_line(finished, config.num_steps))
-    notes(console.warnings(finished))
-  shown = [
-      f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
-      f" (score {console.shown(finished[f'eval/{split}/score'], '{:z.3f}'.format)})"
-      for split in config.evaluation.splits
-      if f"eval/{split}/success" in finished
-  ]
-  if shown:
-    notes([f"success after step {finished['step']}: " + ", ".join(shown)])
+class Report:
+  """What a run prints of its steps: a heading and a line each, and what came of it at the end."""
+
+  def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
+    leaves = configs.leaves(config.algorithm)
+    with_kl = any(key.endswith("kl_coef") and value for key, value in leaves)
+    self._config, self._workdir = config, workdir
+    self._lines = console.StepLines(config.num_steps, with_kl=with_kl)
+    self._first: tuple[int, float] | None = None  # the first step printed, and when
+
+  def row(self, finished: Mapping[str, Any]) -> None:
+    """Prints a finished row of the metrics, and the evaluation in it if there is one."""
+    step = finished["step"]
+    if step:
+      if self._first is None:
+        hosts.say(self._lines.heading)
+      hosts.say(self._lines.line(finished, self._left(step)))
+      notes(console.warnings(finished))
+    shown = [
+        f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
+        f" (score {console.shown(finished[f'eval/{split}/score'], '{:z.3f}'.format)})"
+        for split in self._config.evaluation.splits
+        if f"eval/{split}/success" in finished
+    ]
+    if shown:
+      notes([f"success after step {step}: " + ", ".join(shown)])
+
+  def gain(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints success before and after training, and the commands that show more of the run."""
+    splits = self._config.evaluation.splits
+    evaluated = [row for row in rows if f"eval/{splits[0]}/success" in row]
+    before, after = evaluated[0], evaluated[-1]
+    hosts.say(console.success_table(before, after, splits))
+    hosts.say(console.gains(before, after, splits))
+    folder = f"--workdir={shlex.quote(str(self._workdir))}"
+    hosts.say(f"read the episodes: {_command('pages')} {folder}")
+    hosts.say(f"draw the curves: {_command('plot')} {folder} --out=plots")
+
+  def _left(self, step: int) -> float | None:
+    """Seconds until the last step, by the steps that this process has printed; None: too early.
+
+    The first one's time is left out, for it compiles.
+    """
+    now = time.monotonic()
+    if self._first is None:
+      self._first = step, now
+    first, then = self._first
+    remaining = self._config.num_steps - step
+    if not remaining:
+      return 0.0
+    if step == first or step < console.EARLIEST * self._config.num_steps:
+      return None
+    return (now - then) / (step - first) * remaining
 
 
-def gain(config: ml_collections.ConfigDict, rows: Sequence[Mapping[str, Any]]) -> None:
-  """Prints success before and after training."""
-  splits = config.evaluation.splits
-  evaluated = [row for row in rows if f"eval/{splits[0]}/success" in row]
-  hosts.say(console.success_table(evaluated[0], evaluated[-1], splits))
+def opening(config: ml_collections.ConfigDict, workdir: pathlib.Path, preset: str) -> Report:
+  """Prints what is trained, how, where, and into which folder; returns what prints the rest."""
+  algorithm = config.algorithm
+  method = algorithm.name + (f" over {algorithm.base.name}" if "base" in algorithm else "")
+  method += "".join(f", {key}={algorithm[key]:g}" for key in ("k", "zeta") if key in algorithm)
+  devices = words.count(jax.device_count(), "device")
+  hosts.say(f"empg_jax {empg_jax.__version__}: {preset}, {method}")
+  hosts.say(f"  {config.model.path} on {devices} ({jax.devices()[0].device_kind}), in {workdir}")
+  return Report(config, workdir)
+
+
+def _command(script: str) -> str:
+  """How the user who started this command starts another one."""
+  started = pathlib.Path(sys.argv[0])
+  python = os.path.relpath(sys.executable)
+  python = "python" if python.startswith("..") else python
+  return f"{python} {shlex.quote(str(started.with_name(f'{script}.py')))}"

@@ -35,7 +35,7 @@ def main(argv):
   command_line.check_file(_JSON.value)
   topology.prepare(_TOPOLOGY.value)
   config, chip = _CONFIG.value, chips.of(_TOPOLOGY.value)
-  preset = flags.FLAGS["config"].config_filename.partition(":")[2]
+  preset = command_line.config_name().partition(":")[2]
   shape = shapes.of(config.model.path, preset)
   mesh = topology.mesh(topology.devices(_TOPOLOGY.value, _SLICES.value), **config.mesh)
   for key, rows in (("train.size", config.train.size), ("policy.slots", config.policy.slots)):

@@ -71,7 +71,7 @@ def train(asked_to_stop):
   algorithm = algorithms.make(**config.algorithm.to_dict())
   tasks = play.sampler(config, environment)
   changes = claim(workdir, config, algorithm, origin)
-  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+  shown = report.opening(config, workdir, command_line.config_name())
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
   optimizer = setup.make_optimizer(config)
   state, frozen = setup.load(config, mesh, algorithm, optimizer)
@@ -90,14 +90,14 @@ def train(asked_to_stop):
     play_tasks = play.player(config, environment, chat, make_env, asked_to_stop)
     evaluate = functools.partial(play.evaluation, config, environment, play_tasks, key, keep)
     try:
-      evaluate_first(config, writer, evaluate, policy)
+      evaluate_first(config, writer, evaluate, policy, shown)
       for step in range(first + 1, config.num_steps + 1):
         begun = time.monotonic()
         groups = play.groups(config, tasks, play_tasks, policy, step, jax.random.fold_in(key, step))
         guard.check_aborted(groups.played, config.rollout.max_aborted, step)
         played = time.monotonic()
         order, rows = make_rows(config, groups.kept)
-        with jax.set_mesh(mesh):
+        with jax.set_mesh(mesh), report.compiling("the update"):
           state, updated = update(state, sharding.to_mesh(rows, mesh))
         watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)
         report.notes(notes)
@@ -110,28 +110,28 @@ def train(asked_to_stop):
           keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
         if play.evaluates(config, step):
           writer.write(step, evaluate(policy, step))
-        report.row(config, writer.flush())
+        shown.row(writer.flush())
         if saves(config, step):
           checkpointer.save(step, state, scores=metrics.scores(writer.rows))
     except preemption.Stopped:
-      return leave(config, writer, checkpointer, state)
+      return leave(writer, checkpointer, state, shown)
   checkpointer.close()
-  report.gain(config, writer.rows)
+  shown.gain(writer.rows)
 
 
-def evaluate_first(config, writer, evaluate, policy):
+def evaluate_first(config, writer, evaluate, policy, shown):
   """The evaluation before training, or the one in whose midst the run was stopped."""
   if not writer.rows:
     writer.write(0, evaluate(policy, 0))
-    report.row(config, writer.flush())
+    shown.row(writer.flush())
   elif play.owes_evaluation(config, writer.rows[-1]):
-    report.row(config, writer.amend(evaluate(policy, writer.rows[-1]["step"])))
+    shown.row(writer.amend(evaluate(policy, writer.rows[-1]["step"])))
 
 
-def leave(config, writer, checkpointer, state):
+def leave(writer, checkpointer, state, shown):
   """Saves what a run that was asked to stop has done."""
   if row := writer.flush():
-    report.row(config, row)
+    shown.row(row)
   done = writer.rows[-1]["step"] if writer.rows else 0
   if done and not checkpointer.holds(done):
     checkpointer.save(done, state, scores=metrics.scores(writer.rows))
@@ -144,15 +144,16 @@ def describe(config, environment, workdir):
   settings.check(config, environment, devices=dry_run.devices(config))
   beginning.find(workdir, _INIT_FROM.value, config)
   resume.check(workdir, config, **resumed(workdir))
-  preset = flags.FLAGS["config"].config_filename.partition(":")[2]
-  shown = dict(show_config=_SHOW_CONFIG.value)
-  for line in dry_run.lines(config, environment, workdir, preset, **shown):
+  preset = command_line.config_name().partition(":")[2]
+  with_config = dict(show_config=_SHOW_CONFIG.value)
+  for line in dry_run.lines(config, environment, workdir, preset, **with_config):
     hosts.say(line)
 
 
 def claim(workdir, config, algorithm, origin):
   """Makes the workdir this run's until it ends; what the config changes in the run there."""
   lock.take(workdir)
+  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   if hosts.is_first():
     beginning.make(workdir, origin, config)
   changes = resume.claim(workdir, config, **resumed(workdir))

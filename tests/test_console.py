@@ -2,12 +2,16 @@
 
 import io
 import math
+import pathlib
 import sys
+import time
 
+import jax
+import ml_collections
 import pytest
 
-from empg_jax import console
-from empg_jax.console import Progress, duration, step_line, success_table
+from empg_jax import console, report
+from empg_jax.console import Progress, StepLines, brief, duration, success_table
 
 ROW = {
     "step": 7,
@@ -28,16 +32,50 @@ ROW = {
 }
 
 
-def test_a_step_is_one_line_with_every_number():
-  assert step_line(ROW, 150) == (
-      "step   7/150  success 41.2%  return 0.381  turns 18.2  H 0.021/0.310/1.200  g 0.61/1.42  "
-      "KL 1.2e-03  clip 0.4%  grad 0.82  tokens/s 6,431  rollout 21.3s  update 14.2s"
-  )
+def test_a_step_is_one_line_below_the_heading():
+  lines = StepLines(150)
+  assert [lines.heading, lines.line(ROW, 754.0)] == [
+      "step success return turns     H         g mismatch clip grad seconds  left",
+      "   7   41.2%  0.381  18.2 0.310 0.61-1.42  1.2e-03 0.4% 0.82   21-14 12:34",
+  ]
+
+
+def test_a_run_with_a_kl_penalty_has_a_column_for_it_and_80_characters():
+  lines = StepLines(150, with_kl=True)
+  row = ROW | {"loss/kl": 0.0421, "update/grad_norm": 123.4, "loss/clip_fraction": 0.1234}
+  row |= {"train/success": 1.0, "time/rollout_s": 843.0, "time/update_s": 512.0, "step": 150}
+  assert [lines.heading, lines.line(row, 9000.0)] == [
+      "step success return turns     H         g    KL mismatch clip grad seconds  left",
+      " 150  100.0%  0.381  18.2 0.310 0.61-1.42 0.042  1.2e-03  12%  123 843-512 2h30m",
+  ]
+  assert {len(lines.heading), len(lines.line(row, None))} == {80}
+
+
+def test_a_method_without_empg_has_the_entropy_of_its_rollout():
+  row = {"step": 1, "train/entropy_mean": 0.25, "aem/g_min": 0.5, "aem/g_max": 2.0}
+  assert StepLines(9).line(row, None).split()[:6] == ["1", "-", "-", "-", "0.250", "0.50-2.00"]
 
 
 def test_a_missing_number_is_a_dash():
-  line = step_line({"step": 0, "train/success": None, "train/return": math.nan}, 9)
-  assert line.startswith("step 0/9  success -  return -  turns -  H -/-/-  g -/-")
+  row = {"step": 1, "train/success": None, "train/return": math.nan}
+  assert StepLines(9).line(row, None).split() == ["1", *"-" * 10]
+
+
+@pytest.mark.parametrize("steps, last", [(9, "-"), (10, "-"), (11, "1:29"), (100, "0:00")])
+def test_no_time_left_is_estimated_before_a_tenth_is_done(monkeypatch, capsys, tmp_path, steps, last):
+  """And the first step, which compiles, is left out of the estimate."""
+  now = [0.0]
+  monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
+  config = ml_collections.ConfigDict(
+      dict(num_steps=100, algorithm=dict(name="grpo"), evaluation=dict(splits=()))
+  )
+  shown = report.Report(config, tmp_path)
+  first = 10 if steps == 11 else 1
+  for step in range(first, steps + 1):
+    now[0] += 300.0 if step == first else 1.0
+    shown.row({"step": step})
+  heading, *_, line = capsys.readouterr().out.splitlines()
+  assert heading.split()[0] == "step" and line.split()[-1] == (last if steps != 10 else "1:30")
 
 
 def test_the_final_table_shows_every_type_before_and_after():
@@ -75,11 +113,11 @@ def test_without_a_terminal_progress_is_an_occasional_line_with_the_time_left(mo
   monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
   with Progress("rollout", total=100, unit="episodes") as bar:
     for _ in range(100):
-      now[0] += 0.5
+      now[0] += 1.5
       bar.update(1)
   assert stream.getvalue().splitlines() == [
-      "rollout: 40/100 episodes, 0:20 so far, about 0:30 left",
-      "rollout: 80/100 episodes, 0:40 so far, about 0:10 left",
+      "rollout: 40/100 episodes, 1:00 so far, about 1:30 left",
+      "rollout: 80/100 episodes, 2:00 so far, about 0:30 left",
   ]
 
 
@@ -105,3 +143,71 @@ def test_a_few_outliers_that_set_the_range_of_entropies_are_told():
   ]
   assert not console.warnings(row | {"empg/compressed": 0.9})
   assert not console.warnings({})
+
+
+def test_progress_estimates_no_time_left_before_a_tenth_is_done(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+  monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+  with Progress("rollout", total=100, unit="episodes") as bar:
+    for n in (9, 1):
+      now[0] += 61
+      bar.update(n)
+  assert stream.getvalue().splitlines() == [
+      "rollout: 9/100 episodes, 1:01 so far",
+      "rollout: 10/100 episodes, 2:02 so far, about 18:18 left",
+  ]
+
+
+@pytest.mark.parametrize("seconds, text", [(65, "1:05"), (3599.7, "1h00m"), (184_000, "2d03h")])
+def test_a_time_left_has_five_characters(seconds, text):
+  assert brief(seconds) == text
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_compilation_is_announced_unless_it_is_found_compiled(monkeypatch, capsys, found):
+  monkeypatch.setattr(report, "_LOADING_S", 0.05)
+  with report.compiling("the update"):
+    jax.monitoring.record_event("/jax/compilation_cache/compile_requests_use_cache")
+    if found:
+      jax.monitoring.record_event_duration_secs("/jax/core/compile/backend_compile_duration", 0.0)
+    time.sleep(0.2)
+  assert capsys.readouterr().out.count("compiling the update") == (not found)
+
+
+def test_a_program_that_compiles_is_one_that_is_announced(monkeypatch, capsys, tmp_path):
+  """The names of JAX's events are as report.compiling has them."""
+  monkeypatch.setattr(report, "_LOADING_S", 0.0)
+  heard = []
+  jax.monitoring.register_event_listener(listen := lambda event, **_: heard.append(event))
+  over = lambda event, seconds, **_: heard.append(event)
+  jax.monitoring.register_event_duration_secs_listener(over)
+  try:
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    jax.jit(lambda x: x + 41.25)(1.0)
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
+    jax.monitoring.unregister_event_listener(listen)
+    jax.monitoring.unregister_event_duration_listener(over)
+  assert report._COMPILE in heard
+  assert heard.index(report._COMPILED) > heard.index(report._COMPILE)
+
+
+def test_a_run_opens_with_what_is_trained_and_closes_with_what_came_of_it(capsys, monkeypatch):
+  config = ml_collections.ConfigDict(
+      dict(
+          num_steps=5, model=dict(path="some-model"), evaluation=dict(splits=("seen",)),
+          algorithm=dict(name="empg", k=1.0, k_future=1.0, zeta=0.05, base=dict(name="grpo")),
+      )
+  )  # fmt: skip
+  report.opening(config, pathlib.Path("runs/x"), "alfworld:tiny")
+  first, second = capsys.readouterr().out.splitlines()
+  assert first.endswith(": alfworld:tiny, empg over grpo, k=1, zeta=0.05")
+  assert second.startswith("  some-model on ") and second.endswith(", in runs/x")
+  monkeypatch.setattr(sys, "argv", ["launch/train.py"])
+  rows = [{"step": n, "eval/seen/success": n / 10, "eval/seen/episodes": 10} for n in (0, 5)]
+  report.Report(config, pathlib.Path("runs/x y")).gain(rows)
+  *_, gains, read, draw = capsys.readouterr().out.splitlines()
+  assert gains == "seen 0.0% -> 50.0%"
+  assert read.endswith("launch/pages.py --workdir='runs/x y'") and "--out=plots" in draw

@@ -117,10 +117,13 @@ def test_each_program_is_compiled_once(finished):
   assert last["compile/count"] == 3  # the update, and a turn on either device
 
 
-def test_the_console_ends_with_a_table_by_task_type(finished):
+def test_the_console_opens_with_the_method_and_ends_with_a_table_and_the_gain(finished):
   lines = finished[3].splitlines()
+  assert lines[0].startswith("empg_jax ") and "empg over grpo, k=1, zeta=0.05" in lines[0]
   assert any(line.startswith("task type") for line in lines)
-  assert lines[-1].startswith("all")
+  assert lines[-4].startswith("all")
+  assert re.fullmatch(r"valid_seen .*% -> .*%, valid_unseen .*% -> .*%", lines[-3])
+  assert "launch/pages.py --workdir=" in lines[-2] and "launch/plot.py --workdir=" in lines[-1]
 
 
 def test_the_workdir_holds_config_and_checkpoints(finished):
