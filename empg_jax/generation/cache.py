@@ -63,6 +63,16 @@ def values(dtype: jnp.dtype, kv: Any) -> Any:
   return jax.tree.map(same, kv)
 
 
+def columns(cache: Cache, window: int) -> int:
+  """How many columns of `past` a turn looks at: `window`, or all where that spares a copy.
+
+  Where a turn cuts its window out, the cut is a copy. One of more than half of the cache
+  would take more memory than time.
+  """
+  capacity = jax.tree.leaves(cache.past)[0].shape[-2]
+  return capacity if hardware.current().cuts_once and 2 * window > capacity else window
+
+
 def first(caches: Any, window: int) -> Any:
   """The first columns of every cache."""
   return jax.tree.map(lambda x: x[..., :window, :], caches)

@@ -60,6 +60,7 @@ def turn(
     window: columns of `past` that attention looks at; at least read + written + piece.
     max_reply, end_id: a reply ends with `end_id` or at `max_reply` tokens.
   """
+  window = caching.columns(cache, window)
   of_slots = lambda *xs: [sharding.divide(x, sharding.ROWS) for x in xs]
   read, written, piece, piece_lengths = of_slots(read, written, piece, piece_lengths)
   past = caching.append(cache.past, cache.recent, read)
