@@ -40,6 +40,7 @@ def sft_step(
   def loss(trained, rows):
     model = lora.attach(base, trained)
     logprobs, _ = token_stats(model, rows, compute_dtype=compute_dtype)
+    logprobs = jnp.where(rows.weights > 0, logprobs, 0)  # whatever padding gave
     value = -jnp.sum(rows.weights * logprobs) / total
     of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
     return value, {"loss": value, "reply_logprob": of_replies}
