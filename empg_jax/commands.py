@@ -1,22 +1,80 @@
-"""Scripts of launch/ as commands of an installed package: empg-train, empg-evaluate, empg-plan.
+"""The command `empg`: a word for each script of launch/, as `empg train` for launch/train.py.
 
 An installed package holds launch/ and configs/ as empg_jax.launch and empg_jax.configs, to which
-links lead here; what has no command is run as `python -m empg_jax.launch.play`.
+links lead here.
 """
 
-import functools
+import difflib
 import importlib.util
 import runpy
 import sys
+from collections.abc import Sequence
+
+import empg_jax
+
+COMMANDS = {
+    "train": "train a policy by reinforcement learning",
+    "evaluate": "play a split with a policy, an expert or a random agent; compare two results",
+    "play": "print episodes turn by turn",
+    "pages": "write the episodes of a run as one HTML page",
+    "plot": "draw the figures of runs",
+    "export": "write a checkpoint as a folder that transformers reads",
+    "sft": "clone a policy from an environment's expert",
+    "plan": "compile a run for devices that are not here: memory, traffic, time",
+    "benchmark": "measure the update, sampling, environments and the loss on this machine",
+    "soak": "disturb a run on purpose and compare it with an undisturbed one",
+    "filter_questions": "remove questions that teach a policy nothing",
+    "serve_search": "serve a corpus by Search-R1's protocol",
+}
+_HELP = """\
+empg {version}: Entropy-Modulated Policy Gradients for language-model agents, in JAX
+
+usage: empg COMMAND [--flag=value ...]
+
+{commands}
+
+empg COMMAND --help lists a command's flags. To begin: empg train --config=alfworld
+"""
+_EXTRAS = {"matplotlib": "plot", "wandb": "wandb"}  # of a library; the others are of "train"
 
 
-def run(script: str) -> None:
-  """Runs launch/`script`.py, with the command's own flags."""
-  if importlib.util.find_spec("absl") is None:
-    sys.exit(f"error: empg-{script} needs more than the loss does: pip install 'empg-jax[train]'")
-  runpy.run_module(f"empg_jax.launch.{script}", run_name="__main__", alter_sys=True)
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs launch/COMMAND.py with the flags that follow.
+
+  Args:
+    argv: the command and its flags; None: those of this process.
+  """
+  command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+  if command in ("-h", "--help", "-help", "help"):
+    print(_help(), end="")
+    return
+  if command in ("--version", "version"):
+    print(f"empg {empg_jax.__version__}")
+    return
+  script = command.replace("-", "_")
+  if script not in COMMANDS:
+    sys.exit(f"error: there is no command {command}: {_nearest(script)}empg --help lists them")
+  sys.argv[:] = [sys.argv[0], *rest]
+  try:
+    runpy.run_module(f"empg_jax.launch.{script}", run_name="__main__", alter_sys=True)
+  except ModuleNotFoundError as error:
+    library = (error.name or "").partition(".")[0]
+    if library == "empg_jax" or _is_installed(library):
+      raise
+    extra = _EXTRAS.get(library, "train")
+    sys.exit(f"error: empg {command} needs {library}: pip install 'empg-jax[{extra}]'")
 
 
-train = functools.partial(run, "train")
-evaluate = functools.partial(run, "evaluate")
-plan = functools.partial(run, "plan")
+def _help() -> str:
+  width = max(map(len, COMMANDS))
+  lines = "\n".join(f"  {name:<{width}}  {does}" for name, does in COMMANDS.items())
+  return _HELP.format(version=empg_jax.__version__, commands=lines)
+
+
+def _nearest(command: str) -> str:
+  close = difflib.get_close_matches(command, COMMANDS, n=1)
+  return f"did you mean {close[0]}? " if close else ""
+
+
+def _is_installed(library: str) -> bool:
+  return bool(library) and importlib.util.find_spec(library) is not None

@@ -68,7 +68,7 @@ def _wandb(
     import wandb
   except ImportError:
     raise ImportError(
-        f"--wandb={project} needs the package wandb: pip install -e '.[wandb]'"
+        f"--wandb={project} needs the package wandb: pip install 'empg-jax[wandb]'"
     ) from None
   workdir.mkdir(parents=True, exist_ok=True)
   file = workdir / _WANDB_ID

@@ -137,6 +137,8 @@ def opening(config: ml_collections.ConfigDict, workdir: pathlib.Path, preset: st
 def _command(script: str) -> str:
   """How the user who started this command starts another one."""
   started = pathlib.Path(sys.argv[0])
+  if started.parent.parent.name == "empg_jax":  # commands.main runs it there
+    return f"empg {script}"
   python = os.path.relpath(sys.executable)
   python = "python" if python.startswith("..") else python
   return f"{python} {shlex.quote(str(started.with_name(f'{script}.py')))}"

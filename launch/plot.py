@@ -67,7 +67,7 @@ def figures():
   try:
     import matplotlib as _
   except ImportError:
-    raise ImportError("Figures need Matplotlib: pip install -e '.[plot]'") from None
+    raise ImportError("Figures need Matplotlib: pip install 'empg-jax[plot]'") from None
   from empg_jax.plots import curves, drift, runs, scoring, steps, style
 
   return curves, drift, runs, scoring, steps, style

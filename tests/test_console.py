@@ -211,3 +211,5 @@ def test_a_run_opens_with_what_is_trained_and_closes_with_what_came_of_it(capsys
   *_, gains, read, draw = capsys.readouterr().out.splitlines()
   assert gains == "seen 0.0% -> 50.0%"
   assert read.endswith("launch/pages.py --workdir='runs/x y'") and "--out=plots" in draw
+  monkeypatch.setattr(sys, "argv", ["/lib/empg_jax/launch/train.py"])
+  assert report._command("pages") == "empg pages"

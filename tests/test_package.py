@@ -9,6 +9,9 @@ import zipfile
 
 import pytest
 
+import empg_jax
+from empg_jax import commands
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -71,24 +74,68 @@ def test_the_loss_is_found_from_another_folder(installed, tmp_path):
 
 
 def test_the_command_finds_its_config_its_tasks_and_its_policy(installed, tmp_path):
-  command = (installed / "bin" / "empg-train", "--config=alfworld", "--dry_run")
+  command = (installed / "bin" / "empg", "train", "--config=alfworld", "--dry_run")
   said, code = run(sys.executable, *command, cwd=tmp_path, PYTHONPATH=str(installed))
   assert code == 0 and "train: 2,000" in said, said
   assert f"{installed}/empg_jax/assets/alfworld-tiny" in said
   assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("script", ["evaluate", "plan"])
-def test_the_other_commands_say_what_they_do(installed, tmp_path, script):
-  command = (installed / "bin" / f"empg-{script}", "--help")
-  said, _ = run(sys.executable, *command, cwd=tmp_path, PYTHONPATH=str(installed))
-  assert f"launch/{script}.py --config=" in said and "Traceback" not in said, said
+def test_the_help_of_every_command_is_that_of_its_script(installed, tmp_path):
+  """In one process, for most of its time goes into imports."""
+  program = """
+import contextlib, sys
+from absl import flags
+from empg_jax import commands
+from empg_jax.soak import runs
+assert runs.pathlib.Path(runs.command(runs.pathlib.Path("x"), "y", 1)[1]).is_file()
+for name in commands.COMMANDS:
+  with contextlib.suppress(SystemExit):
+    commands.main([name.replace("_", "-"), "--help"])
+  for flag in list(flags.FLAGS):
+    if flags.FLAGS.find_module_defining_flag(flag, "").endswith(f"launch/{name}.py"):
+      delattr(flags.FLAGS, flag)
+"""
+  said, code = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 0 and "Traceback" not in said, said
+  for name in commands.COMMANDS:
+    assert f"launch/{name}.py" in said, name
+
+
+def test_a_list_of_commands_fits_a_screen_and_needs_no_library(installed, tmp_path):
+  program = "from empg_jax import commands; commands.main(['--help'])"
+  alone = (sys.executable, "-S", "-c", program)  # the standard library and the package
+  said, code = run(*alone, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 0 and len(said.splitlines()) < 24, said
+  assert max(map(len, said.splitlines())) <= 100
+  assert all(f"\n  {name} " in said for name in commands.COMMANDS)
+
+
+def test_every_script_is_a_command():
+  assert set(commands.COMMANDS) == {path.stem for path in (ROOT / "launch").glob("*.py")}
 
 
 def test_without_the_libraries_of_training_a_command_says_what_to_install(installed, tmp_path):
-  program = "from empg_jax import commands; commands.train()"
-  alone = (sys.executable, "-S", "-c", program)  # the standard library and the package
-  said, code = run(*alone, cwd=tmp_path, PYTHONPATH=str(installed))
-  assert code == 1 and said == (
-      "error: empg-train needs more than the loss does: pip install 'empg-jax[train]'\n"
-  )
+  program = "from empg_jax import commands; commands.main(['train', '--config=alfworld'])"
+  said, code = run(sys.executable, "-S", "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
+  assert code == 1
+  assert said == "error: empg train needs jax: pip install 'empg-jax[train]'\n"
+
+
+@pytest.mark.parametrize("library, extra", [("flax", "train"), ("matplotlib", "plot")])
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, library, extra):
+  def missing(*_, **__):
+    raise ModuleNotFoundError("no", name=f"{library}.part")
+
+  monkeypatch.setattr(commands.runpy, "run_module", missing)
+  monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(sys, "argv", ["empg"])
+  with pytest.raises(SystemExit, match=rf"empg plot needs {library}: .*empg-jax\[{extra}\]'"):
+    commands.main(["plot"])
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys):
+  with pytest.raises(SystemExit, match="there is no command evalute: did you mean evaluate"):
+    commands.main(["evalute"])
+  commands.main(["--version"])
+  assert capsys.readouterr().out == f"empg {empg_jax.__version__}\n"

@@ -42,8 +42,6 @@ TESTS = {
     "launch/plot.py": "tests/plots/test_plots.py",
     "launch/sft.py": "tests/test_sft_command.py",
     "launch/train.py": "tests/test_train.py",
-    "empg-train": "tests/test_package.py",
-    "empg-evaluate": "tests/test_package.py",
     "pdoc": "tests/test_reference.py",
 }
 OF_ABSL = {"verbosity", "help"}
@@ -57,12 +55,11 @@ def commands(line):
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     while words[0] in (".venv/bin/python", "python"):
       words = words[1:]
-    found.append([words[0].removeprefix(".venv/bin/"), *words[1:]])
+    words[0] = words[0].removeprefix(".venv/bin/")
+    if words[0] == "empg" and not words[1].startswith("-"):
+      words[:2] = [f"launch/{words[1]}.py"]
+    found.append(words)
   return found
-
-
-def script_of(program):
-  return f"launch/{program.removeprefix('empg-')}.py" if program.startswith("empg-") else program
 
 
 def flags_of(script):
@@ -96,7 +93,7 @@ def test_a_command_is_run_by_a_test_or_says_what_it_needs(line):
       continue
     if program == "pdoc":
       continue
-    config = check_flags(script_of(program), words)
+    config = check_flags(program, words)
     if config is not None and config.mesh.fsdp * config.mesh.tensor > 1:
       assert needs, "this preset is for several chips: write '# needs ...' behind it"
 

@@ -54,7 +54,7 @@ def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: A
   settings = {**SMALL, "num_steps": steps, "model.path": model}
   settings |= {key.replace("__", "."): value for key, value in changes.items()}
   return [
-      sys.executable, str(_ROOT / "launch" / "train.py"), "--notensorboard",
+      sys.executable, str(_ROOT / "empg_jax" / "launch" / "train.py"), "--notensorboard",
       "--config=configs/alfworld.py", f"--workdir={workdir.absolute()}",
       *(f"--config.{key}={value}" for key, value in settings.items()),
   ]  # fmt: skip
