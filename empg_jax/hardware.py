@@ -84,3 +84,13 @@ def prepare() -> None:
   """
   os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))
   jax.config.update("jax_num_cpu_devices", min(CPU_DEVICES, os.cpu_count() or 1))
+
+
+def keep_programs(folder: os.PathLike) -> None:
+  """Compiled programs are kept in a folder and taken from there, also once it was copied.
+
+  XLA's own cache of tuned kernels stays off: its path would be part of a program's key, and a
+  kept program needs none.
+  """
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

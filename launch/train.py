@@ -153,7 +153,7 @@ def describe(config, environment, workdir):
 def claim(workdir, config, algorithm, origin):
   """Makes the workdir this run's until it ends; what the config changes in the run there."""
   lock.take(workdir)
-  jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+  hardware.keep_programs(workdir / "compiled")
   if hosts.is_first():
     beginning.make(workdir, origin, config)
   changes = resume.claim(workdir, config, **resumed(workdir))

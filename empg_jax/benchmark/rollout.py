@@ -62,7 +62,7 @@ class _Groups:
 
   def __init__(self, policy: Policy, count: int):
     self._policy = policy
-    self._slots = [policy.start() for _ in range(count)]
+    self._slots = [policy.start(half) for half in range(count)]
     self._key = jax.random.key(0)
 
   def act(self, pieces: list[list[int]], turn: int, number: int) -> list[list[int]]:

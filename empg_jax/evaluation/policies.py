@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from empg_jax import chat as chats, config as configs, envs, sharding, trained, workers
+from empg_jax import chat as chats, config as configs, envs, hardware, sharding, trained, workers
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
@@ -34,7 +34,7 @@ def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathl
       raise ValueError(f"--step={step} is of a run: give its --workdir, not --config.")
     return config, None
   home, number = trained.find(workdir, trained.step(step))
-  jax.config.update("jax_compilation_cache_dir", str(home / "compiled"))
+  hardware.keep_programs(home / "compiled")
   return configs.read(home), home / "checkpoints" / str(number)
 
 

@@ -104,7 +104,6 @@ class Policy:
         self.slots = self._own.count
       self._reshard = layout.for_decoding(mesh, model, self._dtype)
     self._empty = self._cache_maker(model.config)
-    self._started = 0
     self.update(model)
 
   @property
@@ -127,10 +126,13 @@ class Policy:
     other.temperature = temperature
     return other
 
-  def start(self) -> Slots:
-    """Empty slots, on the next device in turn."""
-    index = self._started % len(self._models)
-    self._started += 1
+  def start(self, half: int = 0) -> Slots:
+    """Empty slots; the halves that play side by side are dealt out over the devices.
+
+    By its number a half has the same device at all times, so that a run with one half alone
+    compiles a turn for one device.
+    """
+    index = half % len(self._models)
     with self._on_mesh():
       cache = self._empty()
     if self._mesh is None:

@@ -31,8 +31,8 @@ class Policy(Protocol):
   max_length: int
   max_reply: int
 
-  def start(self) -> Any:
-    """The device state of `slots` empty slots."""
+  def start(self, half: int = 0) -> Any:
+    """The device state of `slots` empty slots, for the first half or the second."""
 
   def act(
       self,
@@ -105,8 +105,8 @@ def collect(
     ]
     # As few halves as hold the episodes: a half costs the same full or near empty.
     halves = [
-        _Half(policy, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
-        for first in (0, policy.slots)[: -(-count // sum(slots))]
+        _Half(policy, half, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
+        for half, first in enumerate((0, policy.slots)[: -(-count // sum(slots))])
     ]
     for ended in _play(halves, queue, asked_to_stop):
       before = len(finished)
@@ -136,6 +136,7 @@ class _Half:
   def __init__(
       self,
       policy: Policy,
+      half: int,
       seats: list[Seat],
       group_size: int,
       key: PRNGKeyArray,
@@ -147,7 +148,7 @@ class _Half:
     self._group_size = group_size
     self._key = key
     self._anew = anew
-    self._slots = policy.start()
+    self._slots = policy.start(half)
     self._reply: Any = None
     self.running = True
 

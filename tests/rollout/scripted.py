@@ -61,7 +61,7 @@ class ScriptedPolicy:
     self.log, self.sampled, self.read = [], {}, {}
     self._halves = 0
 
-  def start(self):
+  def start(self, half=0):
     self._halves += 1
     return {"half": self._halves - 1, "at": [None] * self.slots, "fresh": True}
 
