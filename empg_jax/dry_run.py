@@ -10,7 +10,7 @@ import jax
 import psutil
 from jax.sharding import AbstractMesh, AxisType
 
-from empg_jax import config as configs, hardware, json_text, presets, sharding, words, workers
+from empg_jax import config as configs, hardware, json_text, sharding, slices, words, workers
 from empg_jax.envs._shared import disk
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
@@ -157,7 +157,7 @@ def _limit(mesh: AbstractMesh, preset: str) -> tuple[str, float]:
     stats = jax.local_devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit", psutil.virtual_memory().total) / 2**30
     return f", of {limit * 2**10:,.1f}", limit
-  made = presets.hardware_of(preset)
+  made = slices.of(preset)
   if made is None or chips.count(made.topology) != mesh.size:
     return "", 0.0
   limit = chips.of(made.topology).memory

@@ -5,9 +5,10 @@ the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from empg_jax import lookup
+from empg_jax.slices import MODELS
 
 
 def tiny(warm_start: str) -> dict[str, Any]:
@@ -82,47 +83,6 @@ def tiny_shape() -> dict[str, int]:
       num_key_value_heads=1,
       head_dim=64,
   )
-
-
-class _Hardware(NamedTuple):
-  """The least usual hardware for a model, and how a run is laid out on it."""
-
-  model: str  # plan.shapes.KNOWN
-  topology: str  # plan.chips
-  fsdp: int
-  tensor: int  # divides the key/value heads
-  slots: int  # conversations whose cache fits, twice
-  max_length: int = 32768
-  size: int = 0  # rows of a microbatch; 0: one for each group of chips that share a layer
-  rank: int = 0  # of adapters; 0: the whole model is trained
-
-
-# By the presets' names; a GPU's end with it. tests/plan/test_fitting.py counts each on its hardware.
-MODELS = {
-    "qwen2.5-1.5b": _Hardware("qwen2.5-1.5b", "v5e:2x4", 4, 2, slots=32),  # or v6e:2x4
-    "qwen2.5-7b": _Hardware("qwen2.5-7b", "v5e:8x8", 16, 4, slots=32),  # or v5p:4x4x4
-    "qwen2.5-32b": _Hardware("qwen2.5-32b", "v5p:4x4x8", 16, 8, slots=64),
-    "qwen3-4b": _Hardware("qwen3-4b", "v5e:4x8", 8, 4, slots=32),
-    "qwen3-8b": _Hardware("qwen3-8b", "v5e:8x8", 16, 4, slots=32),
-    "llama3.1-8b": _Hardware("llama3.1-8b", "v5e:8x8", 16, 4, slots=32),
-    "qwen2.5-0.5b-h100": _Hardware(
-        "qwen2.5-0.5b", "h100:1", 1, 1, slots=64, max_length=16384, size=4
-    ),
-    "qwen2.5-1.5b-h100": _Hardware(
-        "qwen2.5-1.5b", "h100:1", 1, 1, slots=32, max_length=16384, size=2
-    ),
-    "qwen2.5-7b-h100": _Hardware(
-        "qwen2.5-7b", "h100:1", 1, 1, slots=16, max_length=16384, rank=32
-    ),
-    "qwen2.5-7b-h100x8": _Hardware("qwen2.5-7b", "h100:8", 8, 1, slots=64),
-}
-_SIZES = {"1.5b": "qwen2.5-1.5b", "7b": "qwen2.5-7b", "32b": "qwen2.5-32b", "8b": "llama3.1-8b"}
-
-
-def hardware_of(preset: str) -> _Hardware | None:
-  """The hardware that a released model's preset is laid out for, the paper's presets included."""
-  paper = preset.startswith("paper-")
-  return MODELS.get(_SIZES.get(preset.rpartition("-")[2], "") if paper else preset)
 
 
 def released(model: str) -> dict[str, Any]:

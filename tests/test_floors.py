@@ -15,7 +15,7 @@ GROUND = -1
 FLOORS = {
     GROUND - 1: {"words", "streams", "json_text"},
     GROUND: {
-        "types", "lookup", "hardware", "kernels", "gguf_reader", "config_kinds", "paths",
+        "types", "lookup", "hardware", "kernels", "gguf_reader", "config_kinds", "slices", "paths",
     },  # fmt: skip
     0: {"core", "envs", "sharding", "hosts", "config", "bounds", "console", "presets", "chat"},
     1: {

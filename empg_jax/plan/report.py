@@ -10,6 +10,9 @@ from empg_jax.plan.compiling import Report
 from empg_jax.plan.memory import Item
 
 
+_KERNELS = ("__cu", "tpu_custom_call", "__gpu$")  # of cuDNN and cuBLAS, of Pallas on TPU, Triton
+
+
 def show(report: Report, chip: Chip) -> str:
   """A program's figures, a chip."""
   r = report
@@ -29,9 +32,9 @@ def show(report: Report, chip: Chip) -> str:
       lines.append(
           f"  {c.kind:<20} {' x '.join(c.axes):<14} {often:>13} {c.sent / 1e9:>9,.2f} GB"
       )
-  if r.custom_calls:
-    calls = sorted(r.custom_calls.items(), key=lambda call: -call[1])
-    lines.append("  kernels     " + ", ".join(f"{name} {n}" for name, n in calls))
+  kernels = {name: n for name, n in r.custom_calls.items() if name.startswith(_KERNELS)}
+  if kernels:
+    lines.append("  kernels     " + ", ".join(f"{name} {n}" for name, n in sorted(kernels.items())))
   times = ", ".join(f"{name} {s:.3g} s" for name, s in r.seconds.items() if s)
   lines.append(f"  roofline    {times}")
   estimate = f"  estimate    {r.step_s:.3g} s, limited by {r.limit}"

@@ -1,6 +1,6 @@
 """Shapes of models whose weights need not be here."""
 
-from empg_jax import presets
+from empg_jax import slices
 from empg_jax.models import families, folder
 from empg_jax.models.decoder import DecoderConfig
 
@@ -45,12 +45,12 @@ def of(path: str, preset: str) -> DecoderConfig:
   if known is None:
     raise ValueError(
         f"The preset {preset!r} names no model that is known by its shape: choose one of"
-        f" {', '.join(presets.MODELS)}, or give --config.model.path=FOLDER."
+        f" {', '.join(slices.MODELS)}, or give --config.model.path=FOLDER."
     )
   return known
 
 
 def of_preset(preset: str) -> DecoderConfig | None:
   """The shape of a released model's preset; None: it is of none."""
-  made = presets.hardware_of(preset)
+  made = slices.of(preset)
   return None if made is None else KNOWN[made.model]

@@ -4,7 +4,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType
 import pytest
 
-from empg_jax import config as configs, presets, sharding
+from empg_jax import config as configs, sharding, slices
 from empg_jax.plan import chips, fitting, memory, shapes
 from empg_jax.plan.compiling import TooLarge
 
@@ -24,9 +24,9 @@ def unknown(items):
   return dict.fromkeys(memory.PROGRAMS)
 
 
-@pytest.mark.parametrize("name", presets.MODELS)
+@pytest.mark.parametrize("name", slices.MODELS)
 def test_a_preset_takes_all_of_its_hardware_and_fits_it(name):
-  made = presets.MODELS[name]
+  made = slices.MODELS[name]
   config, items = counted(name)
   assert config.mesh.fsdp * config.mesh.tensor == chips.count(made.topology)
   assert shapes.of("", name).num_key_value_heads % made.tensor == 0
@@ -35,9 +35,9 @@ def test_a_preset_takes_all_of_its_hardware_and_fits_it(name):
 
 
 def test_the_papers_presets_are_of_the_same_hardware():
-  assert presets.hardware_of("paper-dapo-empg-7b") == presets.MODELS["qwen2.5-7b"]
-  assert presets.hardware_of("paper-grpo-llama-8b") == presets.MODELS["llama3.1-8b"]
-  assert presets.hardware_of("tiny") is None and presets.hardware_of("qwen2.5") is None
+  assert slices.of("paper-dapo-empg-7b") == slices.MODELS["qwen2.5-7b"]
+  assert slices.of("paper-grpo-llama-8b") == slices.MODELS["llama3.1-8b"]
+  assert slices.of("tiny") is None and slices.of("qwen2.5") is None
   assert shapes.of("", "paper-dapo-32b") == shapes.KNOWN["qwen2.5-32b"]
 
 
