@@ -123,10 +123,8 @@ def released(model: str) -> dict[str, Any]:
       pack=dict(lengths=windows[1:]),
       algorithm=shared["algorithm"] | dict(
           base=shared["algorithm"]["base"]
-          | dict(
-              dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean",
-              ddof=1,  # as verl-agent's code has it, on which the paper's runs were made
-          )
+          # ddof as verl-agent has it, on which the paper's runs were made.
+          | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean", ddof=1)
       ),
       mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
       optimizer=dict(
@@ -146,12 +144,12 @@ def released(model: str) -> dict[str, Any]:
   )
 
 
+_RETURNS = dict(gamma=1.0, ddof=0, aggregation="token_mean")
 # Algorithm sections by method, and what else a method needs.
 _METHODS: dict[str, dict[str, Any]] = {
     "grpo": dict(
         algorithm=dict(
-            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, gamma=1.0, ddof=0,
-            aggregation="token_mean",
+            name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, **_RETURNS
         )
     ),
     "dapo": dict(
@@ -165,22 +163,14 @@ _METHODS: dict[str, dict[str, Any]] = {
         algorithm=dict(name="dr_grpo", length=600.0, clip_low=0.2, clip_high=0.2, gamma=1.0)
     ),
     "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="token_mean")),
-    "reinforce-pp": dict(
-        algorithm=dict(name="reinforce_pp", gamma=1.0, ddof=0, aggregation="token_mean")
-    ),
+    "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", **_RETURNS)),
     # Ratios of sequences are held so close to 1 that the sampler's rounding would be clipped.
     "gspo": dict(
         algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0, ddof=0),
         train=dict(truncation=2.0),
     ),
-    "cispo": dict(
-        algorithm=dict(
-            name="cispo", clip_high=4.0, gamma=1.0, ddof=0, aggregation="token_mean"
-        )
-    ),
-    "gigpo": dict(
-        algorithm=dict(name="gigpo", omega=1.0, gamma=0.95, ddof=0, aggregation="token_mean")
-    ),
+    "cispo": dict(algorithm=dict(name="cispo", clip_high=4.0, **_RETURNS)),
+    "gigpo": dict(algorithm=dict(name="gigpo", omega=1.0, **_RETURNS | dict(gamma=0.95))),
     "sampo": dict(
         algorithm=dict(
             name="sampo", omega=1.0, gamma=0.95, ddof=0, clip_low=3e-4, clip_high=4e-4
