@@ -142,7 +142,7 @@ def _memory(config, shape: DecoderConfig, preset: str, missing: list[str]) -> It
   there, limit = _limit(mesh, preset)
   for name in memory.PROGRAMS:
     needed = memory.needs(items, name) / 2**20
-    yield f"  together in {fitting.PHASES[name]}: {needed:,.1f} on each device{there}"
+    yield f"  together in the {fitting.PHASES[name]}: {needed:,.1f} on each device{there}"
   yield "  Temporaries come on top: launch/plan.py compiles the programs and adds them."
   if limit:
     missing.extend(_too_large(config, shape, mesh, copies, limit))
@@ -174,7 +174,7 @@ def _too_large(config, shape, mesh, copies: int, limit: float) -> Iterator[str]:
   except TooLarge as error:
     least = mesh.shape[sharding.DATA] * mesh.shape[sharding.FSDP]
     advice = fitting.advice(fitting.of_rollout(config, least), check)
-    yield f"Memory: {fitting.PHASES[error.program]} does not fit: {error}; {advice}."
+    yield f"Memory: the {fitting.PHASES[error.program]} does not fit: {error}; {advice}."
 
 
 def _shapes(config) -> Iterator[str]:

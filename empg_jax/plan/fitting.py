@@ -14,8 +14,8 @@ Change = tuple[ml_collections.ConfigDict, str]  # a config, and what was changed
 
 # What messages call the programs.
 PHASES = {
-    "train": "the update", "score": "the score pass", "turn": "the rollout",
-    "reshard": "the handover of the new policy",
+    "train": "update", "score": "score pass", "turn": "rollout",
+    "reshard": "handover of the new policy",
 }  # fmt: skip
 
 

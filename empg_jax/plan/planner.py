@@ -44,8 +44,8 @@ class Planner(NamedTuple):
       return self._compiled(name, config, quick)
     except compiling.TooLarge as error:
       advice = self._advice(name, config)
-      what = fitting.PHASES[name].capitalize()
-      raise ValueError(f"{what} does not fit: {error}; {advice}.") from error
+      what = fitting.PHASES[name]
+      raise ValueError(f"The {what} does not fit: {error}; {advice}.") from error
 
   def check(self, config: ml_collections.ConfigDict, reports: Mapping[str, Report]) -> None:
     """Raises ValueError if a run's programs do not fit beside all that it keeps meanwhile."""
@@ -55,7 +55,7 @@ class Planner(NamedTuple):
     except compiling.TooLarge as error:
       what, advice = fitting.PHASES[error.program], self._advice(error.program, config)
       raise ValueError(
-          f"{what.capitalize()} does not fit beside all that the run keeps: {error}; {advice}."
+          f"The {what} does not fit beside all that the run keeps: {error}; {advice}."
       ) from error
 
   def items(self, config: ml_collections.ConfigDict) -> list[memory.Item]:

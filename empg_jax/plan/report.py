@@ -56,7 +56,7 @@ def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> 
     kept = "".join(f" + {item.name} {item.device / 2**30:.2f}" for item in beside)
     fits = f"{chip.memory - needed:.2f} free" if needed <= chip.memory else "does not fit"
     yield (
-        f"  {needed:.2f} GiB of {chip.memory}, {fits}: {fitting.PHASES[name]}"
+        f"  {needed:.2f} GiB of {chip.memory}, {fits}: the {fitting.PHASES[name]}"
         f" {reports[name].peak:.2f}{kept}"
     )
 

@@ -22,7 +22,7 @@ def prepare(topology: str) -> None:
   """
   chips.of(topology)
   if kind(topology) in chips.GPUS:
-    _find("jax_plugins.xla_cuda13", "GPU", "jax[cuda13]", "no GPU, and takes 4.6 GB")
+    _find("jax_cuda13_plugin", "GPU", "jax[cuda13]", "no GPU, and takes 4.6 GB")
   else:
     _find("libtpu", "TPU", "jax[tpu]", "no TPU")
     os.environ.update(
@@ -40,11 +40,7 @@ def kind(topology: str) -> str:
 
 
 def _find(module: str, name: str, extra: str, needs: str) -> None:
-  try:
-    found = importlib.util.find_spec(module)
-  except ModuleNotFoundError:
-    found = None
-  if found is None:
+  if importlib.util.find_spec(module) is None:
     raise ImportError(
         f"There is no {name} compiler here: pip install '{extra}' brings it; it needs {needs}."
     )

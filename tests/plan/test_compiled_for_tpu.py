@@ -64,7 +64,7 @@ def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
   )  # fmt: skip
   assert process.returncode == 0, process.stderr
   (turn,) = json.loads(file.read_text())["programs"]
-  slots, columns, layers, heads, dim = 64, 32_768 + 2048, 28, 2, 128
+  slots, columns, layers, heads, dim = 32, 32_768 + 2048, 28, 2, 128
   cache = 2 * 2 * slots * columns * layers * heads * dim / 2**30 / 8  # GiB a chip
   scores = 4 * (slots / 4) * 2048 * columns * 6 / 2**30
   assert turn["temporaries"] < min(cache / 2, scores / 7)
@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_one_sentence():
   assert process.returncode == 1
   lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
   assert len(lines) == 1
-  assert "The train step does not fit" in lines[0] and "take more chips" in lines[0]
+  assert "The update does not fit" in lines[0] and "take more chips" in lines[0]
 
 
 @pytest.mark.skipif(
@@ -115,7 +115,7 @@ def test_distributed_hosts_of_a_slice_fill_as_many_slots_each():
 from empg_jax import sharding
 from empg_jax.generation import owners
 from empg_jax.plan import topology
-topology.prepare()
+topology.prepare("v5e:8x8")
 devices = topology.devices("v5e:8x8")
 mesh = sharding.make_mesh(fsdp=16, tensor=4, devices=devices)
 print(max(len({chip.process_index for chip in row}) for row in mesh.devices.reshape(16, 4)))

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 import jax, jax.numpy as jnp
 from empg_jax.plan import topology
-topology.prepare()
+topology.prepare(sys.argv[1])
 from jax.sharding import NamedSharding, PartitionSpec
 from empg_jax import sharding
 from empg_jax.core.fused import fused_token_stats
