@@ -92,6 +92,13 @@ def arguments(section: Section) -> dict[str, Any]:
   return {key: value for key, value in section.items() if key != "name"}
 
 
+def method(algorithm: Section) -> str:
+  """A config's algorithm as it is named: "empg over grpo, k=1, zeta=0.05"."""
+  base = f" over {algorithm['base']['name']}" if "base" in algorithm else ""
+  strengths = (f", {key}={algorithm[key]:g}" for key in ("k", "zeta") if key in algorithm)
+  return algorithm["name"] + base + "".join(strengths)
+
+
 def is_plain(value: Any) -> bool:
   """Whether a config may hold `value`, so that it can be set on the command line."""
   elements = value if isinstance(value, tuple) else (value,)

@@ -125,11 +125,8 @@ class Report:
 
 def opening(config: ml_collections.ConfigDict, workdir: pathlib.Path, preset: str) -> Report:
   """Prints what is trained, how, where, and into which folder; returns what prints the rest."""
-  algorithm = config.algorithm
-  method = algorithm.name + (f" over {algorithm.base.name}" if "base" in algorithm else "")
-  method += "".join(f", {key}={algorithm[key]:g}" for key in ("k", "zeta") if key in algorithm)
   devices = words.count(jax.device_count(), "device")
-  hosts.say(f"empg_jax {empg_jax.__version__}: {preset}, {method}")
+  hosts.say(f"empg_jax {empg_jax.__version__}: {preset}, {configs.method(config.algorithm)}")
   hosts.say(f"  {config.model.path} on {devices} ({jax.devices()[0].device_kind}), in {workdir}")
   return Report(config, workdir)
 

@@ -8,7 +8,7 @@ The first shows all that launch/train.py wrote down in the workdir, the second o
 
 import pathlib
 
-from empg_jax import command_line, episodes, pages, resume, words
+from empg_jax import command_line, config as configs, episodes, pages, resume, words
 
 _WORKDIR = command_line.define_path(
     "workdir", None, "a run's folder, or one file of its episodes", required=True
@@ -26,9 +26,20 @@ def main(_):
     files, beside = episodes.paths(source), source / "episodes.html"
   out = pathlib.Path(_OUT.value) if _OUT.value else beside
   workdir = source.parent.parent if source.is_file() else source
-  shown = pages.write(files, str(_WORKDIR.value), out, list(map(str, resume.seen(workdir))))
+  shown = pages.write(files, title(workdir), out, list(map(str, resume.seen(workdir))))
   told = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
   print(f"{out}: {told}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def title(workdir):
+  """The run's name, environment, method and seed; where there is no config, what was given."""
+  try:
+    config = configs.read(workdir)
+  except FileNotFoundError:
+    return str(_WORKDIR.value)
+  name = pathlib.Path(workdir).absolute().name
+  name = "" if name == config.env.name else f"{name}: "
+  return f"{name}{config.env.name}, {configs.method(config.algorithm)}, seed {config.seed}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import string
 
 from empg_jax import episodes, json_text
 from empg_jax.episodes import EpisodeSet
-from empg_jax.pages import compact
+from empg_jax.pages import compact, summary
 
 _ASSETS = importlib.resources.files(__name__) / "assets"
 _SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the order of reading
@@ -50,6 +50,10 @@ def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) ->
   """The page as HTML: a set of episodes at a time, each of which is read when it is chosen."""
   style = _asset("page.css")
   script = "(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "})();"
+  elements, tallies = [], []
+  for played in sets:
+    elements.append(_element(played))
+    tallies.append(summary.tally(played))
   return string.Template(_asset("page.html")).substitute(
       title=html.escape(title),
       notes="".join(f"<li>{html.escape(note)}</li>" for note in notes),
@@ -57,7 +61,8 @@ def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) ->
       script=script,
       style_hash=_digest(style),
       script_hash=_digest(script),
-      sets="\n".join(map(_element, sets)),
+      summary=summary.tables(tallies),
+      sets="\n".join(elements),
   )
 
 
@@ -65,7 +70,7 @@ def _element(played: EpisodeSet) -> str:
   """A set as data in a script element, out of which no text can break."""
   data = json_text.dumps(compact.columns(played), ensure_ascii=False, separators=(",", ":"))
   data = data.replace("<", "\\u003c")
-  name = html.escape(f"step_{played.step:06}.{played.split}")
+  name = html.escape(summary.name(played.step, played.split))
   label = html.escape(f"step {played.step}, {played.split} ({len(played.episodes)})")
   return (
       f'<script type="application/json" class="set" data-name="{name}" data-label="{label}">'

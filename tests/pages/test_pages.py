@@ -116,6 +116,38 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
     assert told[0].startswith("“<” · id 60") and told[-1].startswith("end of the reply · id 0")
 
 
+def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
+  made.write(tmp_path)
+  played = episodes.read(episodes.paths(tmp_path)[0]).episodes
+  places = [(0, "valid"), (10, "train"), (20, "train"), (20, "valid")]
+  sets = [episodes.EpisodeSet(step, split, played) for step, split in places]
+  (tmp_path / "page.html").write_text(pages.render(sets, "x"), encoding="utf-8")
+  chromium.open((tmp_path / "page.html").as_uri())
+  assert chromium.run("return location.hash").startswith("#step_000020.train/")
+  chromium.click('#summary a[href="#step_000010.train"]')
+  assert chromium.run("return document.getElementById('set').value") == "step_000010.train"
+
+
+def test_colours_and_heights_go_by_the_square_root_up_to_the_95th_percentile(page, address):
+  page.open(f"{address}{TRAIN}/0-2")
+  entropies = np.concatenate([turn.entropy for e in made.TRAINED + made.DROPPED for turn in e.turns])
+  top = float(page.run("return document.querySelector('#scale > :last-child').textContent")
+              .split()[1])  # fmt: skip
+  assert np.quantile(entropies, 0.95) <= top <= 1.6 * np.quantile(entropies, 0.95)
+  drawn = page.run("return [...document.querySelectorAll('.token')].map((e) =>"
+                   " [e.dataset.told, e.style.getPropertyValue('--heat')])")  # fmt: skip
+  for told, heat in drawn:
+    nats = float(re.search(r"([\d.]+) nats", told)[1])
+    assert float(heat) == pytest.approx(min(nats / top, 1) ** 0.5, abs=2e-3)
+  final = [values["advantage"] for turns in made.explained().values() for values in turns]
+  full = np.quantile(np.abs(final), 0.95, method="higher")
+  for step, values in enumerate(made.explained()[0, 2]):
+    height = page.run("return document.querySelector(`.columns [data-turn='${arguments[0]}']"
+                      " .advantage`).style.getPropertyValue('--share')", step)  # fmt: skip
+    want = min(abs(values["advantage"]) / full, 1) ** 0.5
+    assert float(height) == pytest.approx(want, abs=2e-3)
+
+
 def test_the_group_stands_beside_and_leads_to_its_members(page):
   assert page.texts(".group summary") == ["Group 0: 2 of 3 members won"]
   assert page.texts(".group tbody td:nth-child(2)") == ["1", "0", "1"]

@@ -91,6 +91,49 @@ def test_only_its_own_style_and_script_may_run(workdir):
                        r"\.w3\.org/2000/svg)", page)  # fmt: skip
 
 
+def played(step, split, *outcomes):
+  """A set of episodes that are (type, success, ended)."""
+  return EpisodeSet(step, split, [
+      {"task": f"{kind}/{at}", "type": kind, "group": at, "index": 0, "success": won, "ended": ended,
+       "reward": float(won), "info": {}, "turns": []}
+      for at, (kind, won, ended) in enumerate(outcomes)
+  ])  # fmt: skip
+
+
+def test_the_top_has_success_over_steps_and_by_type_without_aborted_episodes():
+  sets = [
+      played(0, "valid", ("heat", False, "turns"), ("cool_<it>", True, "done")),
+      played(5, "train", ("heat", True, "done"), ("heat", False, "aborted")),
+      played(5, "valid", ("heat", True, "done"), ("cool_<it>", True, "done")),
+  ]
+  page = pages.render(sets, "x")
+  steps, types = re.findall(r"<tbody>(.*?)</tbody>", page.split('id="summary"')[1], re.DOTALL)
+  assert re.findall(r'<th scope="row">(.*?)</th>', steps) == ["0", "5"]
+  assert re.findall('<a href="#(.*?)" title="(.*?)">(.*?)</a>', steps) == [
+      ("step_000000.valid", "1 of 2 won", "50%"),
+      ("step_000005.train", "1 of 1 won", "100%"),
+      ("step_000005.valid", "2 of 2 won", "100%"),
+  ]
+  assert re.findall(r'<th scope="row">(.*?)</th>', types) == ["cool &lt;it&gt;", "heat"]
+  assert re.findall('<span title="(.*?)">(.*?)</span>', types) == [
+      ("1 of 1 won → 1 of 1 won", "100% → 100%"),
+      ("1 of 1 won", "100%"),
+      ("0 of 1 won → 1 of 1 won", "0% → 100%"),
+  ]
+  assert 'id="summary"' not in pages.render(sets[:1], "x")
+  assert "–</a>" in pages.render([sets[0], played(9, "train", ("heat", False, "aborted"))], "x")
+
+
+def test_the_title_names_environment_method_and_seed(workdir, tmp_path):
+  other = shutil.copytree(workdir, tmp_path / "mine")
+  algorithm = {"name": "empg", "k": 1.0, "zeta": 0.05, "base": {"name": "grpo"}}
+  config = {"env": {"name": "webshop"}, "algorithm": algorithm, "seed": 3, "model": {"path": ""}}
+  (other / "config.json").write_text(json.dumps(config))
+  assert command(f"--workdir={other}").returncode == 0
+  title = "mine: webshop, empg over grpo, k=1, zeta=0.05, seed 3"
+  assert f"<h1>{title}</h1>" in (other / "episodes.html").read_text()
+
+
 def long_episode(rng, index):
   """50 turns of 24 tokens, no observation of which repeats."""
 

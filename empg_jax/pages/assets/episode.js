@@ -116,18 +116,19 @@ function chart(set, episode, go) {
   const columns = entropy.map((h, turn) => {
     const a = advantage?.[turn];
     const told = `step ${turn + 1}: H ${fixed(h)}` + (a === undefined ? "" : `, A final ${fixed(a, 3, true)}`);
-    const column = el("button", { type: "button", title: told, "aria-label": told, "data-turn": turn, onclick: () => go("step", turn) }, bar("entropy", h / set.tops.entropy));
-    if (a !== undefined) column.append(bar(`advantage ${sign(a)}`, Math.abs(a) / set.tops.advantage));
+    const column = el("button", { type: "button", title: told, "aria-label": told, "data-turn": turn, onclick: () => go("step", turn) }, bar("entropy", share(h, set.tops.entropy)));
+    if (a !== undefined) column.append(bar(`advantage ${sign(a)}`, share(Math.abs(a), set.tops.advantage)));
     return column;
   });
-  const scales = [`H of each step, full height ${fixed(set.tops.entropy)} nats and more`];
-  if (advantage) scales.push(`A final, full height ±${fixed(set.tops.advantage)} and beyond`);
+  const scales = [`above: H of each step, up to ${fixed(set.tops.entropy)} nats`];
+  if (advantage) scales.push(`below: A final, up to ±${fixed(set.tops.advantage, 2)}`);
+  scales.push("heights by the square root");
   return el("figure", { class: advantage ? "chart" : "chart single" }, el("div", { class: "columns" }, ...columns), el("figcaption", {}, ...scales.map((text) => el("span", {}, text))));
 }
 
-function bar(name, share) {
+function bar(name, height) {
   const made = el("span", { class: `bar ${name}` });
-  made.style.setProperty("--share", Math.min(Math.max(share, 0), 1).toFixed(3));
+  made.style.setProperty("--share", height.toFixed(3));
   return made;
 }
 

@@ -4,7 +4,8 @@ const now = { set: null, data: null, listed: [], episode: null, step: -1 };
 
 function chooseSet(name) {
   const before = now.episode;
-  now.set = SETS.find((set) => set.name === name) ?? SETS[0];
+  const newest = SETS.findLast((set) => set.name.endsWith(".train")) ?? SETS.at(-1);
+  now.set = SETS.find((set) => set.name === name) ?? newest;
   now.data = now.set.read();
   $("set").value = now.set.name;
   offerChoices(now.data);
@@ -137,6 +138,7 @@ function tell(event) {
 }
 
 function start() {
+  if (window.matchMedia(NARROW).matches) $("summary")?.removeAttribute("open");
   offer("set", "", SETS, (set) => [set.name, set.label]);
   $("set").firstElementChild.remove();
   $("set").addEventListener("change", () => chooseSet($("set").value));

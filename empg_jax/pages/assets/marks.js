@@ -36,15 +36,10 @@ function outcomeMark(episode) {
   return el("span", { class: `mark ${episode.outcome}`, title: episode.outcome }, OUTCOMES[episode.outcome]);
 }
 
-/** How much of the full colour an entropy has, from 0 to 1: linear, and full from the top on. */
-function heat(set, nats) {
-  return Math.min(nats / set.tops.token, 1);
-}
-
 function token(set, id, text, nats, isLast) {
   const shown = text.replaceAll("\n", "↵\n");
   const span = el("span", { class: "token", "data-nats": nats !== null && nats < 0.005 ? "" : fixed(nats, 2) });
-  span.style.setProperty("--heat", heat(set, nats).toFixed(3));
+  span.style.setProperty("--heat", share(nats, set.tops.token).toFixed(3));
   if (shown) span.append(shown);
   else span.append(el("span", { class: "nothing" }, isLast ? "■" : "·"));
   const name = text ? `“${text.replaceAll("\n", "↵")}”` : isLast ? "end of the reply" : "part of a character";
@@ -55,13 +50,20 @@ function token(set, id, text, nats, isLast) {
 /** The scale that the tokens' colours are read by. */
 function drawScale(set) {
   const top = set.tops.token;
-  const strip = el("span", { class: "strip", "aria-hidden": "true" });
-  for (let part = 0; part <= 10; part++) {
-    const cell = el("span");
-    cell.style.setProperty("--heat", part / 10);
-    strip.append(cell);
-  }
-  return [el("span", {}, "token entropy 0"), strip, el("span", {}, `${top} nat${top === 1 ? "" : "s"} and more`)];
+  const strip = (from, to) => {
+    const made = el("span", { class: "strip", "aria-hidden": "true" });
+    for (let part = from; part <= to; part++) {
+      const cell = el("span");
+      cell.style.setProperty("--heat", part / 10);
+      made.append(cell);
+    }
+    return made;
+  };
+  const middle = Number((top / 4).toPrecision(2)); // of the square root
+  return [
+    el("span", {}, "token entropy 0"), strip(0, 5), el("span", {}, String(middle)), strip(5, 10),
+    el("span", {}, `≥ ${top} nat${top === 1 ? "" : "s"}`),
+  ];
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -75,7 +77,7 @@ function sparkline(set, episode) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  const at = (x, turn) => `${((100 * (turn + 0.5)) / h.length).toFixed(1)} ${(19 - 18 * Math.min(x / set.tops.entropy, 1)).toFixed(1)}`;
+  const at = (x, turn) => `${((100 * (turn + 0.5)) / h.length).toFixed(1)} ${(19 - 18 * share(x, set.tops.entropy)).toFixed(1)}`;
   path.setAttribute("d", h.length ? "M" + h.map(at).join("L") : "");
   svg.append(path);
   return svg;

@@ -39,9 +39,9 @@ function outcomeOf(episode) {
 function tops(episodes) {
   const of = (name) => episodes.flatMap((e) => e.values[name] ?? []);
   return {
-    token: roundUp(quantile(episodes.flatMap((e) => e.entropies.flat()), 0.995) / 1000),
-    entropy: Math.max(quantile(of("entropy"), 0.98), 0.001),
-    advantage: Math.max(quantile(of("advantage"), 0.98), 0.001),
+    token: roundUp(quantile(episodes.flatMap((e) => e.entropies.flat()), 0.95) / 1000),
+    entropy: Math.max(quantile(of("entropy"), 0.95), 0.001),
+    advantage: Math.max(quantile(of("advantage"), 0.95), 0.001),
   };
 }
 
@@ -51,10 +51,16 @@ function quantile(values, share) {
   return sorted.at(Math.ceil(share * (sorted.length - 1))) ?? 0;
 }
 
-/** The next of ..., 0.1, 0.2, 0.5, 1, 2, 5, ... */
+/** The next of ..., 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, ...; 0.01 at least. */
 function roundUp(x) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(x, 0.05)));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= x - 1e-9);
+  const power = 10 ** Math.floor(Math.log10(Math.max(x, 0.01)));
+  const found = [1, 1.5, 2, 3, 5, 7, 10].find((factor) => factor * power >= x - 1e-9);
+  return Number((power * found).toPrecision(2));
+}
+
+/** How much of the full height or colour a value has: by the square root, which shows small ones. */
+function share(x, top) {
+  return Math.sqrt(Math.min(Math.max(x / top, 0), 1));
 }
 
 function observation(set, episode, turn) {
