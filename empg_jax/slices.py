@@ -31,7 +31,7 @@ MODELS = {
         "qwen2.5-1.5b", "h100:1", 1, 1, slots=32, max_length=16384, size=2
     ),
     "qwen2.5-7b-h100": Slice(
-        "qwen2.5-7b", "h100:1", 1, 1, slots=16, max_length=16384, rank=32
+        "qwen2.5-7b", "h100:1", 1, 1, slots=12, max_length=16384, rank=32
     ),
     "qwen2.5-7b-h100x8": Slice("qwen2.5-7b", "h100:8", 8, 1, slots=64),
 }

@@ -9,7 +9,7 @@ from empg_jax.plan import chips, fitting, memory, shapes
 from empg_jax.plan.compiling import TooLarge
 
 # GiB for temporaries, which only the compiler knows; launch/plan.py has them.
-ROOM = {"v5e": 1.5, "v5p": 4.0, "h100": 5.0}
+ROOM = {"v5e": 1.5, "v5p": 4.0}
 
 
 def counted(name, **policy):
@@ -30,7 +30,9 @@ def test_a_preset_takes_all_of_its_hardware_and_fits_it(name):
   config, items = counted(name)
   assert config.mesh.fsdp * config.mesh.tensor == chips.count(made.topology)
   assert shapes.of("", name).num_key_value_heads % made.tensor == 0
-  room = ROOM[made.topology.partition(":")[0]]
+  (cache,) = (item for item in items if item.lives == item.inside == ("turn",))
+  # A GPU's turn takes about as much beside its cache.
+  room = ROOM.get(made.topology.partition(":")[0], cache.device / 2**30)
   fitting.check(items, unknown(items), chips.of(made.topology).memory - room)
 
 
