@@ -61,21 +61,25 @@ def test_a_missing_number_is_a_dash():
   assert StepLines(9).line(row, None).split() == ["1", *"-" * 10]
 
 
-@pytest.mark.parametrize("steps, last", [(9, "-"), (10, "-"), (11, "1:29"), (100, "0:00")])
-def test_no_time_left_is_estimated_before_a_tenth_is_done(monkeypatch, capsys, tmp_path, steps, last):
-  """And the first step, which compiles, is left out of the estimate."""
+@pytest.mark.parametrize(
+    "first, last, left",
+    [(1, 9, "-"), (1, 10, "1:30"), (10, 10, "-"), (10, 11, "1:29"), (1, 100, "0:00")],
+)
+def test_no_time_left_is_estimated_before_a_tenth_is_done(
+    monkeypatch, capsys, tmp_path, first, last, left
+):
+  """And the first step of a process, which may compile, is left out of the estimate."""
   now = [0.0]
   monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
   config = ml_collections.ConfigDict(
       dict(num_steps=100, algorithm=dict(name="grpo"), evaluation=dict(splits=()))
   )
   shown = report.Report(config, tmp_path)
-  first = 10 if steps == 11 else 1
-  for step in range(first, steps + 1):
+  for step in range(first, last + 1):
     now[0] += 300.0 if step == first else 1.0
     shown.row({"step": step})
   heading, *_, line = capsys.readouterr().out.splitlines()
-  assert heading.split()[0] == "step" and line.split()[-1] == (last if steps != 10 else "1:30")
+  assert heading.split()[0] == "step" and line.split()[-1] == left
 
 
 def test_the_final_table_shows_every_type_before_and_after():

@@ -7,11 +7,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from empg_jax.plots import amended, style
+from empg_jax import words
+from empg_jax.plots import amended, intervals, style
 from empg_jax.plots.drift import Drift
-from empg_jax.plots.runs import Curve, series
+from empg_jax.plots.runs import Curve, Series, series
 
 _BAND = "line: mean; band: lowest to highest of the seeds"
+_INTERVAL = "band of one seed: 95% interval over the tasks played"
+_BARS = "lowest to highest of the seeds, or of one seed the 95% interval over its tasks"
+_SMOOTHED = 5  # steps that a smoothed curve is a mean over
 _SUCCESS = "success (% of episodes)"
 
 
@@ -25,11 +29,8 @@ def learning_curves(curves: Sequence[Curve]) -> Figure:
   figure, axes = style.panels(len(splits))
   for ax, split in zip(axes, splits):
     _draw(ax, curves, f"eval/{split}/success", scale=100.0, marked=True)
-    ax.set(title=split, ylabel=_SUCCESS)
-  low, high = (pick(x) for pick, x in zip((min, max), zip(*(ax.get_ylim() for ax in axes))))
-  for ax in axes:
-    ax.set_ylim(low, high)
-  _finish(figure, axes, curves)
+    ax.set(title=split, ylabel=_SUCCESS, ylim=(0, 100))
+  _finish(figure, axes, curves, _band(curves, splits))
   return figure
 
 
@@ -43,9 +44,11 @@ def training(curves: Sequence[Curve]) -> Figure:
   )
   figure, axes = style.panels(len(shown), height=2.3)
   for ax, (metric, label, scale) in zip(axes, shown):
-    _draw(ax, curves, metric, scale=scale)
-    ax.set(ylabel=label)
-  _finish(figure, axes, curves)
+    _draw(ax, curves, metric, scale=scale, smooth=True)
+    ax.set(ylabel=label, ylim=(0, 100 if scale == 100 else None))
+  smoothed = any(_is_long(found) for c in curves if (found := series(c, "train/success")))
+  note = f"thin: each step; thick: mean over {words.count(_SMOOTHED, 'step')}" if smoothed else ""
+  _finish(figure, axes, curves, _band(curves), note)
   return figure
 
 
@@ -61,8 +64,8 @@ def kl(curves: Sequence[Curve]) -> Figure:
     raise NothingToDraw("no run has a KL penalty, so none measured it while it trained")
   figure, axes = style.panels(1, width=5.0, height=3.2)
   _draw(axes[0], measured, "loss/kl")
-  axes[0].set(ylabel="KL to the initial policy (nats a token, k3)")
-  _finish(figure, axes, measured)
+  axes[0].set(ylabel="KL to the initial policy (nats a token, k3)", ylim=(0, None))
+  _finish(figure, axes, measured, _band(measured))
   return figure
 
 
@@ -118,6 +121,8 @@ def success_by_type(curves: Sequence[Curve]) -> Figure:
       for number, curve in enumerate(curves):
         name = f"eval/{split}/success" + f"/{kind}" * (kind != "all")
         _dumbbell(ax, curve, name, place + 0.7 * number / len(curves), number)
+      ax.text(1.02, place, _games(curves, split, kind), transform=ax.get_yaxis_transform(),
+              fontsize=7, color=style.GREY, va="center")  # fmt: skip
     ax.set_yticks(np.arange(len(kinds)) + 0.35 * (len(curves) - 1) / len(curves))
     ax.set_yticklabels([kind.replace("_", " ") for kind in kinds])
     ax.set(title=split, xlabel=_SUCCESS, xlim=(-3, 103))
@@ -126,7 +131,8 @@ def success_by_type(curves: Sequence[Curve]) -> Figure:
   for ax in axes[1:]:
     if _kinds(curves, splits[0]) == kinds:
       ax.tick_params(labelleft=False)
-  style.legend(figure, axes[0], "hollow: first evaluation; filled: last; mean of the seeds")
+  note = "hollow: first evaluation; filled: last; mean of the seeds; n: episodes of one evaluation"
+  style.legend(figure, axes[0], f"{note}\nbar at the last: {_BARS}")
   return figure
 
 
@@ -157,21 +163,69 @@ def _rows(curves: Sequence[Curve], splits: Sequence[str]) -> int:
   return max(len(_kinds(curves, split)) for split in splits) * len(curves)
 
 
+def _games(curves: Sequence[Curve], split: str, kind: str) -> str:
+  """How many episodes of a task type an evaluation plays, where the metrics have it."""
+  name = f"eval/{split}/episodes" + f"/{kind}" * (kind != "all")
+  found = [s for c in curves if (s := series(c, name)) is not None]
+  return f"n={found[0].mean[-1]:.0f}" if found else ""
+
+
+def _interval(curve: Curve, metric: str, found: Series) -> tuple[np.ndarray, np.ndarray] | None:
+  """The lowest and the highest seed; of one seed's success, the interval over its tasks."""
+  if len(curve.runs) > 1:
+    return found.low, found.high
+  played = series(curve, metric.replace("/success", "/episodes"))
+  if not metric.startswith("eval/") or played is None:
+    return None  # the episodes of a training step are of few tasks, so not independent
+  n = dict(zip(played.steps.tolist(), played.mean))
+  if not all(n.get(step) for step in found.steps.tolist()):
+    return None
+  return intervals.wilson(found.mean, np.array([n[step] for step in found.steps.tolist()]))
+
+
+def _band(curves: Sequence[Curve], splits: Sequence[str] = ()) -> str:
+  """What the bands of a figure are."""
+  notes = [_BAND] if any(len(curve.runs) > 1 for curve in curves) else []
+  alone = [curve for curve in curves if len(curve.runs) == 1]
+  if any(series(curve, f"eval/{split}/episodes") for curve in alone for split in splits):
+    notes.append(_INTERVAL)
+  return "; ".join(notes)
+
+
+def _is_long(found: Series) -> bool:
+  return len(found.steps) >= 2 * _SMOOTHED
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+  """The mean over the steps around each, fewer at either end."""
+  kernel = np.ones(_SMOOTHED)
+  return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
 def _draw(
-    ax: Axes, curves: Sequence[Curve], metric: str, *, scale: float = 1.0, marked: bool = False
-) -> None:
-  """A line for each curve, and a band where it has several seeds."""
+    ax: Axes, curves: Sequence[Curve], metric: str, *, scale: float = 1.0, marked: bool = False,
+    smooth: bool = False,
+) -> None:  # fmt: skip
+  """A line for each curve, and a band where it has an interval.
+
+  With `smooth` a longer one is thin, below its running mean.
+  """
   for number, curve in enumerate(curves):
     found = series(curve, metric)
     if found is None:
       continue
     colour = style.COLOURS[number % len(style.COLOURS)]
     marker = style.MARKERS[number % len(style.MARKERS)] if marked else None
+    line = found.mean
+    if smooth and _is_long(found):
+      ax.plot(found.steps, scale * line, color=colour, lw=0.6, alpha=0.6)
+      line = _smoothed(line)
     ax.plot(
-        found.steps, scale * found.mean, color=colour, marker=marker, label=curve.label
-    )
-    if len(curve.runs) > 1:
-      low, high = scale * found.low, scale * found.high
+        found.steps, scale * line, color=colour, marker=marker, label=curve.label,
+        clip_on=not marked,
+    )  # fmt: skip
+    if band := _interval(curve, metric, found):
+      low, high = (scale * end for end in band)
       ax.fill_between(found.steps, low, high, color=colour, alpha=0.2, lw=0)
 
 
@@ -183,15 +237,16 @@ def _dumbbell(ax: Axes, curve: Curve, metric: str, y: float, number: int) -> Non
   colour, first, last = style.COLOURS[number % 7], 100 * found.mean[0], 100 * found.mean[-1]
   ax.plot([first, last], [y, y], color=colour, lw=1.2, alpha=0.6)
   ax.plot([first], [y], "o", color=colour, markerfacecolor="white")
+  if band := _interval(curve, metric, found):
+    ax.plot([100 * end[-1] for end in band], [y, y], color=colour, lw=5, alpha=0.2)
   label = curve.label if metric.endswith("/success") else None
   ax.plot([last], [y], "o", color=colour, label=label)
 
 
-def _finish(figure: Figure, axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
+def _finish(figure: Figure, axes: Sequence[Axes], curves: Sequence[Curve], *notes: str) -> None:
   _steps_below(axes, curves)
-  several = any(len(curve.runs) > 1 for curve in curves)
-  only = f"{curves[0].label}, " if len(curves) == 1 else ""
-  style.legend(figure, axes[0], only + _BAND if several else only.removesuffix(", "))
+  only = [curves[0].label] if len(curves) == 1 else []
+  style.legend(figure, axes[0], "; ".join(filter(None, [*only, *notes])))
 
 
 def _steps_below(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
@@ -199,4 +254,4 @@ def _steps_below(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
   for ax in axes:
     amended.draw(ax, curves)
     ax.set_xlabel("training step")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 import numpy as np
 
+from empg_jax import words
 from empg_jax.plots import style
 from empg_jax.plots.scoring import Steps
 
@@ -30,7 +31,9 @@ def entropy_change(steps: Steps, k: float, about: str) -> Figure:
       xlim=(0, 100),
   )  # fmt: skip
   ax.grid(axis="x", visible=False)
-  style.caption(figure, f"{about}; bars: 95% intervals of the means")
+  sizes = sorted({len(part) for part in order})
+  each = f"{sizes[0]} or " * (len(sizes) > 1) + words.count(sizes[-1], "step")
+  style.caption(figure, f"{about}, {each} a bar; lines: 95% intervals of the means")
   return figure
 
 

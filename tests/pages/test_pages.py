@@ -130,7 +130,8 @@ def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
 
 def test_colours_and_heights_go_by_the_square_root_up_to_the_95th_percentile(page, address):
   page.open(f"{address}{TRAIN}/0-2")
-  entropies = np.concatenate([turn.entropy for e in made.TRAINED + made.DROPPED for turn in e.turns])
+  played = made.TRAINED + made.DROPPED
+  entropies = np.concatenate([turn.entropy for episode in played for turn in episode.turns])
   top = float(page.run("return document.querySelector('#scale > :last-child').textContent")
               .split()[1])  # fmt: skip
   assert np.quantile(entropies, 0.95) <= top <= 1.6 * np.quantile(entropies, 0.95)

@@ -94,8 +94,8 @@ def test_only_its_own_style_and_script_may_run(workdir):
 def played(step, split, *outcomes):
   """A set of episodes that are (type, success, ended)."""
   return EpisodeSet(step, split, [
-      {"task": f"{kind}/{at}", "type": kind, "group": at, "index": 0, "success": won, "ended": ended,
-       "reward": float(won), "info": {}, "turns": []}
+      {"task": f"{kind}/{at}", "type": kind, "group": at, "index": 0, "success": won,
+       "ended": ended, "reward": float(won), "info": {}, "turns": []}
       for at, (kind, won, ended) in enumerate(outcomes)
   ])  # fmt: skip
 

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="the extra plot is not installed")
 from empg_jax import config as configs, resume, sharding
 from empg_jax.core import modulation
 from empg_jax.models import folder
-from empg_jax.plots import curves, drift, runs, scoring, steps, style
+from empg_jax.plots import curves, drift, intervals, runs, scoring, steps, style
 from empg_jax.types import Batch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -129,6 +129,64 @@ def test_the_line_of_a_figure_is_the_mean_in_percent(two_methods):
   ax = curves.learning_curves(two_methods).axes[0]
   assert ax.get_ylabel() == "success (% of episodes)"
   np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0], [2, 40], [4, 80]])
+
+
+def with_episodes(run, n):
+  """The run whose evaluations have played so many episodes of all types, and of heat half."""
+  for row in run.rows:
+    for name in [name for name in row if name.startswith("eval/")]:
+      row[name.replace("/success", "/episodes")] = n // 2 if name.endswith("/heat") else n
+  return run
+
+
+def test_an_evaluation_of_one_seed_has_the_interval_of_its_tasks(tmp_path):
+  (curve,) = runs.curves([with_episodes(make_run(tmp_path / "s", 0), 20)])
+  figure = curves.learning_curves([curve])
+  (band,) = figure.axes[0].collections
+  ends = band.get_paths()[0].vertices
+  # Of 8 wins in 20, by Wilson's formula.
+  at_two = sorted({round(y, 1) for x, y in ends if x == 2})
+  assert at_two == [21.9, 61.3]
+  assert "95% interval over the tasks" in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize(
+    "wins, n, low, high",
+    [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+)
+def test_the_interval_of_a_share_is_wilsons(wins, n, low, high):
+  """The last as in R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+  found = intervals.wilson(np.array([wins / n]), np.array([n]))
+  np.testing.assert_allclose(np.concatenate(found), [low, high], atol=6e-5)
+
+
+def test_axes_begin_at_zero_end_at_100_percent_and_count_whole_steps(two_methods, tmp_path):
+  for ax in curves.learning_curves(two_methods).axes:
+    assert ax.get_ylim() == (0, 100)
+  success, *others = curves.training(two_methods).axes
+  assert success.get_ylim() == (0, 100) and {ax.get_ylim()[0] for ax in others} == {0}
+  short = make_run(tmp_path / "short", 0)
+  for count in (1, 2, 3):  # steps of a run that has just begun
+    (curve,) = runs.curves([short._replace(rows=short.rows[:count])])
+    for ax in curves.training([curve]).axes:
+      assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def test_every_row_of_the_types_has_its_number_of_episodes(tmp_path):
+  (curve,) = runs.curves([with_episodes(make_run(tmp_path / "s", 0), 20)])
+  for ax in curves.success_by_type([curve]).axes:
+    assert [text.get_text() for text in ax.texts] == ["n=10", "n=20"]
+
+
+def test_a_long_training_curve_is_smoothed_over_what_is_measured(tmp_path):
+  run = make_run(tmp_path / "s", 0)
+  values = [0, 1] * 6
+  rows = [{"step": step, "train/success": value} for step, value in enumerate(values)]
+  (curve,) = runs.curves([run._replace(rows=rows)])
+  raw, smooth = curves.training([curve]).axes[0].lines
+  np.testing.assert_allclose(raw.get_ydata(), 100 * np.array(values))
+  ends = smooth.get_ydata()[[0, 1, 2, -1]] / 100
+  np.testing.assert_allclose(ends, [1 / 3, 1 / 2, 2 / 5, 2 / 3])
 
 
 def test_the_squared_gradient_is_that_of_automatic_differentiation():
