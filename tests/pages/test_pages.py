@@ -1,6 +1,7 @@
 """The page of episodes in a real browser, opened from disk."""
 
 import re
+import time
 
 import browser
 import made
@@ -125,7 +126,10 @@ def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
   chromium.open((tmp_path / "page.html").as_uri())
   assert chromium.run("return location.hash").startswith("#step_000020.train/")
   chromium.click('#summary a[href="#step_000010.train"]')
-  assert chromium.run("return document.getElementById('set').value") == "step_000010.train"
+  shown = "return document.getElementById('set').value"
+  deadline = time.monotonic() + 10  # the browser tells the page of a new address when it has time
+  while chromium.run(shown) != "step_000010.train":
+    assert time.monotonic() < deadline
 
 
 def test_colours_and_heights_go_by_the_square_root_up_to_the_95th_percentile(page, address):
