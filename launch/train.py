@@ -54,15 +54,15 @@ _SHOW_CONFIG = flags.DEFINE_bool("show_config", False, "with --dry_run, print al
 def main(_):
   hosts.join()
   with hosts.together(), preemption.listening() as asked_to_stop:
-    train(asked_to_stop)
+    config = _CONFIG.value
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
+    environment = envs.find(config.env.name)
+    if _DRY_RUN.value:
+      return describe(config, environment, workdir)
+    train(config, environment, workdir, asked_to_stop)
 
 
-def train(asked_to_stop):
-  config = _CONFIG.value
-  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
-  environment = envs.find(config.env.name)
-  if _DRY_RUN.value:
-    return describe(config, environment, workdir)
+def train(config, environment, workdir, asked_to_stop):
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
   origin = beginning.find(workdir, _INIT_FROM.value, config)
@@ -97,6 +97,7 @@ def train(asked_to_stop):
         guard.check_aborted(groups.played, config.rollout.max_aborted, step)
         played = time.monotonic()
         order, rows = make_rows(config, groups.kept)
+        policy.release()
         with jax.set_mesh(mesh), report.compiling("the update"):
           state, updated = update(state, sharding.to_mesh(rows, mesh))
         watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)

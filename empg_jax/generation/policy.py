@@ -113,12 +113,16 @@ class Policy:
 
   def update(self, model: Decoder) -> None:
     """Takes new parameters for the turns to come."""
-    self._models = []  # the old ones make room for the new
+    self.release()
     if self._mesh is not None:
       self._models = [self._reshard(model)]
       return
     made = layout.prepare(model, self._dtype, hardware.current().decode_layers)
     self._models = [jax.device_put(made, device) for device in self._devices]
+
+  def release(self) -> None:
+    """Lets the parameters go, for an update needs the room; none are there until `update`."""
+    self._models = []
 
   def at(self, temperature: float) -> "Policy":
     """The same policy sampling at another temperature, as of now."""

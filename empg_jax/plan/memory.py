@@ -134,6 +134,7 @@ def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
 def _copied(name: str, tree: Any, mesh, copies: int) -> Item:
   """Divided over the axis `tensor` alone, or whole, so many times."""
   item = _item(name, tree, mesh, "turn", "reshard", axes=(sharding.TENSOR,))
+  item = item._replace(lives=("turn", "reshard"))
   if copies == 1:
     return item
   return item._replace(
