@@ -20,14 +20,6 @@ if TYPE_CHECKING:
   from empg_jax.core.tokens import token_stats as token_stats
 
 __version__ = "0.1.0"
-__all__ = [
-    "empg_loss",
-    "fused_token_stats",
-    "group_advantages",
-    "modulate_advantages",
-    "token_stats",
-]
-
 _MODULES = {
     "empg_loss": "empg_jax.core.empg",
     "fused_token_stats": "empg_jax.core.fused",
@@ -38,10 +30,13 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+  if name == "__all__":  # whoever asks for it, as `import *` and pdoc, wants what it names
+    globals().update({each: __getattr__(each) for each in _MODULES})
+    return sorted(_MODULES)
   if name not in _MODULES:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-  return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+  return sorted([*_MODULES, *(name for name in globals() if name.startswith("__"))])

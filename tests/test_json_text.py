@@ -99,5 +99,6 @@ def test_json_of_an_evaluation_of_which_nothing_was_played_is_reported(tmp_path,
     writer.write(0, metrics.prefixed("eval/valid", found))
   (row,) = metrics.read_rows(tmp_path)
   assert row["eval/valid/success"] is None
-  report.row(ConfigDict({"evaluation": {"splits": ("valid",)}, "num_steps": 3}), row)
+  config = ConfigDict({"algorithm": {}, "evaluation": {"splits": ("valid",)}, "num_steps": 3})
+  report.Report(config, tmp_path).row(row)
   assert "valid - (score -)" in capsys.readouterr().out

@@ -108,7 +108,7 @@ def _compiled(topology: str) -> dict[str, Any]:
   """The three ways for one chip."""
   chip = chips.of(topology)
   try:
-    topologies.prepare()
+    topologies.prepare(topology)
   except ImportError as missing:
     return {"tpu": [], "missing": str(missing)}
   mesh = sharding.make_mesh(devices=topologies.devices(topology)[:1])
