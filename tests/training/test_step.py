@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from updates import EMPG, OPTIMIZER, ROWS, assert_same, new_state, small_batch, update
+from updates import EMPG, OPTIMIZER, ROWS, assert_same, update
 
 from empg_jax import algorithms, sharding
 from empg_jax.core.modulation import modulate_advantages
@@ -15,16 +15,6 @@ from empg_jax.training import microbatch
 from empg_jax.training.guard import check_finite
 from empg_jax.training.score import token_stats
 from empg_jax.training.step import train_step
-
-
-@pytest.fixture
-def state():
-  return new_state()
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return small_batch()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from updates import CONFIG, EMPG, OPTIMIZER, ROWS, VOCAB, assert_same, new_state, small_batch, update
+from updates import CONFIG, EMPG, OPTIMIZER, ROWS, VOCAB, assert_same, update
 
 from empg_jax import algorithms, hardware, sharding
 from empg_jax.kernels.attention import cudnn
@@ -14,16 +14,6 @@ from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import state as states
 from empg_jax.training.step import train_step
-
-
-@pytest.fixture
-def state():
-  return new_state()
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return small_batch()
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ def flat_heads(x: Float[Array, "B T K D"]) -> Float[Array, "BK T D"]:
 
 @jax.custom_vjp
 def scores(q: Float[Array, "N Q D"], keys: Float[Array, "N S D"]) -> Float[Array, "N Q S"]:
+  """The products of queries and keys, summed in float32, forward and backward."""
   return _product("nqd,nsd->nqs", q, keys)
 
 
 @jax.custom_vjp
 def mix(weights: Float[Array, "N Q S"], values: Float[Array, "N S D"]) -> Float[Array, "N Q D"]:
+  """The values weighed by the weights, summed in float32, forward and backward."""
   return _product("nqs,nsd->nqd", weights, values)
 
 
