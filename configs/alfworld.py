@@ -9,18 +9,18 @@
 
 The first takes about 15 minutes on two cores and wins about half of the validation games
 before and about three quarters of them after. The last but one stands for every model of
-empg_jax/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names. The
+empg_jax/config/presets.py: the paper's settings, on the official games that ALFWORLD_DATA names. The
 last stands for the rows of the paper's tables, in its row layout too: a turn a row.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/presets.py.
+share is in empg_jax/config/presets.py.
 """
 
 import functools
 
 import ml_collections
 
-from empg_jax import lookup, presets
+from empg_jax.config import lookup, presets
 from empg_jax.envs.alfworld import INSTRUCTIONS, REPLY
 
 _SPLITS = ("valid_seen", "valid_unseen")

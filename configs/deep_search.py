@@ -5,21 +5,21 @@
 
 The first answers the embedded questions that take two searches: cloned from searchers who often
 answer too soon, it learns not to: about 27% of the test questions are right before and 57% after,
-in about ten minutes on two cores. The second stands for every model of empg_jax/presets.py: the
+in about ten minutes on two cores. The second stands for every model of empg_jax/config/presets.py: the
 paper's settings, on the corpus and questions in the folder that DEEP_SEARCH_DATA names
 (empg_jax/envs/deep_search/data.py), or on the embedded ones with
 --config.tasks.questions=embedded --config.env.corpus=embedded. The rows of the paper's table are
 paper-dapo-32b, paper-dapo-empg-32b, paper-dapo-empg-scaling-32b and paper-dapo-empg-bonus-32b.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/presets.py.
+share is in empg_jax/config/presets.py.
 """
 
 import functools
 
 import ml_collections
 
-from empg_jax import lookup, presets
+from empg_jax.config import lookup, presets
 from empg_jax.envs.deep_search import INSTRUCTIONS, REPLY
 
 _SPLITS = ("test", "out_of_domain")

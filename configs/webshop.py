@@ -6,18 +6,18 @@
 The first plays in the embedded catalogue: cloned from shoppers who often buy without a second
 look, it learns to look. It takes about a quarter of an hour on two cores, and buys about 47% of
 the test goals perfectly before and about three quarters of them after. The last stands for every
-model of empg_jax/presets.py: the paper's settings, on WebShop's own files in the folder that
+model of empg_jax/config/presets.py: the paper's settings, on WebShop's own files in the folder that
 WEBSHOP_DATA names.
 
 Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/presets.py.
+share is in empg_jax/config/presets.py.
 """
 
 import functools
 
 import ml_collections
 
-from empg_jax import lookup, presets
+from empg_jax.config import lookup, presets
 from empg_jax.envs.webshop import INSTRUCTIONS, REPLY
 
 

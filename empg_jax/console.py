@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from empg_jax import words
+from empg_jax.io import words
 
 EARLIEST = 0.1  # the share that is done before a time left is estimated
 

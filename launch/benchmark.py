@@ -14,11 +14,13 @@ import os
 import pathlib
 import platform
 
-import jax
 from absl import flags
+import jax
 
-from empg_jax import command_line, hardware, json_text
 from empg_jax.benchmark import envs, loss, rollout, step
+from empg_jax.cli import command_line
+from empg_jax.io import json_text
+from empg_jax.kernels import hardware
 from empg_jax.models.decoder import DecoderConfig
 
 SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}

@@ -14,14 +14,18 @@ before it keeps, launch/pages.py shows turn by turn.
 
 import dataclasses
 
-import jax
 from absl import flags
+import jax
 from ml_collections import config_flags
 
-from empg_jax import command_line, console, envs, episodes as kept, hardware, words
+from empg_jax import console, envs
+from empg_jax.cli import command_line
 from empg_jax.evaluation import players, policies, records, statistics, tables
 from empg_jax.evaluation.tasks import of_all_types
+from empg_jax.io import words
+from empg_jax.kernels import hardware
 from empg_jax.models import folder
+from empg_jax.tracking import episode_files
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
@@ -68,7 +72,7 @@ def main(argv):
   print(tables.results(summary))
   if _KEEP.value:
     step = int(checkpoint.name) if checkpoint else 0
-    print(kept.write(_KEEP.value, step, split, whole, text=text, task_type=environment.task_type))
+    print(episode_files.write(_KEEP.value, step, split, whole, text=text, task_type=environment.task_type))
   if _JSON.value:
     about = dict(environment=config.env.name, split=split, tasks=config.tasks.to_dict())
     about |= dict(agent=agent, seeds=_SEEDS.value, max_turns=config.rollout.max_turns)

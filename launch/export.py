@@ -13,7 +13,9 @@ import pathlib
 
 from absl import flags
 
-from empg_jax import command_line, config as configs, exporting, trained
+from empg_jax.checkpoint import exporting, trained
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
 from empg_jax.models import folder
 
 _CHECKPOINT = command_line.define_path("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")

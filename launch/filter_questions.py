@@ -12,14 +12,17 @@ $DEEP_SEARCH_DATA/questions/train/.
 import collections
 import pathlib
 
-import jax
 from absl import flags
+import jax
 from ml_collections import config_flags
 
-from empg_jax import command_line, config as configs, console, envs, hardware
-from empg_jax import sharding, workers
+from empg_jax import console, envs, workers
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
+from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 

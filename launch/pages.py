@@ -8,7 +8,12 @@ The first shows all that launch/train.py wrote down in the workdir, the second o
 
 import pathlib
 
-from empg_jax import command_line, config as configs, episodes, pages, resume, words
+from empg_jax import pages
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
+from empg_jax.io import words
+from empg_jax.tracking import episode_files
+from empg_jax.workdir import resume
 
 _WORKDIR = command_line.define_path(
     "workdir", None, "a run's folder, or one file of its episodes", required=True
@@ -23,7 +28,7 @@ def main(_):
   if source.is_file():
     files, beside = [source], source.with_name(source.name.removesuffix(".jsonl.gz") + ".html")
   else:
-    files, beside = episodes.paths(source), source / "episodes.html"
+    files, beside = episode_files.paths(source), source / "episodes.html"
   out = pathlib.Path(_OUT.value) if _OUT.value else beside
   workdir = source.parent.parent if source.is_file() else source
   shown = pages.write(files, title(workdir), out, list(map(str, resume.seen(workdir))))

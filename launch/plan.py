@@ -16,7 +16,9 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from empg_jax import command_line, json_text, sharding, words
+from empg_jax.cli import command_line
+from empg_jax.distributed import sharding
+from empg_jax.io import json_text, words
 from empg_jax.plan import chips, planner, report, shapes, topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")

@@ -13,13 +13,16 @@ which are of all task types in turn. A human types actions; Ctrl-D gives up.
 import re
 import sys
 
-import jax
 from absl import flags
+import jax
 from ml_collections import config_flags
 
-from empg_jax import command_line, config as configs, envs, transcript
+from empg_jax import envs
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
 from empg_jax.evaluation import players, policies
 from empg_jax.rollout.tasks import TaskSampler
+from empg_jax.tracking import transcript
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 flags.DEFINE_alias("env", "config")

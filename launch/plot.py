@@ -16,7 +16,10 @@ import pathlib
 
 from absl import flags
 
-from empg_jax import command_line, console, hardware, words
+from empg_jax import console
+from empg_jax.cli import command_line
+from empg_jax.io import words
+from empg_jax.kernels import hardware
 
 _WORKDIRS = command_line.define_paths("workdir", "of a run; may be repeated", required=True)
 _OUT = command_line.define_path("out", None, "folder for the figures", required=True)

@@ -11,11 +11,12 @@ The first prints "17,460 passages on http://127.0.0.1:8000"; that address is one
 import pathlib
 import socket
 
-import uvicorn
 from absl import flags
+import uvicorn
 
-from empg_jax import command_line, words
+from empg_jax.cli import command_line
 from empg_jax.envs.deep_search import corpus as corpora, server
+from empg_jax.io import words
 
 _CORPUS = command_line.define_path("corpus", "embedded", '"embedded", "files" or a JSONL file')
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "address to listen on")

@@ -22,8 +22,10 @@ import time
 from absl import flags
 import numpy as np
 
-from empg_jax import command_line, metrics, words
+from empg_jax.cli import command_line
+from empg_jax.io import words
 from empg_jax.soak import compare, faults, runs
+from empg_jax.tracking import metrics
 
 _STEPS = flags.DEFINE_integer("steps", 200, "of training", lower_bound=1)
 _FAULTS = flags.DEFINE_integer("faults", 0, "how many; 0: one for five steps", lower_bound=0)

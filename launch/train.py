@@ -7,7 +7,7 @@
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
 evaluation and before every checkpoint but a stop's. Started again with the same workdir, it goes
-on from the newest checkpoint; a larger num_steps extends it. empg_jax/config_kinds.py has what
+on from the newest checkpoint; a larger num_steps extends it. empg_jax/config/kinds.py has what
 else may change then, some of it with --amend. SIGTERM or Ctrl-C make it save after the turn or the
 update that it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose
 update was not finite is kept in skipped/; --replay runs it through the update from the newest
@@ -24,21 +24,25 @@ import functools
 import pathlib
 import time
 
-import jax
 from absl import flags
+import jax
 from ml_collections import config_flags
 
-from empg_jax import algorithms, beginning, command_line, config as configs
-from empg_jax import dry_run, envs, episodes as records, hosts, live, lock, metrics, preemption
-from empg_jax import hardware, report, resume, settings, sharding, words, workers
+from empg_jax import algorithms, envs, workers
 from empg_jax.checkpoint import Checkpointer, quiet
+from empg_jax.cli import command_line, dry_run, settings
+from empg_jax.config import config as configs
+from empg_jax.distributed import hosts, preemption, sharding
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
+from empg_jax.kernels import hardware
 from empg_jax.models import fingerprint, folder, lora
 from empg_jax.rollout import play
 from empg_jax.rollout.rows import explain_rows, make_rows
+from empg_jax.tracking import episode_files, metrics, report, trackers
 from empg_jax.training import guard, replay, setup
 from empg_jax.training.step import train_step
+from empg_jax.workdir import init_from, lock, resume
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _REPLAY = command_line.define_path("replay", None, "a batch that the run kept, to update on again")
@@ -65,7 +69,7 @@ def main(_):
 def train(config, environment, workdir, asked_to_stop):
   settings.check(config, environment)
   kept = replay.load(_REPLAY.value) if _REPLAY.value else None
-  origin = beginning.find(workdir, _INIT_FROM.value, config)
+  origin = init_from.find(workdir, _INIT_FROM.value, config)
   chat = folder.chat(config.model.path, **environment.REPLY | config.chat.to_dict())
   mesh = sharding.make_mesh(**config.mesh)
   algorithm = algorithms.make(**config.algorithm.to_dict())
@@ -82,7 +86,7 @@ def train(config, environment, workdir, asked_to_stop):
   go_on(workdir, config, changes, first)
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
-  keep = functools.partial(records.write, workdir, text=chat.text, task_type=environment.task_type)
+  keep = functools.partial(episode_files.write, workdir, text=chat.text, task_type=environment.task_type)
   with (
       environments(config, environment) as make_env,
       open_writer(config, workdir, first + 1) as writer,
@@ -143,7 +147,7 @@ def leave(writer, checkpointer, state, shown):
 def describe(config, environment, workdir):
   """Prints what the run would take, on machines that need not be here."""
   settings.check(config, environment, devices=dry_run.devices(config))
-  beginning.find(workdir, _INIT_FROM.value, config)
+  init_from.find(workdir, _INIT_FROM.value, config)
   resume.check(workdir, config, **resumed(workdir))
   preset = command_line.config_name().partition(":")[2]
   with_config = dict(show_config=_SHOW_CONFIG.value)
@@ -156,7 +160,7 @@ def claim(workdir, config, algorithm, origin):
   lock.take(workdir)
   hardware.keep_programs(workdir / "compiled")
   if hosts.is_first():
-    beginning.make(workdir, origin, config)
+    init_from.make(workdir, origin, config)
   changes = resume.claim(workdir, config, **resumed(workdir))
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
     hosts.say(changed)
@@ -224,7 +228,7 @@ def open_writer(config, workdir, first_step):
   alone = hosts.is_first()
   shown = dict(tensorboard=_TENSORBOARD.value and alone, wandb=_WANDB.value if alone else None)
   with (
-      live.watchers(workdir, config.to_dict(), first_step, **shown) as watchers,
+      trackers.watchers(workdir, config.to_dict(), first_step, **shown) as watchers,
       metrics.MetricsWriter(workdir, first_step, keep=alone, watchers=watchers) as writer,
   ):
     yield writer

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from empg_jax import bounds, config, envs, settings
+from empg_jax import envs
+from empg_jax.cli import settings
+from empg_jax.config import bounds, config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

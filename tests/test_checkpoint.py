@@ -8,15 +8,14 @@ import pathlib
 import subprocess
 import sys
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from flax import nnx
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from empg_jax.checkpoint import Checkpointer, MisfitError
 

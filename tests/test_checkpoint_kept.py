@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import hosts, metrics, trained
-from empg_jax.checkpoint import Checkpointer
+from empg_jax.checkpoint import Checkpointer, trained
+from empg_jax.distributed import hosts
+from empg_jax.tracking import metrics
 
 
 def names(folder):

@@ -8,8 +8,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from empg_jax import command_line
 from empg_jax.checkpoint import Checkpointer, MisfitError, plain, quiet, read_part
+from empg_jax.cli import command_line
 
 TEMPLATE = {"w": np.zeros(1000, np.float32), "step": 0}
 

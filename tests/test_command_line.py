@@ -177,7 +177,7 @@ INTERRUPTED = "--config=toy.py --config.name=interrupted"
 # The imports are paid for once: every command line runs in a fork of a fresh process.
 DRIVER = """
 import gc, json, os, runpy, sys
-import empg_jax.command_line, ml_collections.config_flags
+import empg_jax.cli.command_line, ml_collections.config_flags
 
 gc.freeze()  # keeps the forks from walking through all that was imported
 outcomes = []

@@ -6,7 +6,8 @@ import jax
 import ml_collections
 import pytest
 
-from empg_jax import config as configs, resume
+from empg_jax.config import config as configs
+from empg_jax.workdir import resume
 
 
 def rollout(policy, *, group_size: int, temperature: float = 1.0, chunks=(1, 2)):

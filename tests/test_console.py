@@ -10,8 +10,9 @@ import jax
 import ml_collections
 import pytest
 
-from empg_jax import console, report
+from empg_jax import console
 from empg_jax.console import Progress, StepLines, brief, duration, success_table
+from empg_jax.tracking import report
 
 ROW = {
     "step": 7,

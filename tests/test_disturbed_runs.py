@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from empg_jax import episodes
 from empg_jax.soak import compare, faults, runs
+from empg_jax.tracking import episode_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 10
@@ -114,8 +114,8 @@ def test_preempted_in_an_evaluation_it_has_written_what_the_step_played(home):
   evaluated = home / "evaluating" / "episodes" / "step_000005.valid_seen.jsonl.gz"
   run = runs.start([python, "-c", STOPPED, *command, str(evaluated)], home / "evaluating.log")
   assert run.wait() == 0 and "stopped after step 5" in said(home, "evaluating")
-  played = episodes.read(evaluated.with_name("step_000005.train.jsonl.gz"))
-  assert played == episodes.read(home / "straight" / "episodes" / "step_000005.train.jsonl.gz")
+  played = episode_files.read(evaluated.with_name("step_000005.train.jsonl.gz"))
+  assert played == episode_files.read(home / "straight" / "episodes" / "step_000005.train.jsonl.gz")
 
 
 def test_without_the_metrics_of_its_checkpoint_a_run_does_not_go_on(home):

@@ -9,7 +9,9 @@ import sys
 import jax
 import pytest
 
-from empg_jax import config as configs, dry_run, lookup, sharding
+from empg_jax.cli import dry_run
+from empg_jax.config import config as configs, lookup
+from empg_jax.distributed import sharding
 from empg_jax.models import folder
 from empg_jax.plan import memory, shapes
 from empg_jax.training import state as states

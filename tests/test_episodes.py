@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from empg_jax import episodes
+from empg_jax.tracking import episode_files
 from empg_jax.types import Episode, Turn
 
 
@@ -30,14 +30,14 @@ ABORTED = Episode("cool/7", 1, 0, (), 0.0, False, "aborted", {"error": "KeyError
 
 def write(folder, played=(WON, ABORTED), **values):
   kind = lambda task: task.split("/")[0]
-  return episodes.write(folder, 20, "train", played, text=letters, task_type=kind, **values)
+  return episode_files.write(folder, 20, "train", played, text=letters, task_type=kind, **values)
 
 
 def test_what_was_written_is_read(tmp_path):
   values = {(0, 1): [{"entropy": 0.7, "g": 1 / 3}, {"entropy": 0.75, "g": 1.25}]}
   path = write(tmp_path, values=values)
   assert path == tmp_path / "episodes" / "step_000020.train.jsonl.gz"
-  step, split, (won, aborted) = episodes.read(path)
+  step, split, (won, aborted) = episode_files.read(path)
   assert (step, split) == (20, "train")
   first, second = won.pop("turns")
   assert won == {
@@ -54,7 +54,7 @@ def test_what_was_written_is_read(tmp_path):
 
 
 def test_without_values_a_turn_has_its_mean_entropy_alone(tmp_path):
-  won = episodes.read(write(tmp_path)).episodes[0]
+  won = episode_files.read(write(tmp_path)).episodes[0]
   assert [turn["values"] for turn in won["turns"]] == [{"entropy": 0.707817}, {"entropy": 0.75}]
 
 
@@ -64,10 +64,10 @@ def test_the_same_episodes_make_the_same_file(tmp_path):
 
 def test_files_of_a_run_are_found_in_the_order_of_its_steps(tmp_path):
   with pytest.raises(FileNotFoundError, match="There are no episodes in .*launch/train.py writes"):
-    episodes.paths(tmp_path)
+    episode_files.paths(tmp_path)
   write(tmp_path)
-  episodes.write(tmp_path, 3, "valid", [], text=letters, task_type=str)
-  assert [episodes.read(path)[:2] for path in episodes.paths(tmp_path)] == [
+  episode_files.write(tmp_path, 3, "valid", [], text=letters, task_type=str)
+  assert [episode_files.read(path)[:2] for path in episode_files.paths(tmp_path)] == [
       (3, "valid"), (20, "train"),
   ]  # fmt: skip
 
@@ -94,12 +94,12 @@ CHANGES = {
 
 @pytest.mark.parametrize("sentence", CHANGES)
 def test_a_broken_file_is_one_sentence(tmp_path, monkeypatch, sentence):
-  monkeypatch.setattr(episodes, "MAX_LINE", 4000)
+  monkeypatch.setattr(episode_files, "MAX_LINE", 4000)
   path = write(tmp_path)
   text = damaged(gzip.decompress(path.read_bytes()).splitlines(), CHANGES[sentence])
   path.write_bytes(gzip.compress(text.encode()))
   with pytest.raises(ValueError, match="holds no episodes that can be read") as told:
-    episodes.read(path)
+    episode_files.read(path)
   assert sentence in str(told.value) and "\n" not in str(told.value)
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_such_file_is_one_sentence(tmp_path, change):
   path = write(tmp_path)
   path.write_bytes(change(path.read_bytes()))
   with pytest.raises(ValueError, match="holds no episodes that can be read") as told:
-    episodes.read(path)
+    episode_files.read(path)
   assert "\n" not in str(told.value)
   with pytest.raises(FileNotFoundError, match="There is no file .*nowhere: give one of"):
-    episodes.read(tmp_path / "nowhere")
+    episode_files.read(tmp_path / "nowhere")

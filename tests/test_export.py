@@ -10,11 +10,14 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, config as configs, resume, sharding
+from empg_jax import chat as chats
 from empg_jax.checkpoint import Checkpointer
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.models import folder, lora
 from empg_jax.models.value_head import ValueHead
 from empg_jax.training import state as states
+from empg_jax.workdir import resume
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MESH = sharding.make_mesh()

@@ -11,12 +11,15 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import command_line, config as configs, resume, sharding, trained
 from empg_jax.chat import tokenizer_files
-from empg_jax.checkpoint import Checkpointer
+from empg_jax.checkpoint import Checkpointer, trained
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.evaluation import policies
 from empg_jax.models import fingerprint, folder, lora
 from empg_jax.training import state as states
+from empg_jax.workdir import resume
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MESH = sharding.make_mesh()

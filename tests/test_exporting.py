@@ -14,8 +14,10 @@ import pytest
 from safetensors import numpy as safetensors
 import transformers
 
-from empg_jax import chat as chats, envs, exporting, sharding
+from empg_jax import chat as chats, envs
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
+from empg_jax.checkpoint import exporting
+from empg_jax.distributed import sharding
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import command_line, episodes, metrics
 from empg_jax.checkpoint import Checkpointer, quiet
+from empg_jax.cli import command_line
+from empg_jax.tracking import episode_files, metrics
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_metrics_and_episodes_that_find_no_room_are_told(disk):
   rows = metrics.read_rows(disk)
   assert [row["step"] for row in rows] == list(range(len(rows))) and rows
   with pytest.raises(OSError, match="step_000007.train.jsonl.gz cannot be written .No space left"):
-    episodes.write(disk, 7, "train", [], text=str, task_type=str)
+    episode_files.write(disk, 7, "train", [], text=str, task_type=str)
   assert not list(disk.glob("episodes/*"))
 
 

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import episodes, hosts, sharding
+from empg_jax.distributed import hosts, sharding
+from empg_jax.tracking import episode_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -79,7 +80,7 @@ def test_distributed_processes_play_train_and_go_on_as_one(tmp_path):
   # What either played, and what all tasks of an evaluation came to, the first wrote down.
   assert rows[1]["train/episodes"] + rows[1]["train/aborted"] == 4
   assert rows[1]["eval/valid_seen/episodes"] == 1
-  sets = [episodes.read(path) for path in episodes.paths(tmp_path)]
+  sets = [episode_files.read(path) for path in episode_files.paths(tmp_path)]
   assert [len(played.episodes) for played in sets if played.split == "train"] == [4]
   again, _ = train(tmp_path)
   assert "going on from the checkpoint of step 1" in again

@@ -4,14 +4,15 @@ import json
 import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import beginning, config as configs, resume, sharding, trained
-from empg_jax.checkpoint import Checkpointer
+from empg_jax.checkpoint import Checkpointer, trained
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.models import folder, lora
 from empg_jax.training import state as states
+from empg_jax.workdir import init_from, resume
 
 OPTIMIZER = states.make_optimizer(learning_rate=1e-3)
 
@@ -35,7 +36,7 @@ def begin(workdir, named, config=None):
   """What launch/train.py does at its start; the config with the model's new path."""
   config = config or configs.load("configs/alfworld.py")
   workdir.mkdir(exist_ok=True)
-  beginning.make(workdir, beginning.find(workdir, named, config), config)
+  init_from.make(workdir, init_from.find(workdir, named, config), config)
   resume.claim(workdir, config)
   return config
 
@@ -58,13 +59,13 @@ def test_a_run_begins_with_the_weights_of_another_and_adapters_are_merged(tmp_pa
   # Whoever reads the run finds them, also where the workdir was renamed.
   (tmp_path / "new").rename(tmp_path / "renamed")
   assert configs.read(tmp_path / "renamed").model.path == str(tmp_path / "renamed" / "initial")
-  assert beginning.named(tmp_path / "renamed") == f"{tmp_path}/old@1"
+  assert init_from.named(tmp_path / "renamed") == f"{tmp_path}/old@1"
 
 
 def test_the_newest_checkpoint_is_taken_and_a_resume_needs_no_flag(tmp_path):
   make_run(tmp_path / "old")
   begin(tmp_path / "new", f"{tmp_path}/old")
-  assert beginning.named(tmp_path / "new") == f"{tmp_path}/old@2"
+  assert init_from.named(tmp_path / "new") == f"{tmp_path}/old@2"
   compute(tmp_path / "new")
   shutil.rmtree(tmp_path / "old")
   for named in (None, f"{tmp_path}/old", f"{tmp_path}/old@2"):
@@ -87,7 +88,7 @@ def test_what_a_failed_start_left_is_not_begun_with(tmp_path):
   make_run(tmp_path / "old")
   begin(tmp_path / "new", f"{tmp_path}/old@1")
   begin(tmp_path / "new", f"{tmp_path}/old@2")
-  assert beginning.named(tmp_path / "new") == f"{tmp_path}/old@2"
+  assert init_from.named(tmp_path / "new") == f"{tmp_path}/old@2"
   assert begin(tmp_path / "new", None).model.path == "alfworld-tiny"
   assert configs.read(tmp_path / "new").model.path == "alfworld-tiny"
 
@@ -121,4 +122,4 @@ def test_a_checkpoint_that_is_not_there_is_told(tmp_path, named, sentence):
 def test_a_name_with_an_at_is_a_name(tmp_path):
   make_run(tmp_path / "old@3")
   begin(tmp_path / "new", f"{tmp_path}/old@3")
-  assert beginning.named(tmp_path / "new") == f"{tmp_path}/old@3@2"
+  assert init_from.named(tmp_path / "new") == f"{tmp_path}/old@3@2"

@@ -12,10 +12,12 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, episodes, json_text, metrics, pages, report
+from empg_jax import chat as chats, pages
 from empg_jax.evaluation import records
+from empg_jax.io import json_text
 from empg_jax.models import folder
 from empg_jax.plots import drift
+from empg_jax.tracking import episode_files, metrics, report
 from empg_jax.types import Episode, Turn
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -68,12 +70,12 @@ def diverged():
 def test_json_of_a_diverged_policys_episodes_is_read_and_shown(tmp_path):
   letters = lambda ids: "".join(chr(i) for i in ids if i)
   values = {(0, 0): [{"g": NAN, "advantage": -INF}]}
-  path = episodes.write(
+  path = episode_files.write(
       tmp_path, 1, "train", [diverged()], text=letters, task_type=str, values=values
   )
   for line in gzip.decompress(path.read_bytes()).splitlines():
     strict(line)
-  (record,) = (played := episodes.read(path)).episodes
+  (record,) = (played := episode_files.read(path)).episodes
   (turn,) = record["turns"]
   assert turn["entropies"] == [0.5, None, None]
   assert turn["values"] == {"entropy": None, "g": None, "advantage": None}

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-from empg_jax import config as configs, presets
+from empg_jax.config import config as configs, presets
 from empg_jax.plan import chips
 from empg_jax.training import microbatch
 

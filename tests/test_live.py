@@ -8,7 +8,7 @@ import types
 import pytest
 from tensorboardX.proto import event_pb2
 
-from empg_jax import live, metrics
+from empg_jax.tracking import metrics, trackers
 
 
 def scalars(folder):
@@ -32,7 +32,7 @@ def scalars(folder):
 def run(workdir, steps, first=0, **where):
   settings = dict(tensorboard=True, wandb=None) | where
   with (
-      live.watchers(workdir, {"seed": 1}, first, **settings) as watchers,
+      trackers.watchers(workdir, {"seed": 1}, first, **settings) as watchers,
       metrics.MetricsWriter(workdir, first, watchers=watchers) as writer,
   ):
     for step in steps:
@@ -51,7 +51,7 @@ def test_tensorboard_shows_the_rows_and_a_run_that_goes_on_shows_its_own(tmp_pat
 def test_what_is_not_asked_for_is_not_there(tmp_path):
   run(tmp_path, [0], tensorboard=False)
   assert sorted(file.name for file in tmp_path.iterdir()) == ["metrics.jsonl"]
-  program = "import sys, empg_jax.live; print({'wandb', 'tensorboardX'} & {*sys.modules})"
+  program = "import sys, empg_jax.tracking.trackers; print({'wandb', 'tensorboardX'} & {*sys.modules})"
   done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
   assert done.stdout.strip() == "set()", done.stderr
 

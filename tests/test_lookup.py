@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from empg_jax import envs, lookup
+from empg_jax import envs
+from empg_jax.config import lookup
 
 
 @pytest.fixture

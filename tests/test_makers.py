@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
-from empg_jax import algorithms, config as configs, makers, presets
+from empg_jax import algorithms
+from empg_jax.cli import makers
+from empg_jax.config import config as configs, presets
 
 BEST_OF = """
 from empg_jax.algorithms import grpo

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import envs, metrics
-from empg_jax.metrics import MetricsWriter, prefixed, read_rows, summarize
+from empg_jax import envs
+from empg_jax.tracking import metrics
+from empg_jax.tracking.metrics import MetricsWriter, prefixed, read_rows, summarize
 from empg_jax.types import Episode, Turn
 
 

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 import empg_jax
-from empg_jax import commands
+from empg_jax.cli import commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -56,7 +56,7 @@ def test_it_is_small(wheel):
 
 def test_it_holds_all_that_the_package_has_and_nothing_else(wheel):
   names = set(zipfile.ZipFile(wheel).namelist())
-  wanted = {"empg_jax/py.typed", "empg_jax/commands.py"}
+  wanted = {"empg_jax/py.typed", "empg_jax/cli/commands.py"}
   for path in (ROOT / "empg_jax").rglob("*"):
     if path.suffix == ".py" or "assets" in path.parts and path.is_file():
       wanted.add(str(path.relative_to(ROOT)))

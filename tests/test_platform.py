@@ -1,4 +1,4 @@
-"""One file knows hardware: empg_jax/hardware.py. All others read what it says."""
+"""One file knows hardware: empg_jax/kernels/hardware.py. All others read what it says."""
 
 import ast
 import pathlib
@@ -6,11 +6,11 @@ import pathlib
 import jax
 import pytest
 
-from empg_jax import hardware
+from empg_jax.kernels import hardware
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A plan is of chips that are not there: it names them all.
-KNOWING = {ROOT / "empg_jax" / "hardware.py", *(ROOT / "empg_jax" / "plan").glob("*.py")}
+KNOWING = {ROOT / "empg_jax" / "kernels" / "hardware.py", *(ROOT / "empg_jax" / "plan").glob("*.py")}
 FOLDERS = "empg_jax", "launch", "configs"
 FILES = sorted({path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")} - KNOWING)
 HARDWARE = {"cpu", "gpu", "tpu", "cuda", "rocm"}
@@ -29,7 +29,7 @@ def asks(tree):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_other_file_asks_for_the_hardware(path):
-  assert not list(asks(ast.parse(path.read_text()))), "read empg_jax.hardware instead"
+  assert not list(asks(ast.parse(path.read_text()))), "read empg_jax.kernels.hardware instead"
 
 
 def test_a_comparison_is_found():

@@ -5,7 +5,9 @@ import pathlib
 import jax
 import optax
 
-from empg_jax import algorithms, config as configs, sharding
+from empg_jax import algorithms
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.training import setup
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -10,7 +10,9 @@ import sys
 import jax
 import pytest
 
-from empg_jax import algorithms, config as configs, lookup, presets, settings
+from empg_jax import algorithms
+from empg_jax.cli import settings
+from empg_jax.config import config as configs, lookup, presets
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 

@@ -12,7 +12,7 @@ import shlex
 import pytest
 import readmes
 
-from empg_jax import config as configs
+from empg_jax.config import config as configs
 
 ROOT = readmes.ROOT
 

@@ -15,14 +15,18 @@ import numpy as np
 import pytest
 from readmes import ROOT, TEXTS
 
-from empg_jax import config as configs, config_kinds, dry_run, envs, metrics, resume, settings
-from empg_jax import sharding
+from empg_jax import envs
+from empg_jax.cli import dry_run, settings
+from empg_jax.config import config as configs, kinds
+from empg_jax.distributed import sharding
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.pack import pack
+from empg_jax.tracking import metrics
 from empg_jax.training import guard
 from empg_jax.types import Episode, Turn
+from empg_jax.workdir import resume
 
 # The rows of launch/README.md's table, and where their remedies are carried out.
 CARRIED_OUT = {
@@ -128,7 +132,7 @@ def test_no_remedy_for_a_run_names_a_key_that_cannot_change():
   text = "\n".join([*raised(), TEXTS["launch/README.md"].split("## When it prints")[1]])
   named = set(re.findall(r"(?:[a-z_]+\.)+[a-z_]+", text.replace("config.", ""))) & known
   assert {"optimizer.learning_rate", "train.size", "policy.piece_lengths"} <= named
-  assert not {x for x in named if config_kinds.kind(x) == "identity"} - AT_ITS_BEGINNING
+  assert not {x for x in named if kinds.kind(x) == "identity"} - AT_ITS_BEGINNING
 
 
 def test_remedy_for_too_few_devices():

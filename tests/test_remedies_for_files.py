@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from test_remedies import begun, tiny
 
-from empg_jax import config as configs, envs, metrics, resume
+from empg_jax import envs
 from empg_jax.chat import tokenizer_files
 from empg_jax.checkpoint import Checkpointer, read_part
+from empg_jax.config import config as configs
 from empg_jax.models import fingerprint, folder
+from empg_jax.tracking import metrics
+from empg_jax.workdir import resume
 
 
 def test_remedy_for_a_damaged_config_is_to_remove_it(tmp_path):

@@ -6,7 +6,8 @@ import runpy
 import ml_collections
 import pytest
 
-from empg_jax import config as configs, config_kinds, resume
+from empg_jax.config import config as configs, kinds
+from empg_jax.workdir import resume
 
 
 def run_config(**changes):
@@ -91,7 +92,7 @@ def test_every_key_of_every_preset_has_a_kind(file):
   assert {"tiny", "tiny-ppo-empg", "qwen2.5-7b"} <= presets.keys()
   for make in presets.values():
     for key, _ in configs.leaves(make()):
-      assert config_kinds.is_declared(key), f"declare the kind of {key} in config_kinds.py"
+      assert kinds.is_declared(key), f"declare the kind of {key} in config/kinds.py"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_every_key_of_every_preset_has_a_kind(file):
     ],
 )
 def test_the_kind_of_a_key(key, kind):
-  assert config_kinds.kind(key) == kind
+  assert kinds.kind(key) == kind
 
 
 def test_what_is_operational_changes_at_any_start_and_is_noted(begun):

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
-from empg_jax import metrics, resume
 from empg_jax.soak import compare, runs
+from empg_jax.tracking import metrics
+from empg_jax.workdir import resume
 
 CHANGES = {
     "workers__count": 0, "evaluation__every": 2, "checkpoint__every": 2, "checkpoint__keep": 3,

@@ -2,7 +2,9 @@
 
 import pytest
 
-from empg_jax import bounds, config as configs, envs, settings
+from empg_jax import envs
+from empg_jax.cli import settings
+from empg_jax.config import bounds, config as configs
 
 
 @pytest.mark.parametrize(

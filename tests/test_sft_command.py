@@ -9,7 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from empg_jax import bounds, chat as chats, config as configs, envs, settings, sharding
+from empg_jax import chat as chats, envs
+from empg_jax.cli import settings
+from empg_jax.config import bounds, config as configs
+from empg_jax.distributed import sharding
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

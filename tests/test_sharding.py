@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 import optax
 import pytest
-from jax.sharding import PartitionSpec as P
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import state as states
 

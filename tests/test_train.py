@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from empg_jax import episodes
 from empg_jax.checkpoint import read_part
 from empg_jax.models.value_head import ValueHead
+from empg_jax.tracking import episode_files
 from empg_jax.training import replay
 from empg_jax.types import Batch
 
@@ -134,7 +134,7 @@ def test_the_workdir_holds_config_and_checkpoints(finished):
 
 def test_what_was_played_is_written_down(finished):
   workdir = finished[0]
-  sets = [episodes.read(path) for path in episodes.paths(workdir)]
+  sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
   assert [(played.step, played.split) for played in sets] == [
       (0, "valid_seen"), (0, "valid_unseen"), (1, "train"), (2, "train"), (3, "train"),
       (4, "train"), (4, "valid_seen"), (4, "valid_unseen"),

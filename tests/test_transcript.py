@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from empg_jax import transcript
+from empg_jax.tracking import transcript
 from empg_jax.types import Episode, Turn
 
 

@@ -5,7 +5,9 @@ import pathlib
 import jax
 import pytest
 
-from empg_jax import chat as chats, config, lookup, sharding
+from empg_jax import chat as chats
+from empg_jax.config import config, lookup
+from empg_jax.distributed import sharding
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect

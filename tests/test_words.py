@@ -7,7 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from empg_jax import console, transcript, words
+from empg_jax import console
+from empg_jax.io import words
+from empg_jax.tracking import transcript
 from empg_jax.types import Episode, Turn
 
 # Their numbers are larger, or stand in a table with others.

@@ -13,7 +13,9 @@ import threading
 import numpy as np
 import pytest
 
-from empg_jax import command_line, hosts, lock
+from empg_jax.cli import command_line
+from empg_jax.distributed import hosts
+from empg_jax.workdir import lock
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HOLDS = """

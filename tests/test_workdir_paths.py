@@ -9,8 +9,10 @@ import sys
 from absl import flags
 import pytest
 
-from empg_jax import command_line, config as configs, paths
+from empg_jax.cli import command_line
+from empg_jax.config import config as configs
 from empg_jax.envs import alfworld, deep_search, webshop
+from empg_jax.io import paths
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -42,7 +44,7 @@ def test_every_flag_for_a_path_takes_a_home_folder_also_the_workdir(path):
 
 def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_alone():
   for path in (ROOT / "empg_jax").rglob("*.py"):
-    if path != ROOT / "empg_jax" / "paths.py":
+    if path != ROOT / "empg_jax" / "io" / "paths.py":
       assert "expanduser(" not in path.read_text(), path
 
 

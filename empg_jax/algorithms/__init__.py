@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from empg_jax import config, lookup
+from empg_jax.config import config, lookup
 from empg_jax.types import Batch, TokenStats
 
 Metrics = dict[str, Float[Array, ""]]

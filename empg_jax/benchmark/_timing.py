@@ -1,9 +1,9 @@
 """Seconds, processor seconds, peak memory, and tables of them."""
 
+from collections.abc import Callable, Mapping, Sequence
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from empg_jax import console

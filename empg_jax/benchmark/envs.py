@@ -1,9 +1,9 @@
 """The environments: processor time of a reset and of a step, on ALFWorld's own engine."""
 
+from collections.abc import Sequence
 import os
 import random
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from empg_jax.benchmark import _timing

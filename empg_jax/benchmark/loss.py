@@ -1,17 +1,17 @@
 """Token statistics with their gradients: from whole logits, in chunks, and by TPU's kernels."""
 
-import functools
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from empg_jax import sharding
 from empg_jax.benchmark import _timing
 from empg_jax.core.fused import fused_token_stats
 from empg_jax.core.tokens import token_stats
+from empg_jax.distributed import sharding
 from empg_jax.models.linear import linear
 from empg_jax.plan import chips, compiling, topology as topologies
 from empg_jax.plan.programs import Program

@@ -1,8 +1,8 @@
 """The update: GRPO with EMPG on one batch, against the machine's own rate of matrix products."""
 
+from collections.abc import Sequence
 import functools
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax

@@ -5,9 +5,9 @@
     ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
 """
 
+from collections.abc import Sequence
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from empg_jax.chat import actions

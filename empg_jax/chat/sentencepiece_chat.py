@@ -1,8 +1,8 @@
 """A SentencePiece model with a template of our own, as launch/sft.py makes it."""
 
+from collections.abc import Sequence
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 
 import sentencepiece
 

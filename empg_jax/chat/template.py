@@ -1,7 +1,7 @@
 """What a chat template puts around observations and replies, found out by rendering probes."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
+import dataclasses
 
 Message = dict[str, str]
 

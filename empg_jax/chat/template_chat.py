@@ -1,8 +1,8 @@
 """A `transformers` tokenizer with the chat template that came with it."""
 
+from collections.abc import Iterable, Sequence
 import logging
 import re
-from collections.abc import Iterable, Sequence
 
 import tokenizers
 from transformers import PreTrainedTokenizerFast

@@ -1,13 +1,13 @@
 """Reads `transformers` fast tokenizers from Hugging Face folders and from GGUF files."""
 
-import pathlib
 from collections.abc import Callable
+import pathlib
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from empg_jax import gguf_reader
+from empg_jax.io import gguf_reader
 
 # How text is cut before the merges, by GGUF's name of the tokenizer: the classes of
 # characters that stay together, and how many digits do.

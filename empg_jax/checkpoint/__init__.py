@@ -8,18 +8,18 @@ checkpoint can be read without this package:
 Random keys are not stored: they derive from the step (`jax.random.fold_in`).
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
+import orbax.checkpoint as ocp
 
 from empg_jax.checkpoint import proof
-from empg_jax.checkpoint.leaves import array, described, leaves, MisfitError, nested
+from empg_jax.checkpoint.leaves import MisfitError, array, described, leaves, nested
 from empg_jax.checkpoint.plain import PlainPath
 from empg_jax.checkpoint.reading import read, read_part, shown
 

@@ -1,13 +1,13 @@
 """The leaves of a state by their names, and what is written down of them to know them again."""
 
-import functools
 from collections.abc import Mapping, Sequence
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PyTree, UInt32
+import numpy as np
 
 Path = tuple[str, ...]  # of a leaf in its state: ("model", "layers", "0", "weight")
 

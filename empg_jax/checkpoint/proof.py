@@ -1,10 +1,10 @@
 """A checkpoint is opened again before it counts: no older one goes for one that cannot be read."""
 
+from collections.abc import Mapping
 import functools
 import json
 import math
 import operator
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np

@@ -1,24 +1,30 @@
 """Reading one checkpoint, DIRECTORY/STEP, whole or in part."""
 
+from collections.abc import Callable
 import functools
 import json
 import operator
 import os
 import pathlib
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import PyTree
 
-from empg_jax import hosts
 from empg_jax.checkpoint.leaves import (
-    check_fit, check_unchanged, leaves, MisfitError, nested, of_kind, target,
+  MisfitError,
+  check_fit,
+  check_unchanged,
+  leaves,
+  nested,
+  of_kind,
+  target,
 )  # fmt: skip
 from empg_jax.checkpoint.plain import PlainPath
+from empg_jax.distributed import hosts
 
 
 def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:

@@ -8,11 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from empg_jax.core import border
-from empg_jax.core import placement
-from empg_jax.core import steps as grids
+from empg_jax.core import border, placement, steps as grids
 from empg_jax.types import Scalar
-
 
 Ddof = Literal[0, 1]
 

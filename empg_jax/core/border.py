@@ -5,8 +5,8 @@ Shapes and dtypes alone: under jit there are no values to look at.
 
 from typing import Any
 
-from jaxtyping import Array
 import jax.numpy as jnp
+from jaxtyping import Array
 import numpy as np
 
 

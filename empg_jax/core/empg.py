@@ -6,12 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border
-from empg_jax.core import losses
-from empg_jax.core import modulation
-from empg_jax.core import steps
-from empg_jax.core import tokens
-from empg_jax.core import weighting
+from empg_jax.core import border, losses, modulation, steps, tokens, weighting
 from empg_jax.types import Metrics, Scalar
 
 

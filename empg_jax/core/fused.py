@@ -22,9 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border
-from empg_jax.core import fused_blocks
-from empg_jax.core import placement
+from empg_jax.core import border, fused_blocks, placement
+
 # Not in the functions that use it: it loads Pallas, and from jax 0.11 on all that was traced
 # before Pallas is loaded is traced and compiled again.
 from empg_jax.kernels import token_stats

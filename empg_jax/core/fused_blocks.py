@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax import hardware
+from empg_jax.kernels import hardware
 
 _WIDER = 4  # at most so many times as wide a block, where that divides the vocabulary
 _LOW = -1e30  # below every logit, yet finite

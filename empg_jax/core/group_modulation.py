@@ -6,10 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border
-from empg_jax.core import masked
-from empg_jax.core import placement
-from empg_jax.core import steps as grids
+from empg_jax.core import border, masked, placement, steps as grids
 from empg_jax.core.advantages import rank
 from empg_jax.core.modulation import EPS
 from empg_jax.types import Metrics, Scalar

@@ -12,9 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border
-from empg_jax.core import placement
-from empg_jax.core import steps as grids
+from empg_jax.core import border, placement, steps as grids
 from empg_jax.types import Metrics, Scalar, TokenStats
 
 Estimator = Literal["k1", "k2", "k3"]

@@ -16,10 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border
-from empg_jax.core import masked
-from empg_jax.core import placement
-from empg_jax.core import steps
+from empg_jax.core import border, masked, placement, steps
 from empg_jax.types import Metrics, Scalar, StepGrid
 
 EPS = 1e-8

@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border, masked, placement
-from empg_jax.core import steps as grids
+from empg_jax.core import border, masked, placement, steps as grids
 from empg_jax.core.advantages import group_advantages
 from empg_jax.types import Metrics, Scalar
 

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border, placement
-from empg_jax.core import steps as grids
+from empg_jax.core import border, placement, steps as grids
 from empg_jax.core.advantages import over_episodes
 from empg_jax.types import Scalar
 

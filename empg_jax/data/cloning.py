@@ -1,11 +1,11 @@
 """Demonstrations as padded rows for behaviour cloning."""
 
-import random
 from collections.abc import Iterator, Sequence
+import random
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Array, Float, Int
+import numpy as np
 
 from empg_jax.chat import Chat
 from empg_jax.envs import Demonstration

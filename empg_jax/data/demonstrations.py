@@ -8,18 +8,19 @@ needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR say
 the cache (EMPG_JAX_CACHE), and made again only for another environment, number, seed or option.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
+import itertools
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from empg_jax import config, envs
+from empg_jax import envs
+from empg_jax.config import config
 from empg_jax.console import Progress
 from empg_jax.data import prepared
 from empg_jax.data._configs import DemonstrationsConfig
-from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs import Demonstration, DemoTurn
 
 _TEXTS = ("observation", "thought", "action")
 

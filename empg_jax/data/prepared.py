@@ -1,15 +1,15 @@
 """Datasets of this package's own, made once by their builder and kept."""
 
+from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
 
-import tensorflow_datasets as tfds
 from absl import logging
+import tensorflow_datasets as tfds
 
-from empg_jax import paths
 from empg_jax.envs._shared import disk
+from empg_jax.io import paths
 
 
 def builder(

@@ -1,7 +1,7 @@
 """Trains the tiny policy's SentencePiece vocabulary on environment text."""
 
-import io
 from collections.abc import Iterable, Sequence
+import io
 
 import sentencepiece
 

@@ -29,7 +29,7 @@ import functools
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from empg_jax import lookup
+from empg_jax.config import lookup
 
 _NEEDED = ("make", "tasks", "task_type")
 _OPTIONAL = ("expert", "choices", "demonstrations", "prompt")

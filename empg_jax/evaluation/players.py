@@ -7,9 +7,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from empg_jax import config as configs, envs, transcript
+from empg_jax import envs
+from empg_jax.config import config as configs
 from empg_jax.envs import Env
 from empg_jax.envs._shared import answers
+from empg_jax.tracking import transcript
 from empg_jax.types import Episode, Turn
 
 AGENTS = ("policy", "expert", "random")

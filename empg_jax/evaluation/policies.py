@@ -7,8 +7,12 @@ from typing import Any
 
 import jax
 
-from empg_jax import chat as chats, config as configs, envs, hardware, sharding, trained, workers
+from empg_jax import chat as chats, envs, workers
+from empg_jax.checkpoint import trained
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.generation.policy import Policy
+from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout import actor, play

@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from empg_jax import envs, json_text
+from empg_jax import envs
+from empg_jax.io import json_text
 from empg_jax.types import Episode
 
 # What has to be equal for two evaluations to be comparable.

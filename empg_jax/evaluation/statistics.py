@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Float
+import numpy as np
 
 from empg_jax.evaluation.records import Record
 

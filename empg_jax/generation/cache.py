@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
+from empg_jax.kernels import hardware
 from empg_jax.models.decoder import DecoderConfig
 
 KV = tuple[Float[Array, "*layers B K _ D"], Float[Array, "*layers B K _ D"]]

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
 from empg_jax.generation import cache as caching, sampling
 from empg_jax.generation.cache import Cache
+from empg_jax.kernels import hardware
 from empg_jax.models import attention
 from empg_jax.models.decoder import Decoder, layer
 from empg_jax.models.linear import linear
+
 
 class Replies(NamedTuple):
   """What the slots said in one turn; entries past `lengths` are 0."""

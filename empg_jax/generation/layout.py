@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
 from empg_jax.generation import cache
 from empg_jax.generation.cache import Cache
+from empg_jax.kernels import hardware
 from empg_jax.models import casting
 from empg_jax.models.decoder import Decoder, apart
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Int32
 import numpy as np
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 
 
 def givers(mesh: Mesh, slots: int) -> Int[np.ndarray, "slots"]:

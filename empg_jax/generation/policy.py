@@ -1,18 +1,19 @@
 """The policy as the actor sees it: pieces of ids in, sampled replies out."""
 
+from collections.abc import Callable, Sequence
 import contextlib
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
+import numpy as np
 
-from empg_jax import hardware, hosts, sharding
+from empg_jax.distributed import hosts, sharding
 from empg_jax.generation import cache as caching, decode, layout, owners
+from empg_jax.kernels import hardware
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 

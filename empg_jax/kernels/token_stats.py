@@ -6,13 +6,13 @@ operands' type, for XLA's matrix products to read: two kernels that formed the p
 themselves would have to make every logit twice.
 """
 
-import functools
 from collections.abc import Callable
+import functools
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 _LOW = -1e30  # below every logit, yet finite

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
+from empg_jax.kernels import hardware
 from empg_jax.kernels.attention import products
 
 _SCORES = 2**26  # that cached_attention holds at a time, as it reads a long piece

@@ -1,7 +1,6 @@
 """A decoder in the type of its matrix products, where nothing sums small changes in it."""
 
 import jax
-import jax.numpy as jnp
 
 from empg_jax.models.decoder import Decoder
 

@@ -5,17 +5,18 @@ is [out, in]); the layers are stacked along a leading axis. Modules are plain py
 that hold parameters and nothing else; the KV cache is an argument.
 """
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
+import jax
 from jax.ad_checkpoint import checkpoint_name
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
+from empg_jax.kernels import hardware
 from empg_jax.models import attention, embedding, rotary
 from empg_jax.models.linear import linear
 from empg_jax.models.pieces import by_pieces

@@ -12,8 +12,9 @@ import json
 import os
 import pathlib
 
-from empg_jax import console, json_text
+from empg_jax import console
 from empg_jax.chat import tokenizer_files
+from empg_jax.io import json_text
 from empg_jax.models import folder, source
 
 FILE = "model.json"

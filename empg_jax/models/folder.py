@@ -1,19 +1,22 @@
 """A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
 
+from collections.abc import Iterable
 import math
 import pathlib
 import re
 import shutil
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
+import numpy as np
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, console, hardware, hosts, json_text, paths, sharding
+from empg_jax import chat as chats, console
+from empg_jax.distributed import hosts, sharding
+from empg_jax.io import json_text, paths
+from empg_jax.kernels import hardware
 from empg_jax.models import families, finite, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf

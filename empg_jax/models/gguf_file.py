@@ -8,7 +8,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from empg_jax import gguf_reader
+from empg_jax.io import gguf_reader
 from empg_jax.models import families, tying
 
 _ARCHS = ("llama", "qwen2", "qwen3")

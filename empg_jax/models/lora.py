@@ -8,17 +8,17 @@ and for export, `merge` adds the adapters into weights of their own.
 Both take no base for a model that is trained as a whole, and return it.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from empg_jax import lookup
+from empg_jax.config import lookup
 from empg_jax.models.decoder import Decoder, Linear
 from empg_jax.models.linear import linear
 

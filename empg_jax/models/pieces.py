@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 
 TOKENS = 8192  # at a time
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
+import numpy as np
 
 from empg_jax.models import finite
 from empg_jax.models.naming import STACKED, leaf_name, of_layer

@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)

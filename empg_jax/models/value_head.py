@@ -1,7 +1,7 @@
 """What a state is worth, read off the decoder's last hidden state."""
 
-import jax.numpy as jnp
 from flax import nnx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 

@@ -13,9 +13,10 @@ import importlib.resources
 import pathlib
 import string
 
-from empg_jax import episodes, json_text
-from empg_jax.episodes import EpisodeSet
+from empg_jax.io import json_text
 from empg_jax.pages import compact, summary
+from empg_jax.tracking import episode_files
+from empg_jax.tracking.episode_files import EpisodeSet
 
 _ASSETS = importlib.resources.files(__name__) / "assets"
 _SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the order of reading
@@ -29,14 +30,14 @@ def write(
   The notes stand below the title.
 
   Raises:
-    ValueError, FileNotFoundError: as episodes.read does.
+    ValueError, FileNotFoundError: as episode_files.read does.
   """
   count = 0
 
   def sets() -> Iterator[EpisodeSet]:
     nonlocal count
     for path in sources:
-      played = episodes.read(path)
+      played = episode_files.read(path)
       count += len(played.episodes)
       yield played
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import Any
 
-from empg_jax.episodes import EpisodeSet
+from empg_jax.tracking.episode_files import EpisodeSet
 
 
 class _Table(dict):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import html
 from typing import NamedTuple
 
-from empg_jax.episodes import EpisodeSet
+from empg_jax.tracking.episode_files import EpisodeSet
 
 
 class Count(NamedTuple):

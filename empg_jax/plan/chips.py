@@ -17,7 +17,8 @@ GPU's, the share that JAX takes here (hardware.MEMORY_SHARE).
 import re
 from typing import NamedTuple
 
-from empg_jax import hardware, lookup
+from empg_jax.config import lookup
+from empg_jax.kernels import hardware
 
 
 class Chip(NamedTuple):

@@ -1,8 +1,8 @@
 """Compiling a program for chips that are not there, and what the compiler says of it."""
 
+from collections.abc import Sequence
 import re
 import time
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax

@@ -1,7 +1,7 @@
 """Which config fits, and what would make one fit."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
 
 import ml_collections
 

@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import jax
 from jax.extend import core as jax_core
 
 from empg_jax.models.decoder import DecoderConfig

@@ -1,13 +1,13 @@
 """The collectives of a compiled program, read from XLA's text."""
 
 import collections
+from collections.abc import Iterator
 import math
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 from jax.sharding import Mesh
+import numpy as np
 
 _KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}  # others: 4

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 from jax.sharding import AbstractMesh, Mesh
+import ml_collections
 
-from empg_jax import algorithms, sharding
+from empg_jax import algorithms
+from empg_jax.distributed import sharding
 from empg_jax.generation import cache as caching
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig

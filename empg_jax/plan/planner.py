@@ -1,13 +1,13 @@
 """A run's programs compiled for hardware, one at a time, and whether the run fits there."""
 
-import functools
 from collections.abc import Mapping
+import functools
 from typing import NamedTuple
 
 from jax.sharding import Mesh
 import ml_collections
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import compiling, fitting, memory, programs
 from empg_jax.plan.chips import Chip

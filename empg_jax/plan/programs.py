@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import ml_collections
 
-from empg_jax import algorithms, hardware, sharding
+from empg_jax import algorithms
+from empg_jax.distributed import sharding
 from empg_jax.generation import cache as caching, decode, layout
+from empg_jax.kernels import hardware
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.value_head import ValueHead

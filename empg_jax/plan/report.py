@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from empg_jax import words
+from empg_jax.io import words
 from empg_jax.plan import fitting, memory
 from empg_jax.plan.chips import Chip
 from empg_jax.plan.compiling import Report
 from empg_jax.plan.memory import Item
-
 
 _KERNELS = ("__cu", "tpu_custom_call", "__gpu$")  # of cuDNN and cuBLAS, of Pallas on TPU, Triton
 

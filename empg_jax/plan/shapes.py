@@ -1,6 +1,6 @@
 """Shapes of models whose weights need not be here."""
 
-from empg_jax import slices
+from empg_jax.config import slices
 from empg_jax.models import families, folder
 from empg_jax.models.decoder import DecoderConfig
 

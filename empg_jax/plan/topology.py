@@ -1,13 +1,13 @@
 """Devices of a TPU slice or of hosts with GPUs, known to the compiler without being there."""
 
+from collections.abc import Sequence
 import importlib.util
 import os
-from collections.abc import Sequence
 
 import jax
 from jax.sharding import Mesh
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.plan import cards, chips
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from empg_jax.plots import style
 from empg_jax.plots.runs import Curve
-from empg_jax.resume import Amendment
+from empg_jax.workdir.resume import Amendment
 
 _WIDTH = 44  # of a caption, in characters
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from empg_jax import words
+from empg_jax.io import words
 from empg_jax.plots import amended, intervals, style
 from empg_jax.plots.drift import Drift
 from empg_jax.plots.runs import Curve, Series, series

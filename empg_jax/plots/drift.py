@@ -17,14 +17,17 @@ import jax
 import ml_collections
 import numpy as np
 
-from empg_jax import chat as chats, config as configs, envs, episodes as kept, resume, sharding
+from empg_jax import chat as chats, envs
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.rollout.pack import by_turn, pack
-from empg_jax.rollout.seat import next_piece, Prompt
+from empg_jax.rollout.seat import Prompt, next_piece
+from empg_jax.tracking import episode_files
 from empg_jax.training.score import token_stats
 from empg_jax.types import Batch, Episode, Turn
-
+from empg_jax.workdir import resume
 
 _ask = jax.jit(token_stats, static_argnames=("temperature", "compute_dtype"))
 
@@ -61,7 +64,7 @@ def measure(
     prompt = functools.partial(envs.find(config.env.name).prompt, window=window)
   found = []
   for path in training_steps(workdir):
-    written = kept.read(path)
+    written = episode_files.read(path)
     played = [e for e in written.episodes if e["ended"] != "aborted" and e["turns"]]
     chosen = played[:: max(len(played) // count, 1)][:count]  # of all groups
     rows = [episode(record, chat, prompt) for record in chosen]
@@ -80,7 +83,7 @@ def training_steps(workdir: str | os.PathLike) -> Sequence[os.PathLike]:
   Raises:
     FileNotFoundError: there is none.
   """
-  found = [path for path in kept.paths(workdir) if path.name.endswith(".train.jsonl.gz")]
+  found = [path for path in episode_files.paths(workdir) if path.name.endswith(".train.jsonl.gz")]
   if not found:
     raise FileNotFoundError(f"{workdir} has no episodes of a training step yet.")
   return found

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from empg_jax import beginning, config as configs, metrics, resume
-from empg_jax.resume import Amendment
+from empg_jax.config import config as configs
+from empg_jax.tracking import metrics
+from empg_jax.workdir import init_from, resume
+from empg_jax.workdir.resume import Amendment
 
 
 class Run(NamedTuple):
@@ -40,7 +42,7 @@ def read(workdir: str | os.PathLike) -> Run:
   rows = metrics.read_rows(workdir)
   if not rows:
     raise ValueError(f"{workdir} holds no finished step yet: there is nothing to plot.")
-  if begun_with := beginning.named(workdir):
+  if begun_with := init_from.named(workdir):
     config["model.path"] = begun_with
   return Run(pathlib.Path(workdir), config, rows, tuple(resume.seen(workdir)))
 

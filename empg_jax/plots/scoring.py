@@ -14,7 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
-from empg_jax import config as configs, envs, sharding, trained
+from empg_jax import envs
+from empg_jax.checkpoint import trained
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.evaluation import policies
 from empg_jax.models import fingerprint, folder
 from empg_jax.models.decoder import Decoder

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 import numpy as np
 
-from empg_jax import words
+from empg_jax.io import words
 from empg_jax.plots import style
 from empg_jax.plots.scoring import Steps
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import PRNGKeyArray
 import numpy as np
 
-from empg_jax import hosts
+from empg_jax.distributed import hosts
+from empg_jax.distributed.preemption import Stopped
 from empg_jax.envs import Env
-from empg_jax.preemption import Stopped
 from empg_jax.rollout import shares
 from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode

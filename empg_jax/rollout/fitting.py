@@ -8,7 +8,7 @@ import ml_collections
 
 from empg_jax.envs import Env
 from empg_jax.envs._shared import answers
-from empg_jax.rollout.seat import Chat, NO_ACTION, Prompt
+from empg_jax.rollout.seat import NO_ACTION, Chat, Prompt
 
 _TASKS = 16  # that are looked at
 _SPARE = 1.25  # for those that are not

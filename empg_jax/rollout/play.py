@@ -10,13 +10,15 @@ import jax
 from jaxtyping import PRNGKeyArray
 import ml_collections
 
-from empg_jax import console, envs, hosts, metrics
+from empg_jax import console, envs
+from empg_jax.distributed import hosts
 from empg_jax.envs import Env
 from empg_jax.rollout import fitting
-from empg_jax.rollout.actor import collect, Policy
-from empg_jax.rollout.dynamic import differing_groups, Groups
+from empg_jax.rollout.actor import Policy, collect
+from empg_jax.rollout.dynamic import Groups, differing_groups
 from empg_jax.rollout.seat import Chat, Prompt
 from empg_jax.rollout.tasks import TaskSampler
+from empg_jax.tracking import metrics
 from empg_jax.types import Episode
 
 # (policy, tasks, group_size, key, title) -> episodes

@@ -7,7 +7,7 @@ from typing import Any
 from flax import serialization
 import numpy as np
 
-from empg_jax import hosts
+from empg_jax.distributed import hosts
 from empg_jax.types import Episode, Turn
 
 

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from empg_jax import episodes, metrics, trained
+from empg_jax.checkpoint import trained
+from empg_jax.tracking import episode_files, metrics
 
 # What depends on the machine's hour: seconds, and what a process had to compile.
 _OF_THE_HOUR = ("time/", "compile/")
@@ -36,7 +37,7 @@ def rows(left: pathlib.Path, right: pathlib.Path) -> list[int]:
 def played(left: pathlib.Path, right: pathlib.Path) -> list[str]:
   """The files of episodes in which two workdirs differ, or that only one of them has."""
   mine, theirs = (
-      {path.name: episodes.read(path) for path in episodes.paths(workdir)}
+      {path.name: episode_files.read(path) for path in episode_files.paths(workdir)}
       for workdir in (left, right)
   )
   return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import numpy as safetensors
 
-from empg_jax import json_text
+from empg_jax.io import json_text
 from empg_jax.models import folder
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -8,7 +8,8 @@ import pathlib
 import statistics
 from typing import Any
 
-from empg_jax import hosts, words
+from empg_jax.distributed import hosts
+from empg_jax.io import words
 from empg_jax.training import replay
 from empg_jax.types import Batch, Episode
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax import sharding, words
+from empg_jax.distributed import sharding
+from empg_jax.io import words
 
 
 class Pieces(NamedTuple):

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
-from empg_jax import sharding
 from empg_jax.core.fused import fused_token_stats
+from empg_jax.distributed import sharding
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.value_head import ValueHead
 from empg_jax.types import TokenStats

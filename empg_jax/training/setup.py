@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 import ml_collections
 import optax
 
-from empg_jax import sharding
 from empg_jax.algorithms import Algorithm
+from empg_jax.distributed import sharding
 from empg_jax.models import casting, folder, lora
 from empg_jax.models.value_head import ValueHead
 from empg_jax.training import state as states

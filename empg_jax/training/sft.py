@@ -4,8 +4,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
+import optax
 
 from empg_jax.data.cloning import Rows
 from empg_jax.models import lora

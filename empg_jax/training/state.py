@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
+import optax
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.lora import Adapters
 from empg_jax.models.value_head import ValueHead

@@ -1,14 +1,14 @@
 """The update as one XLA program: token statistics, modulation, backward, optimizer."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
+import optax
 
 from empg_jax.algorithms import Algorithm, Signal
 from empg_jax.core.mismatch import truncated_ratio

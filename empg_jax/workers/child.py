@@ -20,8 +20,8 @@ import sys
 import threading
 from typing import Any
 
-from empg_jax import json_text
 from empg_jax.envs._shared import answers
+from empg_jax.io import json_text
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from empg_jax import json_text
 from empg_jax.envs import Fault
+from empg_jax.io import json_text
 
 MAX_MESSAGE = 16 * 2**20  # bytes
 _PIECE = 2**16  # bytes received at once

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on Cloud TPU VMs: every host of the slice runs launch/train.py, and they find each other
-# (empg_jax/hosts.py calls jax.distributed.initialize).
+# (empg_jax/distributed/hosts.py calls jax.distributed.initialize).
 #
 #   export ZONE=us-west4-a SHARE=10.0.0.2:/share
 #   launch/tpu/vm.sh create     queues a request for the slice

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on a cluster that xpk made (pip install xpk), on a slice of v5e:8x8. xpk writes the
-# JobSet; its pods find each other (empg_jax/hosts.py calls jax.distributed.initialize).
+# JobSet; its pods find each other (empg_jax/distributed/hosts.py calls jax.distributed.initialize).
 #
 #   export PROJECT=... ZONE=us-west4-a CLUSTER=... IMAGE=...    IMAGE: of launch/tpu/Dockerfile
 #   launch/tpu/xpk.sh storage    once: makes a Filestore share, which every workload gets as /shared

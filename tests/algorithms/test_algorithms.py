@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import told
 
-from empg_jax import algorithms, sharding
+from empg_jax import algorithms
 from empg_jax.algorithms import dapo
+from empg_jax.distributed import sharding
 from empg_jax.types import TokenStats
 
 NAMES = [m.name for m in pkgutil.iter_modules(algorithms.__path__) if not m.name.startswith("_")]

@@ -3,13 +3,14 @@
 import functools
 
 import families
+from hypothesis import given, settings, strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 
-from empg_jax import chat as chats, lookup
+from empg_jax import chat as chats
 from empg_jax.chat import actions, pieces
 from empg_jax.chat.template_chat import TemplateChat
+from empg_jax.config import lookup
 from empg_jax.models import folder
 from empg_jax.rollout.seat import NO_ACTION, Seat
 

@@ -4,9 +4,9 @@ import json
 import os
 import pathlib
 
+from families import TEXTS, tokenizer
 import gguf
 import pytest
-from families import TEXTS, tokenizer
 
 from empg_jax.chat import load, tokenizers
 from empg_jax.chat.template_chat import TemplateChat

@@ -5,8 +5,10 @@ import inspect
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, config as configs, envs, makers
+from empg_jax import chat as chats, envs
 from empg_jax.chat import actions
+from empg_jax.cli import makers
+from empg_jax.config import config as configs
 from empg_jax.envs.deep_search import DeepSearch
 from empg_jax.envs.deep_search.questions import Question
 from empg_jax.models import folder

@@ -2,8 +2,8 @@
 
 import json
 
-import pytest
 from families import TEMPLATES, tokenizer
+import pytest
 
 from empg_jax.chat import Chat, load
 from empg_jax.chat.template_chat import TemplateChat

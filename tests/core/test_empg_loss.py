@@ -2,14 +2,14 @@
 
 import functools
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from empg_jax import empg_loss, modulate_advantages
-import cases
-import oracle
 
 SEEDS = range(20)
 value_and_grad = jax.jit(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from empg_jax import fused_token_stats, token_stats
-from empg_jax import hardware
 from empg_jax.core import fused_blocks
 from empg_jax.generation import sampling
+from empg_jax.kernels import hardware
 
 B, T, D, V = 3, 10, 8, 50
 

@@ -3,8 +3,8 @@
 import functools
 
 import jax
-from jax.sharding import AxisType, PartitionSpec as P
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec as P
 import numpy as np
 import pytest
 

@@ -2,14 +2,14 @@
 
 import functools
 
+import cases
 import jax
-from jax.sharding import AxisType, PartitionSpec as P
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec as P
 import numpy as np
 import pytest
 
 from empg_jax import empg_loss, fused_token_stats, group_advantages, token_stats
-import cases
 
 B, T, D, V = 8, 20, 8, 16
 SPECS = {

@@ -1,17 +1,17 @@
 """What must hold of EMPG's advantages whatever the batch (arXiv 2509.09265)."""
 
+import cases
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from empg_jax import modulate_advantages
 from empg_jax.core.modulation import modulate
-import cases
-import oracle
 
 KINDS = [kind for kind in cases.KINDS if kind not in ("no step", "bfloat16")]
 

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from empg_jax import token_stats
-import oracle
 
 B, T, V = 3, 4, 7
 

@@ -1,14 +1,14 @@
 """How much tokens count: equal votes of tokens, steps or episodes, in both row layouts."""
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from empg_jax.core import weighting
 from empg_jax.training import microbatch
-import cases
-import oracle
 
 row_votes = jax.jit(weighting.row_votes, static_argnames="aggregation")
 token_weights = jax.jit(weighting.token_weights, static_argnames="aggregation")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from empg_jax import command_line, workers
+from empg_jax import workers
+from empg_jax.cli import command_line
 from empg_jax.envs import deep_search, webshop
 from empg_jax.envs._shared import disk
 from empg_jax.envs.deep_search import corpus

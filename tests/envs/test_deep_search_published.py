@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
-from empg_jax import command_line
+from empg_jax.cli import command_line
 from empg_jax.envs.deep_search import DeepSearch, published, task_type, tasks
 from empg_jax.envs.deep_search.questions import Question
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from empg_jax.envs import DemoTurn, Demonstration
+from empg_jax.envs import Demonstration, DemoTurn
 from empg_jax.envs.deep_search import demos
 from empg_jax.envs.deep_search.renaming import renamed
 

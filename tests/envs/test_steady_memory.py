@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from empg_jax import lookup
+from empg_jax.config import lookup
 
 
 def play(env, environment, tasks, rng, steps):

@@ -5,8 +5,7 @@ import statistics
 
 import pytest
 
-from empg_jax.envs.webshop import demos
-from empg_jax.envs.webshop import WebShop, tasks
+from empg_jax.envs.webshop import WebShop, demos, tasks
 from empg_jax.envs.webshop.expert import MAX_TURNS, Expert
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from empg_jax import config as configs, lookup, transcript
+from empg_jax.config import config as configs, lookup
 from empg_jax.evaluation import players, records, statistics
+from empg_jax.tracking import transcript
 
 
 def prepared(name, **env):

@@ -1,8 +1,7 @@
 """Files of evaluations: what is no evaluation, or of other tasks, raises one sentence."""
 
-import pytest
-
 from made_records import record
+import pytest
 
 from empg_jax.evaluation import records
 

@@ -3,10 +3,9 @@
 import itertools
 import math
 
+from made_records import record
 import numpy as np
 import pytest
-
-from made_records import record
 
 from empg_jax.evaluation import statistics, tables
 

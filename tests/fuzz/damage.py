@@ -4,7 +4,7 @@ import json
 
 from hypothesis import strategies as st
 
-from empg_jax import command_line
+from empg_jax.cli import command_line
 
 
 def answered(call, *arguments):

@@ -5,8 +5,8 @@ import json
 import re
 
 import damage
-import pytest
 from hypothesis import given, settings, strategies as st
+import pytest
 
 from empg_jax.envs import alfworld
 

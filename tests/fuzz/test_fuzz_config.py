@@ -2,14 +2,16 @@
 
 import sys
 
-import damage
-import pytest
 from absl import flags
+import damage
 from hypothesis import given, settings, strategies as st
 from ml_collections import config_flags
+import pytest
 
-from empg_jax import algorithms, command_line, config as configs, lookup, settings as checks
-from empg_jax import sharding
+from empg_jax import algorithms
+from empg_jax.cli import command_line, settings as checks
+from empg_jax.config import config as configs, lookup
+from empg_jax.distributed import sharding
 from empg_jax.training import setup
 
 # config_flags loads a config's file as Python did it before 3.12.

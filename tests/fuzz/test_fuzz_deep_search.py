@@ -5,8 +5,8 @@ import json
 import types
 
 import damage
-import pytest
 from hypothesis import given, settings, strategies as st
+import pytest
 
 from empg_jax.envs import deep_search
 from empg_jax.envs.deep_search import remote

@@ -5,12 +5,13 @@ import struct
 
 import damage
 import gguf
+from hypothesis import given, settings, strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 from safetensors import numpy as safetensors
 
-from empg_jax import chat as chats, sharding
+from empg_jax import chat as chats
+from empg_jax.distributed import sharding
 from empg_jax.models import families, folder
 
 MESH = sharding.make_mesh()

@@ -6,12 +6,14 @@ import json
 import re
 
 import damage
+from hypothesis import given, settings
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 
-from empg_jax import config as configs, episodes, metrics, pages
+from empg_jax import pages
+from empg_jax.config import config as configs
 from empg_jax.evaluation import records, tables
+from empg_jax.tracking import episode_files, metrics
 from empg_jax.training import replay
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -23,7 +25,7 @@ EPISODE = {
     "task": HOSTILE, "type": HOSTILE, "group": 0, "index": 0, "success": True, "ended": HOSTILE,
     "reward": 1.0, "info": {"won": True, HOSTILE: HOSTILE}, "turns": [TURN, TURN | {"action": None}],
 }  # fmt: skip
-LINES = [{"format": episodes.FORMAT, "step": 3, "split": HOSTILE, "episodes": 2}, EPISODE, EPISODE]
+LINES = [{"format": episode_files.FORMAT, "step": 3, "split": HOSTILE, "episodes": 2}, EPISODE, EPISODE]
 ROW = {
     "task": "a", "type": "b", "seed": 0, "success": True, "reward": 1.0, "score": 0.5, "turns": 3,
     "invalid": 0, "tokens": 9, "entropy": 0.5, "ended": "done",
@@ -46,7 +48,7 @@ def shown(folder, content):
   """The page of a file of episodes, if it can be read; its data is JSON, and all that is there."""
   path = folder / "step_000003.x.jsonl.gz"
   path.write_bytes(content)
-  played = damage.answered(episodes.read, path)
+  played = damage.answered(episode_files.read, path)
   if played is None:
     return None
   page = pages.render([played], HOSTILE)
@@ -80,15 +82,15 @@ def test_what_no_run_keeps_of_an_episode_is_refused(folder, info):
   path = folder / "step_000004.x.jsonl.gz"
   path.write_bytes(gzip.compress(text.replace("Infinity", "1e999").encode()))
   with pytest.raises(ValueError, match="episode 2 lacks something or has it in another type"):
-    episodes.read(path)
+    episode_files.read(path)
 
 
 def test_a_file_that_swells_without_end_is_refused(folder, monkeypatch):
-  monkeypatch.setattr(episodes, "MAX_LINE", 1 << 20)
+  monkeypatch.setattr(episode_files, "MAX_LINE", 1 << 20)
   path = folder / "step_000005.x.jsonl.gz"
   path.write_bytes(gzip.compress(b" " * (1 << 25)))
   with pytest.raises(ValueError, match="line 1 goes beyond what is read"):
-    episodes.read(path)
+    episode_files.read(path)
 
 
 @settings(max_examples=80)

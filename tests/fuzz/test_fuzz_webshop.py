@@ -4,8 +4,8 @@ import itertools
 import json
 
 import damage
-import pytest
 from hypothesis import given, settings, strategies as st
+import pytest
 
 from empg_jax.envs import webshop
 from empg_jax.envs.webshop import embedded

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import pytest
 
-from empg_jax import hardware
 from empg_jax.generation import cache as caching
+from empg_jax.kernels import hardware
 from empg_jax.models.decoder import DecoderConfig
 
 SHAPE = DecoderConfig(8, 8, 8, 1, 1, 1, 8)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
 from empg_jax.generation import cache as caching, decode, layout
 from empg_jax.generation.policy import Policy
+from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 

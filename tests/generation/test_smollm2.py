@@ -12,7 +12,8 @@ import os
 import jax
 import pytest
 
-from empg_jax import chat as chats, sharding
+from empg_jax import chat as chats
+from empg_jax.distributed import sharding
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 

@@ -10,9 +10,9 @@ import pathlib
 import shutil
 
 import numpy as np
+from safetensors.numpy import save_file
 import torch
 import transformers
-from safetensors.numpy import save_file
 
 HOME = pathlib.Path(__file__).parent / "models"
 SHAPE = dict(

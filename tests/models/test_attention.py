@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import hardware, sharding
+from empg_jax.distributed import sharding
+from empg_jax.kernels import hardware
 from empg_jax.kernels.attention import cudnn, splash
 from empg_jax.models import attention
 

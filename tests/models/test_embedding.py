@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models import embedding
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models import families, folder
 from empg_jax.models.rotary import Llama3Scaling
 

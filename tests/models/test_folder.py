@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models import folder, source
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.source import Safetensors

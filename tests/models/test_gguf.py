@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.models import folder, naming
 from empg_jax.models.decoder import Decoder, DecoderConfig
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from empg_jax import algorithms, episodes
+from empg_jax import algorithms
 from empg_jax.rollout.pack import pack
 from empg_jax.rollout.unpack import unpack
+from empg_jax.tracking import episode_files
 from empg_jax.types import Episode, Turn
 
 HOSTILE = "<script>alert(1)</script></script><!-- $title \u2028 <img src=x onerror=alert(2)>"
@@ -61,6 +62,6 @@ def explained():
 def write(workdir):
   """Three sets: of a training step, of an evaluation, and one that is empty."""
   shared = dict(text=letters, task_type=kind)
-  episodes.write(workdir, 20, "train", TRAINED + DROPPED, values=explained(), **shared)
-  episodes.write(workdir, 20, "valid_seen", VALID, **shared)
-  episodes.write(workdir, 30, "valid_seen", [], **shared)
+  episode_files.write(workdir, 20, "train", TRAINED + DROPPED, values=explained(), **shared)
+  episode_files.write(workdir, 20, "valid_seen", VALID, **shared)
+  episode_files.write(workdir, 30, "valid_seen", [], **shared)

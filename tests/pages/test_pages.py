@@ -8,7 +8,8 @@ import made
 import numpy as np
 import pytest
 
-from empg_jax import episodes, pages
+from empg_jax import pages
+from empg_jax.tracking import episode_files
 
 pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.DRIVER), reason="no chromium with a chromedriver is installed"
@@ -26,7 +27,7 @@ def chromium():
 def address(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run")
   made.write(workdir)
-  pages.write(episodes.paths(workdir), "runs/<b>made</b>", workdir / "page.html")
+  pages.write(episode_files.paths(workdir), "runs/<b>made</b>", workdir / "page.html")
   return (workdir / "page.html").as_uri()
 
 
@@ -119,9 +120,9 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
 
 def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
   made.write(tmp_path)
-  played = episodes.read(episodes.paths(tmp_path)[0]).episodes
+  played = episode_files.read(episode_files.paths(tmp_path)[0]).episodes
   places = [(0, "valid"), (10, "train"), (20, "train"), (20, "valid")]
-  sets = [episodes.EpisodeSet(step, split, played) for step, split in places]
+  sets = [episode_files.EpisodeSet(step, split, played) for step, split in places]
   (tmp_path / "page.html").write_text(pages.render(sets, "x"), encoding="utf-8")
   chromium.open((tmp_path / "page.html").as_uri())
   assert chromium.run("return location.hash").startswith("#step_000020.train/")

@@ -14,8 +14,9 @@ import sys
 import made
 import pytest
 
-from empg_jax import episodes, pages
-from empg_jax.episodes import EpisodeSet
+from empg_jax import pages
+from empg_jax.tracking import episode_files
+from empg_jax.tracking.episode_files import EpisodeSet
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -66,7 +67,7 @@ def test_the_page_names_what_changed_while_the_run_went_on(workdir, tmp_path):
 
 
 def test_nothing_that_was_said_becomes_part_of_the_page(workdir):
-  sets = [episodes.read(path) for path in episodes.paths(workdir)]
+  sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
   page = pages.render(sets, "<i>title</i> & $sets")
   plain = pages.render([], "x")
   assert page.count("<script") == plain.count("<script") + len(sets)

@@ -1,10 +1,10 @@
 """Every released preset fits the hardware that it is made for, with all that a run keeps."""
 
-import jax
 from jax.sharding import AbstractMesh, AxisType
 import pytest
 
-from empg_jax import config as configs, sharding, slices
+from empg_jax.config import config as configs, slices
+from empg_jax.distributed import sharding
 from empg_jax.plan import chips, fitting, memory, shapes
 from empg_jax.plan.compiling import TooLarge
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.plan import hlo
 
 PROGRAM = """\

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import ml_collections
 import pytest
 
-from empg_jax import command_line
+from empg_jax.cli import command_line
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.plan import chips, compiling, fitting, flops, programs, shapes, topology
 from empg_jax.plan.compiling import TooLarge

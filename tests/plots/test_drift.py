@@ -8,12 +8,15 @@ import ml_collections
 import numpy as np
 import pytest
 
-from empg_jax import chat as chats, config as configs, episodes as kept, sharding
+from empg_jax import chat as chats
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.envs import alfworld
 from empg_jax.evaluation import policies
 from empg_jax.models import folder
 from empg_jax.plots import drift
 from empg_jax.rollout.pack import by_turn, pack
+from empg_jax.tracking import episode_files
 from empg_jax.types import Batch
 
 
@@ -38,12 +41,12 @@ def run(request, initial):
 
 def test_what_is_scored_is_what_was_read_and_said(run, tmp_path):
   config, chat, played = run
-  path = kept.write(
+  path = episode_files.write(
       tmp_path, 1, "train", played, text=chat.text, task_type=alfworld.task_type
   )
   window = config.rollout.window
   prompt = functools.partial(alfworld.prompt, window=window) if window >= 0 else None
-  for episode, record in zip(played, kept.read(path).episodes, strict=True):
+  for episode, record in zip(played, episode_files.read(path).episodes, strict=True):
     found = drift.episode(record, chat, prompt)
     assert (found.task, found.group, found.ended) == (episode.task, episode.group, episode.ended)
     assert len(found.turns) == len(episode.turns)
@@ -87,6 +90,6 @@ def test_it_is_minus_the_entropy_less_the_initial_log_probability(initial):
 
 
 def test_a_run_without_training_episodes_says_so(tmp_path):
-  kept.write(tmp_path, 0, "valid_seen", [], text=str, task_type=str)
+  episode_files.write(tmp_path, 0, "valid_seen", [], text=str, task_type=str)
   with pytest.raises(FileNotFoundError, match="no episodes of a training step yet"):
     drift.training_steps(tmp_path)

@@ -14,11 +14,13 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra plot is not installed")
 
-from empg_jax import config as configs, resume, sharding
+from empg_jax.config import config as configs
 from empg_jax.core import modulation
+from empg_jax.distributed import sharding
 from empg_jax.models import folder
 from empg_jax.plots import curves, drift, intervals, runs, scoring, steps, style
 from empg_jax.types import Batch
+from empg_jax.workdir import resume
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

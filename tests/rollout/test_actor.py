@@ -6,12 +6,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from scripted import Digging, END, ScriptedPolicy, ToyChat
+from scripted import END, Digging, ScriptedPolicy, ToyChat
 
-from empg_jax import hosts, metrics, workers
-from empg_jax.preemption import Stopped
+from empg_jax import workers
+from empg_jax.distributed import hosts
+from empg_jax.distributed.preemption import Stopped
 from empg_jax.rollout.actor import collect
 from empg_jax.rollout.seat import NO_ACTION
+from empg_jax.tracking import metrics
 
 CHAT = ToyChat()
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import algorithms, chat as chats, sharding
+from empg_jax import algorithms, chat as chats
+from empg_jax.distributed import sharding
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder

@@ -9,7 +9,9 @@ import jax
 import pytest
 from scripted import Digging, ScriptedPolicy, ToyChat
 
-from empg_jax import config as configs, dry_run, envs
+from empg_jax import envs
+from empg_jax.cli import dry_run
+from empg_jax.config import config as configs
 from empg_jax.models import folder
 from empg_jax.rollout import fitting, play
 from empg_jax.rollout.actor import collect

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from empg_jax import workers
-from empg_jax.envs import alfworld, Fault, FAULTS, Remote
+from empg_jax.envs import FAULTS, Fault, Remote, alfworld
 
 HERE = pathlib.Path(__file__).parent
 pool = functools.partial(workers.environments, "faulty", {}, count=1, timeout_s=60.0)

@@ -8,11 +8,12 @@ import pytest
 from scripted import ScriptedPolicy, ToyChat
 import slips
 
-from empg_jax import metrics, workers
+from empg_jax import workers
 from empg_jax.envs import FAULTS
 from empg_jax.evaluation import players
 from empg_jax.rollout import shares
 from empg_jax.rollout.actor import collect
+from empg_jax.tracking import metrics
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["here", "in workers"])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from empg_jax import hosts
+from empg_jax.distributed import hosts
 from empg_jax.rollout import shares
 from empg_jax.types import Episode, Turn
 

@@ -12,7 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 import numpy as np
 import optax
 
-from empg_jax import algorithms, sharding
+from empg_jax import algorithms
+from empg_jax.distributed import sharding
 from empg_jax.envs import Step
 from empg_jax.generation.policy import Policy
 from empg_jax.models.decoder import Decoder, DecoderConfig

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from empg_jax import algorithms, presets
+from empg_jax import algorithms
+from empg_jax.config import presets
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.value_head import ValueHead
 from empg_jax.rollout.pack import deal, pack

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import config as configs
+from empg_jax.config import config as configs
 from empg_jax.models.lora import Adapters
 from empg_jax.training import setup, state as states
 

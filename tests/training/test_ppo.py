@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from empg_jax import algorithms, sharding
+from empg_jax import algorithms
 from empg_jax.checkpoint import Checkpointer, read_part
+from empg_jax.distributed import sharding
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.value_head import ValueHead

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from updates import EMPG, OPTIMIZER, ROWS, assert_same, update
 
-from empg_jax import algorithms, sharding
-from empg_jax.core.modulation import modulate_advantages
+from empg_jax import algorithms
 from empg_jax.core.advantages import group_advantages
+from empg_jax.core.modulation import modulate_advantages
+from empg_jax.distributed import sharding
 from empg_jax.training import microbatch
 from empg_jax.training.guard import check_finite
 from empg_jax.training.score import token_stats

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from updates import CONFIG, EMPG, OPTIMIZER, ROWS, VOCAB, assert_same, update
 
-from empg_jax import algorithms, hardware, sharding
+from empg_jax import algorithms
+from empg_jax.distributed import sharding
+from empg_jax.kernels import hardware
 from empg_jax.kernels.attention import cudnn
 from empg_jax.models import lora
 from empg_jax.models.decoder import Decoder, DecoderConfig

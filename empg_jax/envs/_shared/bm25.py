@@ -12,9 +12,9 @@ the order of equal scores open; tantivy cannot be given k1 and b.
 import array
 import bisect
 import collections
+from collections.abc import Iterable
 import mmap
 import pathlib
-from collections.abc import Iterable
 
 import numpy as np
 

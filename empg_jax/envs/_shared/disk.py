@@ -4,6 +4,7 @@ They are kept under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, in a folder e
 after what it was made from, so that other sources make another one.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 import fcntl
 import hashlib
 import json
@@ -12,12 +13,11 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 import numpy as np
 
-from empg_jax import json_text, paths
+from empg_jax.io import json_text, paths
 
 
 def folder_for(environment: str, key: str) -> pathlib.Path:

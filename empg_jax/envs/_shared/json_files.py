@@ -4,13 +4,13 @@ So 5 GB of products need no 5 GB of memory, and what nests without end or holds 
 characters is refused where it comes in.
 """
 
+from collections.abc import Iterator
 import json
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from empg_jax import json_text
+from empg_jax.io import json_text
 
 _CHUNK = 1 << 20
 _DEEPEST = 100  # lists and objects within each other

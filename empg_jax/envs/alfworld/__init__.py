@@ -15,15 +15,11 @@ from typing import Protocol, runtime_checkable
 
 from empg_jax.envs import Step
 from empg_jax.envs._shared.window import told
-from empg_jax.envs.alfworld import embedded
-from empg_jax.envs.alfworld import official
-from empg_jax.envs.alfworld.demos import PHRASES as PHRASES
-from empg_jax.envs.alfworld.demos import demonstrations as demonstrations
+from empg_jax.envs.alfworld import embedded, official
+from empg_jax.envs.alfworld.demos import PHRASES as PHRASES, demonstrations as demonstrations
 from empg_jax.envs.alfworld.engine import COMMANDS, Engine, listed
 from empg_jax.envs.alfworld.game import Game, parse_game
-from empg_jax.envs.alfworld.players import PLAIN as PLAIN
-from empg_jax.envs.alfworld.players import choices as choices
-from empg_jax.envs.alfworld.players import expert as expert
+from empg_jax.envs.alfworld.players import PLAIN as PLAIN, choices as choices, expert as expert
 from empg_jax.envs.alfworld.rooms import TASK_TYPES
 
 GAMES = ("small", "full", "official")

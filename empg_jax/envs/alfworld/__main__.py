@@ -2,7 +2,7 @@
 
 import sys
 
-from empg_jax import lookup
+from empg_jax.config import lookup
 from empg_jax.envs.alfworld import embedded, rooms
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ than the expert's action, either another admissible one or one that does nothing
 a policy sees how to go on from there; such a turn is not to be trained on.
 """
 
+from collections.abc import Iterator, Sequence
 import random
 import re
-from collections.abc import Iterator, Sequence
 
-from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
+from empg_jax.envs import Demonstration, DemoTurn, check_probabilities
 from empg_jax.envs.alfworld.embedded import validation_contents
 from empg_jax.envs.alfworld.engine import Engine, listed
 from empg_jax.envs.alfworld.expert import Expert

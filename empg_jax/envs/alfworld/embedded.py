@@ -10,20 +10,20 @@ asked for. This remakes both files:
     python -m empg_jax.envs.alfworld games
 """
 
+from collections.abc import Iterator, Mapping
 import functools
 import json
 import lzma
 import pathlib
 import random
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from empg_jax import json_text
 from empg_jax.envs.alfworld.engine import Engine
 from empg_jax.envs.alfworld.game import parse_game
 from empg_jax.envs.alfworld.generate import Spec, Thing, draw
 from empg_jax.envs.alfworld.problem import game, name
 from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, UNSEEN_ROOMS
+from empg_jax.io import json_text
 
 FOLDER = pathlib.Path(__file__).parent / "assets"
 SETS = ("small", "full")

@@ -10,20 +10,20 @@ Sizes:
          objects.
 """
 
-import itertools
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+import itertools
+import random
 from typing import NamedTuple
 
 from empg_jax.envs.alfworld.placement import (
-    LAMP,
-    LAMP_STANDS,
-    TOOLS,
-    choices,
-    likelihood,
-    rooms_for,
-    space,
+  LAMP,
+  LAMP_STANDS,
+  TOOLS,
+  choices,
+  likelihood,
+  rooms_for,
+  space,
 )
 from empg_jax.envs.alfworld.rooms import TASK_TYPES, TRAIN_ROOMS, Receptacle, facts
 

@@ -9,8 +9,8 @@ import contextlib
 import os
 import pathlib
 
-from empg_jax import paths
 from empg_jax.envs._shared import json_files
+from empg_jax.io import paths
 
 _FILE = "game.tw-pddl"
 _LARGEST = 1 << 23  # bytes

@@ -9,10 +9,10 @@ package and writes ALFWorld's own folder layout, for the official engine.
 import pathlib
 from typing import Any
 
-from empg_jax import json_text
 from empg_jax.envs.alfworld.generate import Spec, Thing
 from empg_jax.envs.alfworld.placement import LAMP, TOOLS
 from empg_jax.envs.alfworld.rooms import Receptacle, facts, signed
+from empg_jax.io import json_text
 
 
 def mangle(text: str) -> str:

@@ -16,7 +16,7 @@ import random
 import runpy
 from typing import Any, NamedTuple
 
-from empg_jax import json_text
+from empg_jax.io import json_text
 
 FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "rooms.json.xz"
 

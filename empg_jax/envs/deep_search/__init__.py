@@ -21,14 +21,13 @@ from collections.abc import Sequence
 
 from empg_jax.envs._shared.window import told
 from empg_jax.envs.deep_search.data import SPLITS as SPLITS
-from empg_jax.envs.deep_search.demos import PHRASES as PHRASES
-from empg_jax.envs.deep_search.demos import demonstrations as demonstrations
-from empg_jax.envs.deep_search.environment import DeepSearch as DeepSearch
-from empg_jax.envs.deep_search.environment import task_type as task_type
-from empg_jax.envs.deep_search.environment import tasks as tasks
-from empg_jax.envs.deep_search.players import PLAIN as PLAIN
-from empg_jax.envs.deep_search.players import choices as choices
-from empg_jax.envs.deep_search.players import expert as expert
+from empg_jax.envs.deep_search.demos import PHRASES as PHRASES, demonstrations as demonstrations
+from empg_jax.envs.deep_search.environment import (
+  DeepSearch as DeepSearch,
+  task_type as task_type,
+  tasks as tasks,
+)
+from empg_jax.envs.deep_search.players import PLAIN as PLAIN, choices as choices, expert as expert
 
 SCORE = "f1"
 

@@ -6,18 +6,18 @@ corpus.jsonl in the folder that DEEP_SEARCH_DATA names, in Search-R1's form:
     {"id": "0", "contents": "\\"Title\\"\\ntext"}
 """
 
+from collections.abc import Iterable, Iterator
 import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from empg_jax import paths
 from empg_jax.envs._shared import bm25, disk, json_files
 from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
+from empg_jax.io import paths
 
 VERSION = 1  # raised when the same passages would give another folder
 CORPORA = ("embedded", "files")

@@ -7,10 +7,10 @@ A task's name is `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
 `tfds/SPLIT/NAME/NUMBER` (see published.py).
 """
 
+from collections.abc import Callable, Iterable, Sequence
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
 
 from empg_jax.envs._shared import disk
 from empg_jax.envs.deep_search import embedded, published, question_files

@@ -6,12 +6,12 @@ that way. A hasty searcher answers with the first thing that it was shown instea
 that is trained on, and leaves reinforcement learning a habit to unlearn.
 """
 
+from collections.abc import Iterator
 import itertools
 import random
 import re
-from collections.abc import Iterator
 
-from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
+from empg_jax.envs import Demonstration, DemoTurn, check_probabilities
 from empg_jax.envs.deep_search import reading
 from empg_jax.envs.deep_search.environment import DeepSearch, tasks
 from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, answer, search, visit

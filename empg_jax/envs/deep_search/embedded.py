@@ -5,16 +5,16 @@
 makes both again, the very same, from the packages named in sources/__init__.py.
 """
 
+from collections.abc import Iterable, Iterator
 import functools
 import hashlib
 import json
 import lzma
 import pathlib
-from collections.abc import Iterable, Iterator
 
-from empg_jax import json_text
 from empg_jax.envs.deep_search.questions import Question
 from empg_jax.envs.deep_search.retrieval import Passage
+from empg_jax.io import json_text
 
 FOLDER = pathlib.Path(__file__).parent / "assets"
 PASSAGES = FOLDER / "passages.json.xz"

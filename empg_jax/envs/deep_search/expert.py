@@ -5,8 +5,8 @@ asked of it. What no search shows, it looks up on the document's pages. What it 
 it answers with "unknown".
 """
 
-import re
 from collections.abc import Callable, Generator
+import re
 
 from empg_jax.envs.deep_search import reading
 from empg_jax.envs.deep_search.reading import FACTS

@@ -1,8 +1,8 @@
 """Which questions a policy can learn from, and how they are written down."""
 
 
-from empg_jax import json_text
 from empg_jax.envs.deep_search.questions import Question
+from empg_jax.io import json_text
 
 VERDICTS = KEPT, KNOWN, EASY = "kept", "answered without a search", "always answered"
 

@@ -1,8 +1,8 @@
 """What the agent reads: search results and the pages of a document."""
 
 import bisect
-import re
 from collections.abc import Sequence
+import re
 
 from empg_jax.envs._shared import analysis
 from empg_jax.envs.deep_search.retrieval import Hit, Passage

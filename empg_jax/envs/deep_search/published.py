@@ -8,17 +8,17 @@ its 42 GB of pages; `trivia_qa/unfiltered.nocontext` has all of TriviaQA's, with
 What is not in TFDS_DATA_DIR, else ~/tensorflow_datasets, is downloaded there if it can be.
 """
 
+from collections.abc import Iterator
 import hashlib
 import importlib.util
 import os
 import pathlib
 import textwrap
-from collections.abc import Iterator
 from typing import Any
 
-from empg_jax import paths
 from empg_jax.envs.deep_search import question_files
 from empg_jax.envs.deep_search.questions import Question
+from empg_jax.io import paths
 
 NAMES = ("natural_questions_open", "trivia_qa/unfiltered.nocontext")
 # Nobody publishes the answers of TriviaQA's own test split, and NQ-open has none.

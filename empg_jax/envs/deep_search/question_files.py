@@ -11,9 +11,9 @@ A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognis
     WebWalkerQA           question, answer, root_url, info {..}
 """
 
+from collections.abc import Iterable, Iterator
 import math
 import pathlib
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from empg_jax.envs._shared import json_files

@@ -5,18 +5,18 @@
 """
 
 import functools
-import urllib.parse
 from typing import Any
+import urllib.parse
 
 import urllib3
 
 from empg_jax.envs._shared import json_files
 from empg_jax.envs.deep_search.retrieval import (
-    Hit,
-    Passage,
-    RetrievalFailed,
-    parse_contents,
-    same_title,
+  Hit,
+  Passage,
+  RetrievalFailed,
+  parse_contents,
+  same_title,
 )
 
 TIMEOUT = 30.0  # seconds for an answer

@@ -1,9 +1,9 @@
 """How an answer is judged: as SQuAD, HotpotQA and Search-R1 do."""
 
 import collections
+from collections.abc import Iterator, Sequence
 import re
 import string
-from collections.abc import Iterator, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)

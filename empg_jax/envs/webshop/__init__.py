@@ -30,16 +30,15 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
 from collections.abc import Sequence
 
 from empg_jax.envs._shared.window import told
-from empg_jax.envs.webshop.demos import PHRASES as PHRASES
-from empg_jax.envs.webshop.demos import demonstrations as demonstrations
-from empg_jax.envs.webshop.environment import SPLITS as SPLITS
-from empg_jax.envs.webshop.environment import TASK_TYPES as TASK_TYPES
-from empg_jax.envs.webshop.environment import WebShop as WebShop
-from empg_jax.envs.webshop.environment import task_type as task_type
-from empg_jax.envs.webshop.environment import tasks as tasks
-from empg_jax.envs.webshop.players import PLAIN as PLAIN
-from empg_jax.envs.webshop.players import choices as choices
-from empg_jax.envs.webshop.players import expert as expert
+from empg_jax.envs.webshop.demos import PHRASES as PHRASES, demonstrations as demonstrations
+from empg_jax.envs.webshop.environment import (
+  SPLITS as SPLITS,
+  TASK_TYPES as TASK_TYPES,
+  WebShop as WebShop,
+  task_type as task_type,
+  tasks as tasks,
+)
+from empg_jax.envs.webshop.players import PLAIN as PLAIN, choices as choices, expert as expert
 
 SCORE = "task_score"
 

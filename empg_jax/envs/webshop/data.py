@@ -12,10 +12,10 @@ import functools
 import os
 import pathlib
 
-from empg_jax import paths
 from empg_jax.envs._shared import disk, json_files
 from empg_jax.envs.webshop import embedded
 from empg_jax.envs.webshop.shop import Shop, build_once, folder_for, open_shop
+from empg_jax.io import paths
 
 CATALOGUES = ("embedded", "small", "full")
 _FILES = {

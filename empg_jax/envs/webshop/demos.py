@@ -7,10 +7,10 @@ that way. A hasty shopper buys what it looks at without the rest of its checks a
 people do; that is trained on, and leaves reinforcement learning a habit to unlearn.
 """
 
-import random
 from collections.abc import Iterator
+import random
 
-from empg_jax.envs import DemoTurn, Demonstration, check_probabilities
+from empg_jax.envs import Demonstration, DemoTurn, check_probabilities
 from empg_jax.envs.webshop import data, embedded, generate, goals
 from empg_jax.envs.webshop.environment import WebShop
 from empg_jax.envs.webshop.expert import MAX_TURNS, Expert

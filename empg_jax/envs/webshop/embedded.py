@@ -13,8 +13,8 @@ import lzma
 import pathlib
 from typing import Any
 
-from empg_jax import json_text
 from empg_jax.envs.webshop import generate, nouns
+from empg_jax.io import json_text
 
 PRODUCTS = 1200
 _SEED = 0

@@ -5,8 +5,8 @@ features for words it still misses, tries another product if the first one does 
 chooses the options that the goal names, and buys.
 """
 
-import re
 from collections.abc import Sequence
+import re
 from typing import NamedTuple
 
 SEPARATOR = " [SEP] "

@@ -5,8 +5,8 @@ extra that only description and features name, the options, or the price. So a s
 does not look closely gets part of the reward.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
+import random
 from typing import Any, NamedTuple
 
 from empg_jax.envs.webshop.shelves import BRANDS, OPTIONS, Kind, kinds

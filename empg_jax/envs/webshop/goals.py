@@ -8,10 +8,10 @@ draws the very same after `random.seed(233)`, if nothing else draws between: `ri
 prints with, does so in its first print, so that has to come before.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from empg_jax.envs.webshop.product import Product

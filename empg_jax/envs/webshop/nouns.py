@@ -6,9 +6,9 @@ default, which gives another r_type for 63 of 900 pairs of embedded products (a 
 drawn at random, the others from a search for the wanted title).
 """
 
+from collections.abc import Sequence
 import functools
 import re
-from collections.abc import Sequence
 
 from empg_jax.envs.webshop.product import Product
 

@@ -8,8 +8,8 @@ leaves an empty place, and a blank string with a line break in it leaves none ag
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from empg_jax import json_text
 from empg_jax.envs.webshop.product import Product
+from empg_jax.io import json_text
 
 SEARCH, BACK, PREV, NEXT, BUY = "Search", "Back to Search", "< Prev", "Next >", "Buy Now"
 SUB_PAGES = ("Description", "Features", "Reviews")

@@ -1,20 +1,20 @@
 """A shop on disk: products, goals and search index, built once and mapped by all processes."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import functools
 import json
 import pathlib
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from empg_jax import json_text
 from empg_jax.envs._shared import bm25, disk
 from empg_jax.envs.webshop import goals
 from empg_jax.envs.webshop.goals import Goal
 from empg_jax.envs.webshop.product import Product, is_listed, parse_product
+from empg_jax.io import json_text
 
 VERSION = 1  # raised when the same files would give another shop
 

@@ -1,9 +1,11 @@
 """Causal attention by JAX's splash attention kernel: scores stay in VMEM, forward and backward."""
 
 import jax
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_kernel as kernel,
+  splash_attention_mask as masks,
+)
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jaxtyping import Array, Float
 
 _LANES = 128

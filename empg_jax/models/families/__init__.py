@@ -6,11 +6,11 @@ A family is found by the `model_type` of its config.json and holds
     config(hf)      the DecoderConfig of such a config.json
 """
 
-import dataclasses
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
-from empg_jax import lookup
+from empg_jax.config import lookup
 from empg_jax.models.decoder import DecoderConfig
 
 _IMPLIED = ("attention_bias", "qk_norm")  # by the family

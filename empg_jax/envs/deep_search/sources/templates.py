@@ -5,11 +5,11 @@ the capital of the country where NAME was born?". Each question is about entitie
 it is trained on or held out.
 """
 
+from collections.abc import Iterator
 import itertools
 import random
-import unicodedata
-from collections.abc import Iterator
 from typing import NamedTuple
+import unicodedata
 
 from empg_jax.envs._shared import analysis
 from empg_jax.envs.deep_search.questions import Question

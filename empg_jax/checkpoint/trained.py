@@ -7,9 +7,12 @@ from typing import Literal
 import jax
 import ml_collections
 
-from empg_jax import checkpoint, metrics, sharding, words
+from empg_jax import checkpoint
+from empg_jax.distributed import sharding
+from empg_jax.io import words
 from empg_jax.models import fingerprint, folder, lora
 from empg_jax.models.decoder import Decoder
+from empg_jax.tracking import metrics
 
 
 def find(

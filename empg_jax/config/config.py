@@ -5,6 +5,7 @@ A config file is Python with a `get_config(preset)` that returns an
 function (`check_arguments`). A run keeps its config in WORKDIR/config.json.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import importlib.metadata
 import inspect
 import json
@@ -13,12 +14,12 @@ import pathlib
 import platform
 import runpy
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
 
-from empg_jax import json_text, lookup, paths
+from empg_jax.config import lookup
+from empg_jax.io import json_text, paths
 
 Section = Mapping[str, Any] | ml_collections.ConfigDict
 
@@ -27,7 +28,7 @@ _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 FILE = "config.json"  # of a workdir
 INITIAL = "initial"  # folder of a workdir, with the model of a run that began with another's weights
 _PLAIN = (bool, int, float, str)
-_SHIPPED = pathlib.Path(__file__).resolve().parent / "configs"
+_SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "configs"
 
 
 def find(path: str) -> str:

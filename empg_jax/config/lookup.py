@@ -1,13 +1,13 @@
 """Things found by their name: a module in a folder, an entry of a table."""
 
+from collections.abc import Iterable, Mapping
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TypeVar
 
-from empg_jax import words
+from empg_jax.io import words
 
 T = TypeVar("T")
 

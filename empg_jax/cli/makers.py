@@ -1,17 +1,18 @@
 """What becomes of a config in which the command line names another maker.
 
 `algorithm` and `env` are sections whose `name` stands for a maker, the function `make` of that
-module; the other keys are its arguments (empg_jax/config.py). Another maker has other arguments.
+module; the other keys are its arguments (empg_jax/config/config.py). Another maker has other arguments.
 """
 
+from collections.abc import Callable, Collection, Mapping
 import inspect
 import typing
-from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from empg_jax import config as configs, envs, lookup, presets
+from empg_jax import envs
+from empg_jax.config import config as configs, lookup, presets
 
 _ALGORITHMS = "empg_jax.algorithms"
 

@@ -7,8 +7,8 @@ the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir
 from collections.abc import Callable
 from typing import Any
 
-from empg_jax import lookup
-from empg_jax.slices import MODELS
+from empg_jax.config import lookup
+from empg_jax.config.slices import MODELS
 
 
 def tiny(warm_start: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@
 Called as `launch/SCRIPT.py --config=configs/FILE.py:PRESET --config.some.key=value`.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 import difflib
 import errno
 import functools
@@ -17,15 +18,16 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ml_collections
 from absl import app, flags, logging
+import ml_collections
 
-from empg_jax import bounds, config, lookup, makers, paths, streams
+from empg_jax.cli import makers
+from empg_jax.config import bounds, config, lookup
+from empg_jax.io import paths, streams
 
-_PACKAGE = pathlib.Path(__file__).resolve().parent
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Faults of a path that was chosen badly; one that is missing may be a bug.
 _UNFIT = {
     errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,

@@ -1,13 +1,13 @@
 """The processes of a run: one on each host, all running the same program."""
 
 import atexit
+from collections.abc import Iterator
 import contextlib
 import itertools
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import jax
 from jax._src import distributed

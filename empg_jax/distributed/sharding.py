@@ -5,17 +5,18 @@ layer when it is computed, `tensor` divides each matrix product. Rows of a batch
 divided over the first two. The optimizer's moments lie as their parameters do.
 """
 
+from collections.abc import Callable, Sequence
 import functools
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
 
-from empg_jax import hardware, words
+from empg_jax.io import words
+from empg_jax.kernels import hardware
 
 AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 ROWS = (DATA, FSDP)

@@ -14,9 +14,12 @@ from typing import NamedTuple
 import jax
 import ml_collections
 
-from empg_jax import config as configs, json_text, resume, trained
 from empg_jax.chat import tokenizer_files
+from empg_jax.checkpoint import trained
+from empg_jax.config import config as configs
+from empg_jax.io import json_text
 from empg_jax.models import families, folder
+from empg_jax.workdir import resume
 
 _FILE = "origin.json"  # of WORKDIR/initial: where it is from
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from empg_jax import words
 from empg_jax.core import modulation
+from empg_jax.io import words
 from empg_jax.types import Episode
 
 

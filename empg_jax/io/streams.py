@@ -1,11 +1,11 @@
 """Standard output and error for any text and any reader, also one that leaves early."""
 
+from collections.abc import Iterator
 import contextlib
 import io
 import os
 import select
 import sys
-from collections.abc import Iterator
 
 _GONE = 141  # as a shell has it for a process that SIGPIPE ends
 

@@ -7,11 +7,15 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import psutil
 from jax.sharding import AbstractMesh, AxisType
+import psutil
 
-from empg_jax import config as configs, hardware, json_text, sharding, slices, words, workers
+from empg_jax import workers
+from empg_jax.config import config as configs, slices
+from empg_jax.distributed import sharding
 from empg_jax.envs._shared import disk
+from empg_jax.io import json_text, words
+from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import chips, fitting, memory, shapes

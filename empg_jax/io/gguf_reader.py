@@ -1,8 +1,8 @@
 """Opens GGUF files that nobody vouches for."""
 
 import pathlib
-import weakref
 from typing import Any
+import weakref
 
 import gguf
 

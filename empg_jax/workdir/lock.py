@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from empg_jax import console, hosts, json_text
+from empg_jax import console
+from empg_jax.distributed import hosts
+from empg_jax.io import json_text
 
 FILE = "lock"
 _BEAT_S = 5.0  # between two counts

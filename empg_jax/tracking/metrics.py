@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from empg_jax import json_text
 from empg_jax.chat import actions
 from empg_jax.envs import FAULTS
+from empg_jax.io import json_text
 from empg_jax.types import Episode
 
 FILE = "metrics.jsonl"

@@ -1,4 +1,4 @@
-"""A workdir holds one run; when it goes on, some of its config may change (config_kinds).
+"""A workdir holds one run; when it goes on, some of its config may change (config/kinds.py).
 
 WORKDIR/config.json is what the run has now, WORKDIR/amendments.jsonl what changed: a line for
 each key, {"step": 30, "key": "optimizer.learning_rate", "old": 0.0003, "new": 0.0001}, in force
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from empg_jax import config as configs, config_kinds, json_text
+from empg_jax.config import config as configs, kinds
+from empg_jax.io import json_text
 
 FILE = "amendments.jsonl"
 
@@ -26,8 +27,8 @@ class Change(NamedTuple):
   new: Any
 
   def __str__(self) -> str:
-    kind = config_kinds.kind(self.key)
-    why = f": {config_kinds.reason(self.key)}" if kind == "identity" else ""
+    kind = kinds.kind(self.key)
+    why = f": {kinds.reason(self.key)}" if kind == "identity" else ""
     return f"config.{self.key} is {_shown(self.old)} there and {_shown(self.new)} now ({kind}{why})"
 
 
@@ -115,9 +116,9 @@ def differences(old: configs.Section, new: configs.Section) -> list[Change]:
 
 def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> None:
   """Raises ValueError for the changes that the run cannot go on with."""
-  told = [change for change in changes if config_kinds.kind(change.key) != "operational"]
+  told = [change for change in changes if kinds.kind(change.key) != "operational"]
   listed = ", ".join(map(str, told))
-  if any(config_kinds.kind(change.key) == "identity" for change in told):
+  if any(kinds.kind(change.key) == "identity" for change in told):
     of_model = any(change.key.startswith("model.") for change in told)
     more = "" if of_model else f"; --init_from={workdir} begins a new run from its weights"
     raise ValueError(
@@ -184,7 +185,7 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
 
 def seen(workdir: str | os.PathLike) -> list[Amendment]:
   """The amendments that a curve can show: those of what is seen, after the first step."""
-  return [x for x in amendments(workdir) if x.step and config_kinds.is_seen(x.change.key)]
+  return [x for x in amendments(workdir) if x.step and kinds.is_seen(x.change.key)]
 
 
 def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDict:

@@ -1,8 +1,10 @@
 """Whether a config describes what a script is to do, checked before anything is loaded."""
 
-from empg_jax import algorithms, chat as chats, config as configs, envs, sharding, workers
+from empg_jax import algorithms, chat as chats, envs, workers
 from empg_jax.checkpoint import Checkpointer
+from empg_jax.config import config as configs
 from empg_jax.data import cloning
+from empg_jax.distributed import sharding
 from empg_jax.generation.policy import Policy
 from empg_jax.models import folder, lora
 from empg_jax.models.decoder import DecoderConfig

@@ -14,7 +14,10 @@ import jax
 import ml_collections
 
 import empg_jax
-from empg_jax import config as configs, console, hosts, words
+from empg_jax import console
+from empg_jax.config import config as configs
+from empg_jax.distributed import hosts
+from empg_jax.io import words
 from empg_jax.types import Batch, Episode
 
 _COMPILE = "/jax/compilation_cache/compile_requests_use_cache"

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 import pathlib
 from typing import Any
 
-from empg_jax import chat as chats, json_text
+from empg_jax import chat as chats
 from empg_jax.chat import tokenizer_files
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
+from empg_jax.io import json_text
 from empg_jax.models import families, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.source import read_json

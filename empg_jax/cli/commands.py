@@ -4,11 +4,11 @@ An installed package holds launch/ and configs/ as empg_jax.launch and empg_jax.
 links lead here.
 """
 
+from collections.abc import Sequence
 import difflib
 import importlib.util
 import runpy
 import sys
-from collections.abc import Sequence
 
 import empg_jax
 

@@ -17,8 +17,8 @@ import zlib
 
 import numpy as np
 
-from empg_jax import json_text, words
 from empg_jax.chat import pieces
+from empg_jax.io import json_text, words
 from empg_jax.types import Episode
 
 FOLDER = "episodes"

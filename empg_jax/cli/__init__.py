@@ -1,0 +1,1 @@
+"""The command `empg` and what all scripts of launch/ share."""

@@ -1,0 +1,1 @@
+"""Files, standard streams and text: what comes in from a user and goes out to one."""

@@ -1,0 +1,1 @@
+"""What a run reports: metrics, trackers, the console, episodes as files."""
