@@ -29,58 +29,60 @@ def _tiny() -> dict:
   config = presets.tiny("webshop-tiny")
   base = config["algorithm"]["base"] | dict(aggregation="token_mean")
   return config | dict(
-      num_steps=18,
-      tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
-      env=dict(  # envs.webshop.make
-          name="webshop", reward="won", show_commands=False, repeat_instruction=False
+    num_steps=18,
+    tasks=dict(catalogue="embedded", goals="human"),  # envs.webshop.tasks
+    env=dict(  # envs.webshop.make
+      name="webshop", reward="won", show_commands=False, repeat_instruction=False
+    ),
+    chat=dict(instructions="", **REPLY),  # chat.load
+    rollout=config["rollout"] | dict(max_turns=15),
+    policy=config["policy"]
+    | dict(
+      temperature=0.6,  # at 1 a policy this small slips in every other episode
+      max_length=1536,
+      max_reply=32,
+      piece_lengths=(64, 192),
+      windows=(384, 768, 1536),
+    ),
+    pack=dict(lengths=(1536,)),
+    train=config["train"] | dict(lengths=(384, 640, 1024)),
+    # At 3e-4 and by sequence_mean, where short episodes weigh more, bad purchases taught it
+    # within 8 steps not to buy at all.
+    algorithm=config["algorithm"] | dict(base=base),
+    optimizer=config["optimizer"] | dict(learning_rate=1.2e-4, warmup_steps=2),
+    evaluation=dict(every=9, splits=("test",), tasks=200, temperature=0.4),
+    sft=dict(  # how launch/sft.py makes the warm start that the package ships
+      fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
+      demonstrations=dict(  # data.demonstrations.demonstrations
+        embedded=dict(episodes=24_000, noise=0.1, haste=0.35, repeat_instruction=False)
       ),
-      chat=dict(instructions="", **REPLY),  # chat.load
-      rollout=config["rollout"] | dict(max_turns=15),
-      policy=config["policy"] | dict(
-          temperature=0.6,  # at 1 a policy this small slips in every other episode
-          max_length=1536, max_reply=32, piece_lengths=(64, 192), windows=(384, 768, 1536)
+      batches=dict(  # data.cloning.batches
+        lengths=(320, 448, 576, 768, 1024),
+        tokens=8192,
+        microbatch=4,
+        observation_weight=0.2,
       ),
-      pack=dict(lengths=(1536,)),
-      train=config["train"] | dict(lengths=(384, 640, 1024)),
-      # At 3e-4 and by sequence_mean, where short episodes weigh more, bad purchases taught it
-      # within 8 steps not to buy at all.
-      algorithm=config["algorithm"] | dict(base=base),
-      optimizer=config["optimizer"] | dict(learning_rate=1.2e-4, warmup_steps=2),
-      evaluation=dict(every=9, splits=("test",), tasks=200, temperature=0.4),
-      sft=dict(  # how launch/sft.py makes the warm start that the package ships
-          fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
-          demonstrations=dict(  # data.demonstrations.demonstrations
-              embedded=dict(
-                  episodes=24_000, noise=0.1, haste=0.35, repeat_instruction=False
-              )
-          ),
-          batches=dict(  # data.cloning.batches
-              lengths=(320, 448, 576, 768, 1024), tokens=8192, microbatch=4,
-              observation_weight=0.2,
-          ),
-          num_steps=900,
-          optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
-          compute_dtype="bfloat16",
-      ),
+      num_steps=900,
+      optimizer=dict(learning_rate=2e-3, weight_decay=0.05, warmup_steps=100, b2=0.98),
+      compute_dtype="bfloat16",
+    ),
   )
 
 
 def _released(model: str) -> dict:
   config = presets.released(model)
   return config | dict(
-      tasks=dict(catalogue="small", goals="human"),
-      # As verl-agent, on which the paper's runs were made: a purchase counts if it is perfect.
-      env=dict(
-          name="webshop", reward="won", show_commands=True, repeat_instruction=False
-      ),
-      chat=dict(instructions=INSTRUCTIONS, **REPLY),
-      rollout=config["rollout"] | dict(max_turns=15),
-      evaluation=dict(every=5, splits=("test",), tasks=128, temperature=0.4),
+    tasks=dict(catalogue="small", goals="human"),
+    # As verl-agent, on which the paper's runs were made: a purchase counts if it is perfect.
+    env=dict(name="webshop", reward="won", show_commands=True, repeat_instruction=False),
+    chat=dict(instructions=INSTRUCTIONS, **REPLY),
+    rollout=config["rollout"] | dict(max_turns=15),
+    evaluation=dict(every=5, splits=("test",), tasks=128, temperature=0.4),
   )
 
 
 _PRESETS = {
-    "tiny": _tiny,
-    **presets.of_methods(_tiny, _released),
-    **{model: functools.partial(_released, model) for model in presets.MODELS},
+  "tiny": _tiny,
+  **presets.of_methods(_tiny, _released),
+  **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _MODULES = {
-    "empg_loss": "empg_jax.core.empg",
-    "fused_token_stats": "empg_jax.core.fused",
-    "group_advantages": "empg_jax.core.advantages",
-    "modulate_advantages": "empg_jax.core.modulation",
-    "token_stats": "empg_jax.core.tokens",
+  "empg_loss": "empg_jax.core.empg",
+  "fused_token_stats": "empg_jax.core.fused",
+  "group_advantages": "empg_jax.core.advantages",
+  "modulate_advantages": "empg_jax.core.modulation",
+  "token_stats": "empg_jax.core.tokens",
 }
 
 

@@ -39,17 +39,17 @@ class _Column(NamedTuple):
 
 _KL = _Column("KL", 5, (("loss/kl",),), "{:z.3f}".format)  # to the initial policy
 _COLUMNS = (
-    _Column("success", 7, (("train/success",),), "{:.1%}".format),
-    _Column("return", 6, (("train/return",),), "{:z.3f}".format),
-    _Column("turns", 5, (("train/turns",),), "{:.1f}".format),
-    _Column("H", 5, (("empg/entropy_mean",), ("train/entropy_mean",)), "{:z.3f}".format),
-    _Column("g", 9, (("empg/g_min", "empg/g_max"), ("aem/g_min", "aem/g_max")), "{:.2f}".format),
-    _KL,
-    _Column("mismatch", 8, (("loss/behavior_kl",),), "{:z.1e}".format),
-    _Column("clip", 4, (("loss/clip_fraction",),), _percent),
-    _Column("grad", 4, (("update/grad_norm",),), _three_digits),
-    # Of the rollout, and of the update.
-    _Column("seconds", 7, (("time/rollout_s", "time/update_s"),), "{:.0f}".format),
+  _Column("success", 7, (("train/success",),), "{:.1%}".format),
+  _Column("return", 6, (("train/return",),), "{:z.3f}".format),
+  _Column("turns", 5, (("train/turns",),), "{:.1f}".format),
+  _Column("H", 5, (("empg/entropy_mean",), ("train/entropy_mean",)), "{:z.3f}".format),
+  _Column("g", 9, (("empg/g_min", "empg/g_max"), ("aem/g_min", "aem/g_max")), "{:.2f}".format),
+  _KL,
+  _Column("mismatch", 8, (("loss/behavior_kl",),), "{:z.1e}".format),
+  _Column("clip", 4, (("loss/clip_fraction",),), _percent),
+  _Column("grad", 4, (("update/grad_norm",),), _three_digits),
+  # Of the rollout, and of the update.
+  _Column("seconds", 7, (("time/rollout_s", "time/update_s"),), "{:.0f}".format),
 )
 
 
@@ -87,16 +87,16 @@ def warnings(row: Mapping[str, Any]) -> list[str]:
   if compressed is None or compressed <= 0.9:
     return []
   return [
-      f"{compressed:.0%} of the steps lie in the lowest twentieth of the range of step entropies"
-      f" ({row['empg/entropy_min']:.3f} to {row['empg/entropy_max']:.3f}): a few outliers set it,"
-      " and EMPG's scale hardly tells the others apart."
+    f"{compressed:.0%} of the steps lie in the lowest twentieth of the range of step entropies"
+    f" ({row['empg/entropy_min']:.3f} to {row['empg/entropy_max']:.3f}): a few outliers set it,"
+    " and EMPG's scale hardly tells the others apart."
   ]
 
 
 def success_table(
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    splits: Sequence[str] = ("valid_seen", "valid_unseen"),
+  before: Mapping[str, Any],
+  after: Mapping[str, Any],
+  splits: Sequence[str] = ("valid_seen", "valid_unseen"),
 ) -> str:
   """Success by task type before and after training, a pair of columns a split.
 
@@ -104,10 +104,10 @@ def success_table(
   number of games of the type in that split, after training.
   """
   types = sorted(
-      name.removeprefix(prefix)
-      for prefix in [f"eval/{split}/success/" for split in splits]
-      for name in after
-      if name.startswith(prefix)
+    name.removeprefix(prefix)
+    for prefix in [f"eval/{split}/success/" for split in splits]
+    for name in after
+    if name.startswith(prefix)
   )
   header = ["task type"]
   for split in splits:
@@ -118,16 +118,14 @@ def success_table(
     for split in splits:
       suffix = f"/{kind}" if kind else ""
       success = f"eval/{split}/success{suffix}"
-      cells.append(
-          shown(after.get(f"eval/{split}/episodes{suffix}"), _games)
-      )
+      cells.append(shown(after.get(f"eval/{split}/episodes{suffix}"), _games))
       cells += [shown(row.get(success), "{:.1%}".format) for row in (before, after)]
     lines.append(cells)
   widths = [max(map(len, column)) for column in zip(*lines)]
   rule = ["-" * width for width in widths]
   return "\n".join(
-      "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-      for cells in [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+    for cells in [lines[0], rule, *lines[1:-1], rule, lines[-1]]
   )
 
 
@@ -153,12 +151,12 @@ class Progress:
     self._bar = None
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(
-          total=total,
-          desc=what,
-          unit=f" {unit}",
-          leave=False,
-          file=sys.stderr,
-          dynamic_ncols=True,
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        leave=False,
+        file=sys.stderr,
+        dynamic_ncols=True,
       )
 
   def update(self, n: int = 1) -> None:

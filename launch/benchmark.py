@@ -33,12 +33,14 @@ _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1
 _WIDTH = flags.DEFINE_integer("width", 256, "its width, in heads of 64", lower_bound=128)
 _VOCAB = flags.DEFINE_integer("vocab", 32768, "its vocabulary", lower_bound=8)
 _DTYPES = flags.DEFINE_multi_enum(
-    "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "operand types; may be repeated"
+  "dtype", ["float32", "bfloat16"], ["float32", "bfloat16"], "operand types; may be repeated"
 )
 
 _ROWS = flags.DEFINE_integer("rows", 8, "rows of the batch, or conversations", lower_bound=1)
 _PROMPT = flags.DEFINE_integer("prompt", 128, "tokens read first", lower_bound=1)
-_COMPLETION = flags.DEFINE_integer("completion", 384, "step, loss: the agent's tokens", lower_bound=1)
+_COMPLETION = flags.DEFINE_integer(
+  "completion", 384, "step, loss: the agent's tokens", lower_bound=1
+)
 _SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8"], "step: rows in a microbatch")
 _MATMUL = flags.DEFINE_integer("matmul", 2048, "step: side of the matrices", lower_bound=1)
 
@@ -71,28 +73,28 @@ def arguments() -> dict:
     return dict(games=_GAMES.value, max_turns=_TURNS.value, repeats=_REPEATS.value)
   if _SUITE.value == "loss":
     return dict(
-        rows=_ROWS.value,
-        length=_COMPLETION.value,
-        width=_WIDTH.value,
-        vocabs=numbers(_VOCABS),
-        dtypes=_DTYPES.value,
-        repeats=_REPEATS.value,
-        topology=_TOPOLOGY.value,
-    )
-  shared = dict(
-      config=model_config(),
       rows=_ROWS.value,
-      prompt=_PROMPT.value,
+      length=_COMPLETION.value,
+      width=_WIDTH.value,
+      vocabs=numbers(_VOCABS),
       dtypes=_DTYPES.value,
       repeats=_REPEATS.value,
+      topology=_TOPOLOGY.value,
+    )
+  shared = dict(
+    config=model_config(),
+    rows=_ROWS.value,
+    prompt=_PROMPT.value,
+    dtypes=_DTYPES.value,
+    repeats=_REPEATS.value,
   )
   if _SUITE.value == "step":
     return shared | dict(completion=_COMPLETION.value, sizes=numbers(_SIZES), matmul=_MATMUL.value)
   return shared | dict(
-      reply=_REPLY.value,
-      turns=_TURNS.value,
-      observation=_OBSERVATION.value,
-      action=_ACTION.value,
+    reply=_REPLY.value,
+    turns=_TURNS.value,
+    observation=_OBSERVATION.value,
+    action=_ACTION.value,
   )
 
 
@@ -100,17 +102,17 @@ def model_config() -> DecoderConfig:
   """A Qwen2-like decoder: twice as many query heads as key/value heads, tied embeddings."""
   if _WIDTH.value % 128:
     raise ValueError(
-        f"--width={_WIDTH.value} does not hold pairs of heads of 64: make it a multiple of 128"
+      f"--width={_WIDTH.value} does not hold pairs of heads of 64: make it a multiple of 128"
     )
   heads = _WIDTH.value // 64
   return DecoderConfig(
-      vocab_size=_VOCAB.value,
-      hidden_size=_WIDTH.value,
-      intermediate_size=4 * _WIDTH.value,
-      num_hidden_layers=_LAYERS.value,
-      num_attention_heads=heads,
-      num_key_value_heads=heads // 2,
-      head_dim=64,
+    vocab_size=_VOCAB.value,
+    hidden_size=_WIDTH.value,
+    intermediate_size=4 * _WIDTH.value,
+    num_hidden_layers=_LAYERS.value,
+    num_attention_heads=heads,
+    num_key_value_heads=heads // 2,
+    head_dim=64,
   )
 
 
@@ -130,12 +132,12 @@ def given() -> dict:
 
 def host() -> dict:
   return {
-      "machine": platform.machine(),
-      "cores": os.cpu_count(),
-      "devices": [device.device_kind for device in jax.local_devices()],
-      "python": platform.python_version(),
-      "jax": jax.__version__,
-      "load_1m": os.getloadavg()[0],
+    "machine": platform.machine(),
+    "cores": os.cpu_count(),
+    "devices": [device.device_kind for device in jax.local_devices()],
+    "python": platform.python_version(),
+    "jax": jax.__version__,
+    "load_1m": os.getloadavg()[0],
   }
 
 

@@ -34,10 +34,10 @@ _MODEL = command_line.define_path("model", None, "its folder; default: that of t
 _AGENT = flags.DEFINE_enum("agent", "policy", players.AGENTS, "who plays")
 _SPLIT = flags.DEFINE_string("split", None, "of the tasks; default: the first of evaluation")
 _EPISODES = flags.DEFINE_integer(
-    "episodes", 0, "tasks of all types in turn; 0: the whole split", lower_bound=0
+  "episodes", 0, "tasks of all types in turn; 0: the whole split", lower_bound=0
 )
 _TEMPERATURE = flags.DEFINE_float(
-    "temperature", None, "of the sampling, 0 is greedy; default: evaluation's", lower_bound=0.0
+  "temperature", None, "of the sampling, 0 is greedy; default: evaluation's", lower_bound=0.0
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "plays of each task", lower_bound=1)
 _JSON = command_line.define_path("json", None, "file to write every episode and the summary to")
@@ -72,7 +72,11 @@ def main(argv):
   print(tables.results(summary))
   if _KEEP.value:
     step = int(checkpoint.name) if checkpoint else 0
-    print(episode_files.write(_KEEP.value, step, split, whole, text=text, task_type=environment.task_type))
+    print(
+      episode_files.write(
+        _KEEP.value, step, split, whole, text=text, task_type=environment.task_type
+      )
+    )
   if _JSON.value:
     about = dict(environment=config.env.name, split=split, tasks=config.tasks.to_dict())
     about |= dict(agent=agent, seeds=_SEEDS.value, max_turns=config.rollout.max_turns)
@@ -95,9 +99,7 @@ def make_agent(config, environment, checkpoint, count):
   if _AGENT.value != "policy":
 
     def collect(tasks, seed, progress):
-      return players.collect(
-          config, environment, _AGENT.value, tasks, seed=seed, progress=progress
-      )
+      return players.collect(config, environment, _AGENT.value, tasks, seed=seed, progress=progress)
 
     return collect, _AGENT.value, lambda ids: ""
   model, chat = policies.load(config, checkpoint)
@@ -107,7 +109,7 @@ def make_agent(config, environment, checkpoint, count):
 
   def collect(tasks, seed, progress):
     return policies.collect(
-        config, environment, policy, chat, tasks, key=jax.random.key(seed), progress=progress
+      config, environment, policy, chat, tasks, key=jax.random.key(seed), progress=progress
     )
 
   played = checkpoint or folder.locate(config.model.path)
@@ -128,8 +130,8 @@ def compare(paths):
 def _plain(part):
   """A summary's part for JSON."""
   return {
-      name: value._asdict() if isinstance(value, statistics.Estimate) else value
-      for name, value in part.items()
+    name: value._asdict() if isinstance(value, statistics.Estimate) else value
+    for name, value in part.items()
   }
 
 

@@ -22,7 +22,7 @@ _CHECKPOINT = command_line.define_path("checkpoint", None, "WORKDIR or WORKDIR/c
 _STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
 _OUT = command_line.define_path("out", None, "folder to write the model to")
 _DTYPE = flags.DEFINE_enum(
-    "dtype", None, exporting.DTYPES, "of the tensors; by default as they were trained"
+  "dtype", None, exporting.DTYPES, "of the tensors; by default as they were trained"
 )
 flags.mark_flags_as_required(["checkpoint", "out"])
 

@@ -42,9 +42,7 @@ def main(_):
   settings = configs.arguments(config.env)
   configs.check_arguments(environment.make, settings, "config.env")
   given = ["module", "arguments"]
-  configs.check_arguments(
-      workers.environments, config.get("workers", {}), "config.workers", given
-  )
+  configs.check_arguments(workers.environments, config.get("workers", {}), "config.workers", given)
   out = pathlib.Path(_OUT.value)
   if out.is_dir():
     raise ValueError(f"--out={out} is a folder: name a file.")
@@ -60,14 +58,14 @@ def main(_):
   def won(title, plays, max_turns, **changes):
     """How often each task was won."""
     with (
-        workers.environments(
-            environment.__name__, settings | changes, **config.get("workers", {})
-        ) as make_env,
-        console.Progress(title, len(tasks) * plays, "episodes") as progress,
+      workers.environments(
+        environment.__name__, settings | changes, **config.get("workers", {})
+      ) as make_env,
+      console.Progress(title, len(tasks) * plays, "episodes") as progress,
     ):
       episodes = collect(
-          policy, chat, make_env, tasks, group_size=plays, max_turns=max_turns, key=key,
-          progress=progress.update,
+        policy, chat, make_env, tasks, group_size=plays, max_turns=max_turns, key=key,
+        progress=progress.update,
       )  # fmt: skip
     wins = collections.Counter(e.task for e in episodes if e.success)
     return [wins[task] for task in tasks]

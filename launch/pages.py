@@ -16,10 +16,10 @@ from empg_jax.tracking import episode_files
 from empg_jax.workdir import resume
 
 _WORKDIR = command_line.define_path(
-    "workdir", None, "a run's folder, or one file of its episodes", required=True
+  "workdir", None, "a run's folder, or one file of its episodes", required=True
 )
 _OUT = command_line.define_path(
-    "out", None, "the page; default: WORKDIR/episodes.html, or FILE.html"
+  "out", None, "the page; default: WORKDIR/episodes.html, or FILE.html"
 )
 
 

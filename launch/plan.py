@@ -25,7 +25,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRES
 _TOPOLOGY = flags.DEFINE_string("topology", None, "KIND:SHAPE: v5p:4x4x8, h100:8", required=True)
 _SLICES = flags.DEFINE_integer("slices", 1, "slices of it, over the data center", lower_bound=1)
 _PROGRAMS = flags.DEFINE_multi_enum(
-    "program", list(planner.PROGRAMS), list(planner.PROGRAMS), "what is compiled; may be repeated"
+  "program", list(planner.PROGRAMS), list(planner.PROGRAMS), "what is compiled; may be repeated"
 )
 _QUICK = flags.DEFINE_bool("quick", False, "less of the compiler's effort")
 _FIND_BATCH = flags.DEFINE_bool("find-batch", False, "look for the largest microbatch that fits")

@@ -32,7 +32,7 @@ _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who p
 _EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)
 _SPLIT = flags.DEFINE_string("split", None, "of which games; default: the first of evaluation")
 _TEMPERATURE = flags.DEFINE_float(
-    "temperature", None, "of the sampling; 0 is greedy; default: as in training", lower_bound=0.0
+  "temperature", None, "of the sampling; 0 is greedy; default: as in training", lower_bound=0.0
 )
 
 

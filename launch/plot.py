@@ -68,7 +68,7 @@ def drifts(drawn, drift):
 def figures():
   """The modules that draw. ImportError if Matplotlib is not installed."""
   try:
-    import matplotlib as _
+    import matplotlib as _  # noqa: F401
   except ImportError:
     raise ImportError("Figures need Matplotlib: pip install 'empg-jax[plot]'") from None
   from empg_jax.plots import curves, drift, runs, scoring, steps, style

@@ -31,9 +31,7 @@ def main(argv):
   known = name in corpora.CORPORA
   corpus = corpora.corpus(name) if known else corpora.from_file(pathlib.Path(name).resolve())
   listening = _listen(_HOST.value, _PORT.value)
-  config = uvicorn.Config(
-      server.app(corpus), log_level="warning", limit_concurrency=MAX_REQUESTS
-  )
+  config = uvicorn.Config(server.app(corpus), log_level="warning", limit_concurrency=MAX_REQUESTS)
   host, port = listening.getsockname()[:2]
   print(f"{words.count(len(corpus), 'passage')} on http://{host}:{port}", flush=True)
   uvicorn.Server(config).run(sockets=[listening])
@@ -45,7 +43,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family)
   except OSError as e:
     raise OSError(
-        f"cannot listen on {host}, port {port} ({e.strerror}): give another --port or --host"
+      f"cannot listen on {host}, port {port} ({e.strerror}): give another --port or --host"
     ) from e
 
 

@@ -41,8 +41,8 @@ def main(argv):
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   sources = [
-      demonstrations(config.env.name, seed=config.seed, **section)
-      for section in config.sft.demonstrations.values()
+    demonstrations(config.env.name, seed=config.seed, **section)
+    for section in config.sft.demonstrations.values()
   ]
   start = fresh if config.sft.fresh else existing
   model, chat = start(config, sources, out)
@@ -88,18 +88,18 @@ def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) 
   with console.Progress("cloning", c.num_steps, "step") as progress:
     for step, rows in enumerate(itertools.islice(batches, c.num_steps), 1):
       current, metrics = sft.sft_step(
-          current,
-          rows,
-          optimizer=optimizer,
-          size=c.batches.microbatch,
-          compute_dtype=c.compute_dtype,
+        current,
+        rows,
+        optimizer=optimizer,
+        size=c.batches.microbatch,
+        compute_dtype=c.compute_dtype,
       )
       seen += int((rows.weights > 0).sum())
       progress.update(1)
       if step % EVERY == 0 or step == c.num_steps:
         progress.say(
-            f"step {step}/{c.num_steps}  loss {float(metrics['loss']):z.4f}"
-            f"  reply logprob {float(metrics['reply_logprob']):z.4f}  tokens {seen / 1e6:.2f}M"
+          f"step {step}/{c.num_steps}  loss {float(metrics['loss']):z.4f}"
+          f"  reply logprob {float(metrics['reply_logprob']):z.4f}  tokens {seen / 1e6:.2f}M"
         )
       if step % SAVE == 0:
         save(config, current.model, out)

@@ -118,9 +118,7 @@ def same(straight, disturbed):
     return False
   rows, leaves = compare.rows(straight, disturbed), compare.states(straight, disturbed)
   first = min(lost, default=_STEPS.value + 1)
-  files = [
-      name for name in compare.played(straight, disturbed) if int(name[5:11]) < first
-  ]
+  files = [name for name in compare.played(straight, disturbed) if int(name[5:11]) < first]
   if not rows and not leaves and not files:
     print("the same: parameters, optimizer state, metrics and episodes, bit for bit")
     return True

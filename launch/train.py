@@ -86,10 +86,12 @@ def train(config, environment, workdir, asked_to_stop):
   go_on(workdir, config, changes, first)
   policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
   key = jax.random.key(config.seed)
-  keep = functools.partial(episode_files.write, workdir, text=chat.text, task_type=environment.task_type)
+  keep = functools.partial(
+    episode_files.write, workdir, text=chat.text, task_type=environment.task_type
+  )
   with (
-      environments(config, environment) as make_env,
-      open_writer(config, workdir, first + 1) as writer,
+    environments(config, environment) as make_env,
+    open_writer(config, workdir, first + 1) as writer,
   ):
     play_tasks = play.player(config, environment, chat, make_env, asked_to_stop)
     evaluate = functools.partial(play.evaluation, config, environment, play_tasks, key, keep)
@@ -228,8 +230,8 @@ def open_writer(config, workdir, first_step):
   alone = hosts.is_first()
   shown = dict(tensorboard=_TENSORBOARD.value and alone, wandb=_WANDB.value if alone else None)
   with (
-      trackers.watchers(workdir, config.to_dict(), first_step, **shown) as watchers,
-      metrics.MetricsWriter(workdir, first_step, keep=alone, watchers=watchers) as writer,
+    trackers.watchers(workdir, config.to_dict(), first_step, **shown) as watchers,
+    metrics.MetricsWriter(workdir, first_step, keep=alone, watchers=watchers) as writer,
   ):
     yield writer
 
@@ -238,8 +240,8 @@ def check_rows(workdir, done):
   """Raises ValueError if the metrics end before the checkpoint that the run goes on from."""
   if done and done not in (row["step"] for row in metrics.read_rows(workdir)):
     raise ValueError(
-        f"{workdir / metrics.FILE} has no row of step {done}, of which the checkpoint is: put the"
-        " file back as it was, or choose another --workdir to begin anew."
+      f"{workdir / metrics.FILE} has no row of step {done}, of which the checkpoint is: put the"
+      " file back as it was, or choose another --workdir to begin anew."
     )
 
 

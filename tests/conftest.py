@@ -18,9 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("empg_jax", "beartype.beartype")
 
 # The same examples on every machine, however slow, and none left on disk.
-hypothesis.settings.register_profile(
-    "empg_jax", deadline=None, derandomize=True, database=None
-)
+hypothesis.settings.register_profile("empg_jax", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("empg_jax")
 
 

@@ -5,12 +5,12 @@ import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = (
-    "README.md",
-    "launch/README.md",
-    "launch/tpu/README.md",
-    "configs/README.md",
-    "empg_jax/README.md",
-    "empg_jax/envs/README.md",
+  "README.md",
+  "launch/README.md",
+  "launch/tpu/README.md",
+  "configs/README.md",
+  "empg_jax/README.md",
+  "empg_jax/envs/README.md",
 )
 TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
 

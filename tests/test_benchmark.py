@@ -26,8 +26,8 @@ def benchmark(tmp_path, suite, *flags):
 def run(*flags):
   env = {name: value for name, value in os.environ.items() if name != "ALFWORLD_DATA"}
   return subprocess.run(
-      [sys.executable, "launch/benchmark.py", *flags],
-      cwd=ROOT, env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    [sys.executable, "launch/benchmark.py", *flags],
+    cwd=ROOT, env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
 
 

@@ -15,22 +15,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
-    [
-        ("evaluation.every", 0, "be at least 1"),
-        ("rollout.window", -2, "be at least -1"),
-        ("workers.count", -1, "be at least 0"),
-        ("workers.timeout_s", 0.0, "be more than 0"),
-        ("rollout.max_aborted", 1.5, "be at most 1"),
-        ("optimizer.learning_rate", math.nan, "be at least 0"),
-        ("policy.piece_lengths", (), "hold one or more"),
-        ("pack.lengths", (1024, 0), "hold numbers of at least 1"),
-        ("evaluation.splits", (), "hold one or more"),
-        ("train.compute_dtype", "float99", "be 'float32' or 'bfloat16'"),
-        ("algorithm.k", -1.0, "be at least 0"),
-        ("algorithm.base.kl_coef", -0.1, "be at least 0"),
-        ("algorithm.base.gamma", 1.1, "be at most 1"),
-    ],
+  ("key", "value", "told"),
+  [
+    ("evaluation.every", 0, "be at least 1"),
+    ("rollout.window", -2, "be at least -1"),
+    ("workers.count", -1, "be at least 0"),
+    ("workers.timeout_s", 0.0, "be more than 0"),
+    ("rollout.max_aborted", 1.5, "be at most 1"),
+    ("optimizer.learning_rate", math.nan, "be at least 0"),
+    ("policy.piece_lengths", (), "hold one or more"),
+    ("pack.lengths", (1024, 0), "hold numbers of at least 1"),
+    ("evaluation.splits", (), "hold one or more"),
+    ("train.compute_dtype", "float99", "be 'float32' or 'bfloat16'"),
+    ("algorithm.k", -1.0, "be at least 0"),
+    ("algorithm.base.kl_coef", -0.1, "be at least 0"),
+    ("algorithm.base.gamma", 1.1, "be at most 1"),
+  ],
 )
 def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
   with pytest.raises(ValueError) as error:
@@ -39,12 +39,12 @@ def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"policy.max_reply": 2000}, "max_reply is 2000 and max_length 1024: .* make max_reply less"),
-        ({"policy.max_reply": 1024}, "max_reply is 1024 and max_length 1024"),
-        ({"policy.piece_lengths": (24, 2048)}, "piece_lengths holds 2048 and max_length is 1024"),
-    ],
+  ("changes", "sentence"),
+  [
+    ({"policy.max_reply": 2000}, "max_reply is 2000 and max_length 1024: .* make max_reply less"),
+    ({"policy.max_reply": 1024}, "max_reply is 1024 and max_length 1024"),
+    ({"policy.piece_lengths": (24, 2048)}, "piece_lengths holds 2048 and max_length is 1024"),
+  ],
 )
 def test_values_that_exclude_each_other_are_refused(changes, sentence):
   values = {"policy.max_length": 1024, "policy.max_reply": 24, "policy.piece_lengths": (24, 1024)}
@@ -67,11 +67,11 @@ def test_bounds_are_those_of_keys_that_there_are(file):
 
 def test_every_command_with_a_config_looks_at_them():
   done = subprocess.run(
-      [
-          sys.executable, "launch/play.py", "--config=configs/alfworld.py",
-          "--config.policy.slots=0",
-      ],
-      cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    [
+      sys.executable, "launch/play.py", "--config=configs/alfworld.py",
+      "--config.policy.slots=0",
+    ],
+    cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
   )  # fmt: skip
   assert done.returncode == 1
   assert done.stderr == "error: config.policy.slots is 0: it has to be at least 1.\n"

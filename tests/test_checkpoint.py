@@ -47,17 +47,17 @@ def train_state(seed: int):
   model = Model(seed)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
   return {
-      "model": model,
-      "optimizer": optimizer.init(model),
-      "arrays": (
-          jnp.array([True, False]),
-          jnp.bfloat16([1, 3e-39]),
-          jnp.float32([np.nan, np.inf]),
-          np.arange(5),
-      ),
-      "step": 7,
-      "rate": 0.1,
-      "count": np.int32(3),
+    "model": model,
+    "optimizer": optimizer.init(model),
+    "arrays": (
+      jnp.array([True, False]),
+      jnp.bfloat16([1, 3e-39]),
+      jnp.float32([np.nan, np.inf]),
+      np.arange(5),
+    ),
+    "step": 7,
+    "rate": 0.1,
+    "count": np.int32(3),
   }
 
 
@@ -120,9 +120,7 @@ def test_saved_arrays_may_be_donated_at_once(open_checkpoints):
   checkpoints.save(1, state)
   jax.block_until_ready(overwrite(state["device"]))
   state["host"][:] = 0
-  restored = checkpoints.restore(
-      {"device": jnp.zeros(300_000), "host": np.zeros(300_000)}
-  ).state
+  restored = checkpoints.restore({"device": jnp.zeros(300_000), "host": np.zeros(300_000)}).state
   np.testing.assert_array_equal(restored["device"], expected["device"])
   np.testing.assert_array_equal(restored["host"], expected["host"])
 
@@ -137,7 +135,7 @@ def test_a_state_comes_back_on_the_shardings_of_the_template(open_checkpoints):
   checkpoints.save(1, on((4, 2), ("data", "model"), P("data", "model")))
   template = on((2, 4), ("fsdp", "tensor"), P(None, "tensor"))
   abstract = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), template
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), template
   )
   for wanted in (template, abstract):
     restored = checkpoints.restore(wanted).state
@@ -151,7 +149,7 @@ def test_a_checkpoint_is_readable_without_the_classes_of_the_state(open_checkpoi
     state = reader.restore(tmp_path / "checkpoints" / "2" / "state")
   expected = train_state(2)
   np.testing.assert_array_equal(
-      state["model"]["layers"]["1"]["kernel"]["value"], expected["model"].layers[1].kernel[...]
+    state["model"]["layers"]["1"]["kernel"]["value"], expected["model"].layers[1].kernel[...]
   )
   assert int(state["step"]) == 7
 
@@ -162,9 +160,9 @@ def test_a_state_of_another_shape_is_refused_and_its_leaves_are_named(open_check
   with pytest.raises(MisfitError) as error:
     checkpoints.restore({"a": {"w": jnp.zeros((2, 4)), "b": jnp.zeros(3)}, "new": 1})
   assert str(error.value).endswith(
-      "/checkpoints/1 is of another model or optimizer: a.w is float32[2, 3] there and"
-      " float32[2, 4] here; new is not there and int64[] here; old is int64[] there and"
-      " not here"
+    "/checkpoints/1 is of another model or optimizer: a.w is float32[2, 3] there and"
+    " float32[2, 4] here; new is not there and int64[] here; old is int64[] there and"
+    " not here"
   )
 
 
@@ -202,30 +200,30 @@ def damaged(folder, kind):
   """Damages one checkpoint in the given way."""
   values = max((folder / "state" / "ocdbt.process_0" / "d").iterdir(), key=os.path.getsize)
   return {
-      "a bit of the values flipped": lambda: flip_a_bit(values),
-      "values truncated": lambda: truncate(values),
-      "values missing": values.unlink,
-      "tree truncated": lambda: truncate(folder / "state" / "_METADATA"),
-      "manifest truncated": lambda: truncate(folder / "state" / "manifest.ocdbt"),
-      "extra emptied": lambda: (folder / "extra" / "metadata").write_text(""),
-      "a leaf's name misspelt": lambda: misspell(folder / "leaves" / "metadata"),
+    "a bit of the values flipped": lambda: flip_a_bit(values),
+    "values truncated": lambda: truncate(values),
+    "values missing": values.unlink,
+    "tree truncated": lambda: truncate(folder / "state" / "_METADATA"),
+    "manifest truncated": lambda: truncate(folder / "state" / "manifest.ocdbt"),
+    "extra emptied": lambda: (folder / "extra" / "metadata").write_text(""),
+    "a leaf's name misspelt": lambda: misspell(folder / "leaves" / "metadata"),
   }[kind]()
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [
-        "a bit of the values flipped",
-        "values truncated",
-        "values missing",
-        "tree truncated",
-        "manifest truncated",
-        "extra emptied",
-        "a leaf's name misspelt",
-    ],
+  "kind",
+  [
+    "a bit of the values flipped",
+    "values truncated",
+    "values missing",
+    "tree truncated",
+    "manifest truncated",
+    "extra emptied",
+    "a leaf's name misspelt",
+  ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
-    open_checkpoints, tmp_path, caplog, kind
+  open_checkpoints, tmp_path, caplog, kind
 ):
   saved(open_checkpoints)
   damaged(tmp_path / "checkpoints" / "2", kind)
@@ -244,9 +242,7 @@ def test_with_every_checkpoint_damaged_nothing_is_started_anew(open_checkpoints,
   saved(open_checkpoints)
   for step in ("1", "2"):
     damaged(tmp_path / "checkpoints" / step, "values truncated")
-  with pytest.raises(
-      ValueError, match="no checkpoint can be restored: .*/2 is .*/1 is damaged"
-  ):
+  with pytest.raises(ValueError, match="no checkpoint can be restored: .*/2 is .*/1 is damaged"):
     open_checkpoints().restore(train_state(0))
 
 
@@ -261,9 +257,7 @@ os._exit(9)
 """
 
 
-def test_a_process_killed_while_it_saves_leaves_the_checkpoint_before(
-    open_checkpoints, tmp_path
-):
+def test_a_process_killed_while_it_saves_leaves_the_checkpoint_before(open_checkpoints, tmp_path):
   folder = tmp_path / "checkpoints"
   env = dict(os.environ, PYTHONPATH=str(ROOT))
   killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=env)

@@ -8,8 +8,8 @@ import pytest
 from empg_jax.checkpoint import Checkpointer, MisfitError, read_part
 
 STATE = {
-    "model": {"weight": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(2, jnp.bfloat16)},
-    "moments": {"weight": jnp.zeros((2, 3))},
+  "model": {"weight": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(2, jnp.bfloat16)},
+  "moments": {"weight": jnp.zeros((2, 3))},
 }
 
 

@@ -45,9 +45,9 @@ def assert_holds(folder, step):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["kl[0.1]", "a [b]\\c", "run [lr=1e-5]", "a*", "a?", "new\nline", "~", "%41", "#", os.fsdecode(b"\xff")],
-    ids=ascii,
+  "name",
+  ["kl[0.1]", "a [b]\\c", "run [lr=1e-5]", "a*", "a?", "new\nline", "~", "%41", "#", os.fsdecode(b"\xff")],
+  ids=ascii,
 )  # fmt: skip
 def test_a_workdir_of_any_name_resumes(tmp_path, name):
   # Read as a pattern, or with slashes for backslashes, the name is that of another run.
@@ -101,7 +101,7 @@ def empty_the_list(state_folder):
 
 @pytest.mark.parametrize("spoil", [lose_the_manifest, flip_values, empty_the_list])
 def test_a_save_that_cannot_be_read_again_ends_a_run_and_resume_finds_the_older(
-    tmp_path, monkeypatch, spoil
+  tmp_path, monkeypatch, spoil
 ):
   saved(tmp_path, steps=(1,))
   finalize = ocp.PyTreeCheckpointHandler.finalize

@@ -29,21 +29,21 @@ def test_a_section_that_is_the_arguments_of_its_function_passes():
 
 
 @pytest.mark.parametrize(
-    ("section", "sentence"),
-    [
-        (
-            dict(grup_size=8),
-            "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
-            " there are chunks, group_size, temperature",
-        ),
-        (
-            dict(group_size=8, policy=None),
-            "config.rollout has an unknown key 'policy': there are chunks, group_size, temperature",
-        ),
-        (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
-        (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
-        (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
-    ],
+  ("section", "sentence"),
+  [
+    (
+      dict(grup_size=8),
+      "config.rollout has an unknown key 'grup_size': did you mean 'group_size'?"
+      " there are chunks, group_size, temperature",
+    ),
+    (
+      dict(group_size=8, policy=None),
+      "config.rollout has an unknown key 'policy': there are chunks, group_size, temperature",
+    ),
+    (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
+    (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
+    (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
+  ],
 )
 def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
   with pytest.raises(ValueError) as error:
@@ -52,18 +52,18 @@ def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
 
 
 @pytest.mark.parametrize(
-    ("value", "example", "fits"),
-    [
-        (1, 1.0, True),
-        (1.0, 1, False),
-        (True, 1, False),
-        (True, 1.0, False),
-        ("a", "", True),
-        ((1, 2, 3), (1,), True),
-        ((1, 2.5), (1,), False),
-        ((1, 2), (), True),
-        (3, (1,), False),
-    ],
+  ("value", "example", "fits"),
+  [
+    (1, 1.0, True),
+    (1.0, 1, False),
+    (True, 1, False),
+    (True, 1.0, False),
+    ("a", "", True),
+    ((1, 2, 3), (1,), True),
+    ((1, 2.5), (1,), False),
+    ((1, 2), (), True),
+    (3, (1,), False),
+  ],
 )
 def test_a_value_has_to_be_like_the_one_in_the_file(value, example, fits):
   assert configs.is_like(value, example) == fits
@@ -71,10 +71,10 @@ def test_a_value_has_to_be_like_the_one_in_the_file(value, example, fits):
 
 def test_leaves_are_named_by_their_whole_path():
   assert dict(configs.leaves(run_config())) == {
-      "seed": 0,
-      "lengths": (256, 512),
-      "rollout.group_size": 8,
-      "rollout.top": 0.9,
+    "seed": 0,
+    "lengths": (256, 512),
+    "rollout.group_size": 8,
+    "rollout.top": 0.9,
   }
 
 
@@ -89,7 +89,7 @@ def test_the_package_s_own_config_is_found_from_any_folder(tmp_path, monkeypatch
 def test_a_file_that_is_there_goes_before_the_package_s_own(tmp_path, monkeypatch):
   (tmp_path / "configs").mkdir()
   (tmp_path / "configs" / "alfworld.py").write_text(
-      "import ml_collections\n\ndef get_config():\n  return ml_collections.ConfigDict({'a': 1})\n"
+    "import ml_collections\n\ndef get_config():\n  return ml_collections.ConfigDict({'a': 1})\n"
   )
   monkeypatch.chdir(tmp_path)
   assert configs.load("configs/alfworld.py").a == 1
@@ -98,8 +98,7 @@ def test_a_file_that_is_there_goes_before_the_package_s_own(tmp_path, monkeypatc
 def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
   file = tmp_path / "listed.py"
   file.write_text(
-      "import ml_collections\n"
-      "def get_config(): return ml_collections.ConfigDict({'a': {'b': [1]}})\n"
+    "import ml_collections\ndef get_config(): return ml_collections.ConfigDict({'a': {'b': [1]}})\n"
   )
   with pytest.raises(ValueError, match=r"config\.a\.b of .* is \[1\], but .* only bool, int"):
     configs.load(str(file))
@@ -115,7 +114,7 @@ def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_pat
   resume.claim(workdir, run_config(seed=1))  # which is no run yet
   (workdir / "versions.json").write_text(json.dumps(versions | {"jax": "0.1.2"}))
   assert configs.note_versions(workdir) == (
-      f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"
+    f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"
   )
   assert configs.note_versions(workdir) is None
   for damage in ('{"jax": ', "", "7", "[7]"):

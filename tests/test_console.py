@@ -15,29 +15,29 @@ from empg_jax.console import Progress, StepLines, brief, duration, success_table
 from empg_jax.tracking import report
 
 ROW = {
-    "step": 7,
-    "train/success": 0.4125,
-    "train/return": 0.3812,
-    "train/turns": 18.25,
-    "empg/entropy_min": 0.021,
-    "empg/entropy_mean": 0.31,
-    "empg/entropy_max": 1.2,
-    "empg/g_min": 0.61,
-    "empg/g_max": 1.416,
-    "loss/behavior_kl": 0.0012,
-    "loss/clip_fraction": 0.004,
-    "update/grad_norm": 0.823,
-    "time/tokens_per_s": 6431.2,
-    "time/rollout_s": 21.34,
-    "time/update_s": 14.21,
+  "step": 7,
+  "train/success": 0.4125,
+  "train/return": 0.3812,
+  "train/turns": 18.25,
+  "empg/entropy_min": 0.021,
+  "empg/entropy_mean": 0.31,
+  "empg/entropy_max": 1.2,
+  "empg/g_min": 0.61,
+  "empg/g_max": 1.416,
+  "loss/behavior_kl": 0.0012,
+  "loss/clip_fraction": 0.004,
+  "update/grad_norm": 0.823,
+  "time/tokens_per_s": 6431.2,
+  "time/rollout_s": 21.34,
+  "time/update_s": 14.21,
 }
 
 
 def test_a_step_is_one_line_below_the_heading():
   lines = StepLines(150)
   assert [lines.heading, lines.line(ROW, 754.0)] == [
-      "step success return turns     H         g mismatch clip grad seconds  left",
-      "   7   41.2%  0.381  18.2 0.310 0.61-1.42  1.2e-03 0.4% 0.82   21-14 12:34",
+    "step success return turns     H         g mismatch clip grad seconds  left",
+    "   7   41.2%  0.381  18.2 0.310 0.61-1.42  1.2e-03 0.4% 0.82   21-14 12:34",
   ]
 
 
@@ -46,8 +46,8 @@ def test_a_run_with_a_kl_penalty_has_a_column_for_it_and_80_characters():
   row = ROW | {"loss/kl": 0.0421, "update/grad_norm": 123.4, "loss/clip_fraction": 0.1234}
   row |= {"train/success": 1.0, "time/rollout_s": 843.0, "time/update_s": 512.0, "step": 150}
   assert [lines.heading, lines.line(row, 9000.0)] == [
-      "step success return turns     H         g    KL mismatch clip grad seconds  left",
-      " 150  100.0%  0.381  18.2 0.310 0.61-1.42 0.042  1.2e-03  12%  123 843-512 2h30m",
+    "step success return turns     H         g    KL mismatch clip grad seconds  left",
+    " 150  100.0%  0.381  18.2 0.310 0.61-1.42 0.042  1.2e-03  12%  123 843-512 2h30m",
   ]
   assert {len(lines.heading), len(lines.line(row, None))} == {80}
 
@@ -63,17 +63,17 @@ def test_a_missing_number_is_a_dash():
 
 
 @pytest.mark.parametrize(
-    "first, last, left",
-    [(1, 9, "-"), (1, 10, "1:30"), (10, 10, "-"), (10, 11, "1:29"), (1, 100, "0:00")],
+  "first, last, left",
+  [(1, 9, "-"), (1, 10, "1:30"), (10, 10, "-"), (10, 11, "1:29"), (1, 100, "0:00")],
 )
 def test_no_time_left_is_estimated_before_a_tenth_is_done(
-    monkeypatch, capsys, tmp_path, first, last, left
+  monkeypatch, capsys, tmp_path, first, last, left
 ):
   """And the first step of a process, which may compile, is left out of the estimate."""
   now = [0.0]
   monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
   config = ml_collections.ConfigDict(
-      dict(num_steps=100, algorithm=dict(name="grpo"), evaluation=dict(splits=()))
+    dict(num_steps=100, algorithm=dict(name="grpo"), evaluation=dict(splits=()))
   )
   shown = report.Report(config, tmp_path)
   for step in range(first, last + 1):
@@ -86,27 +86,27 @@ def test_no_time_left_is_estimated_before_a_tenth_is_done(
 def test_the_final_table_shows_every_type_before_and_after():
   before = {"eval/valid_seen/success": 0.4, "eval/valid_seen/success/heat": 0.5}
   after = {
-      "eval/valid_seen/success": 0.625,
-      "eval/valid_seen/episodes": 140,
-      "eval/valid_seen/success/heat": 0.75,
-      "eval/valid_seen/episodes/heat": 16,
-      "eval/valid_seen/success/cool": 1.0,
-      "eval/valid_seen/episodes/cool": 3,
-      "eval/valid_unseen/success": 0.5,
-      "eval/valid_unseen/episodes": 134,
+    "eval/valid_seen/success": 0.625,
+    "eval/valid_seen/episodes": 140,
+    "eval/valid_seen/success/heat": 0.75,
+    "eval/valid_seen/episodes/heat": 16,
+    "eval/valid_seen/success/cool": 1.0,
+    "eval/valid_seen/episodes/cool": 3,
+    "eval/valid_unseen/success": 0.5,
+    "eval/valid_unseen/episodes": 134,
   }
   assert success_table(before, after).splitlines() == [
-      "task type  valid_seen  before   after  valid_unseen  before  after",
-      "---------  ----------  ------  ------  ------------  ------  -----",
-      "cool          3 games       -  100.0%             -       -      -",
-      "heat         16 games   50.0%   75.0%             -       -      -",
-      "---------  ----------  ------  ------  ------------  ------  -----",
-      "all         140 games   40.0%   62.5%     134 games       -  50.0%",
+    "task type  valid_seen  before   after  valid_unseen  before  after",
+    "---------  ----------  ------  ------  ------------  ------  -----",
+    "cool          3 games       -  100.0%             -       -      -",
+    "heat         16 games   50.0%   75.0%             -       -      -",
+    "---------  ----------  ------  ------  ------------  ------  -----",
+    "all         140 games   40.0%   62.5%     134 games       -  50.0%",
   ]
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.4, "0:00"), (65, "1:05"), (3605, "1:00:05"), (59.7, "1:00")]
+  "seconds, text", [(0.4, "0:00"), (65, "1:05"), (3605, "1:00:05"), (59.7, "1:00")]
 )
 def test_durations(seconds, text):
   assert duration(seconds) == text
@@ -121,14 +121,13 @@ def test_without_a_terminal_progress_is_an_occasional_line_with_the_time_left(mo
       now[0] += 1.5
       bar.update(1)
   assert stream.getvalue().splitlines() == [
-      "rollout: 40/100 episodes, 1:00 so far, about 1:30 left",
-      "rollout: 80/100 episodes, 2:00 so far, about 0:30 left",
+    "rollout: 40/100 episodes, 1:00 so far, about 1:30 left",
+    "rollout: 80/100 episodes, 2:00 so far, about 0:30 left",
   ]
 
 
 def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch):
   class Terminal(io.StringIO):
-
     def isatty(self):
       return True
 
@@ -143,8 +142,8 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch):
 def test_a_few_outliers_that_set_the_range_of_entropies_are_told():
   row = {"empg/compressed": 0.95, "empg/entropy_min": 0.01, "empg/entropy_max": 3.2}
   assert console.warnings(row) == [
-      "95% of the steps lie in the lowest twentieth of the range of step entropies (0.010 to"
-      " 3.200): a few outliers set it, and EMPG's scale hardly tells the others apart."
+    "95% of the steps lie in the lowest twentieth of the range of step entropies (0.010 to"
+    " 3.200): a few outliers set it, and EMPG's scale hardly tells the others apart."
   ]
   assert not console.warnings(row | {"empg/compressed": 0.9})
   assert not console.warnings({})
@@ -159,8 +158,8 @@ def test_progress_estimates_no_time_left_before_a_tenth_is_done(monkeypatch):
       now[0] += 61
       bar.update(n)
   assert stream.getvalue().splitlines() == [
-      "rollout: 9/100 episodes, 1:01 so far",
-      "rollout: 10/100 episodes, 2:02 so far, about 18:18 left",
+    "rollout: 9/100 episodes, 1:01 so far",
+    "rollout: 10/100 episodes, 2:02 so far, about 18:18 left",
   ]
 
 
@@ -201,10 +200,10 @@ def test_a_program_that_compiles_is_one_that_is_announced(monkeypatch, capsys, t
 
 def test_a_run_opens_with_what_is_trained_and_closes_with_what_came_of_it(capsys, monkeypatch):
   config = ml_collections.ConfigDict(
-      dict(
-          num_steps=5, model=dict(path="some-model"), evaluation=dict(splits=("seen",)),
-          algorithm=dict(name="empg", k=1.0, k_future=1.0, zeta=0.05, base=dict(name="grpo")),
-      )
+    dict(
+      num_steps=5, model=dict(path="some-model"), evaluation=dict(splits=("seen",)),
+      algorithm=dict(name="empg", k=1.0, k_future=1.0, zeta=0.05, base=dict(name="grpo")),
+    )
   )  # fmt: skip
   report.opening(config, pathlib.Path("runs/x"), "alfworld:tiny")
   first, second = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""Runs that are killed, preempted and hurt come to what an undisturbed run comes to, bit for bit."""
+"""Runs that are killed, preempted and hurt end as an undisturbed run does, bit for bit."""
 
 import contextlib
 import json
@@ -100,7 +100,7 @@ def test_preempted_it_saves_and_goes_on_exactly(home):
 
 STOPPED = """
 import contextlib, pathlib, runpy, sys
-from empg_jax import preemption
+from empg_jax.distributed import preemption
 script, evaluated = sys.argv[1], pathlib.Path(sys.argv.pop())
 sys.argv = sys.argv[1:]
 preemption.listening = lambda: contextlib.nullcontext(evaluated.exists)
@@ -175,7 +175,7 @@ def test_no_process_outlives_a_run_that_ends(home, how):
 
 INTERRUPTED = """
 import time
-from empg_jax import preemption
+from empg_jax.distributed import preemption
 with preemption.listening() as asked:
   print("listening", flush=True)
   while not asked():
@@ -189,8 +189,8 @@ with preemption.listening() as asked:
 def test_preemption_is_heard_and_a_second_interrupt_ends_at_once(number):
   for then, code in (("pass", 0), ("time.sleep(1000)", 130)):
     run = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED.replace("THEN", then)], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+      [sys.executable, "-c", INTERRUPTED.replace("THEN", then)], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert run.stdout.readline() == "listening\n"
     run.send_signal(number)
@@ -205,7 +205,7 @@ def test_preemption_is_heard_and_a_second_interrupt_ends_at_once(number):
 SEVERAL = """
 import time
 import numpy as np
-from empg_jax import hosts, preemption
+from empg_jax.distributed import hosts, preemption
 hosts.join()
 with preemption.listening() as asked:
   print("listening", flush=True)
@@ -225,10 +225,10 @@ def test_preemption_of_one_host_stops_all_at_the_same_turn():
   for number in "01":
     names = dict(JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=number)
     processes.append(
-        subprocess.Popen(
-            [sys.executable, "-c", SEVERAL], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT), **names},
-        )
+      subprocess.Popen(
+        [sys.executable, "-c", SEVERAL], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT), **names},
+      )
     )  # fmt: skip
   for process in processes:
     while process.stdout.readline() != "listening\n":
@@ -241,11 +241,11 @@ def test_preemption_of_one_host_stops_all_at_the_same_turn():
 
 def test_a_short_soak_loses_nothing(tmp_path):
   done = subprocess.run(
-      [
-          sys.executable, "launch/soak.py", "--steps=20", "--faults=3", f"--workdir={tmp_path}/soak",
-          "--kind=worker killed", "--kind=SIGTERM", "--kind=kill -9",
-      ],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    [
+      sys.executable, "launch/soak.py", "--steps=20", "--faults=3", f"--workdir={tmp_path}/soak",
+      "--kind=worker killed", "--kind=SIGTERM", "--kind=kill -9",
+    ],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
   assert done.returncode == 0, done.stdout + done.stderr
   assert "1 x kill -9" in done.stdout

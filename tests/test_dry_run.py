@@ -37,9 +37,9 @@ def described(path, workdir=pathlib.Path("nowhere"), **changes):
 
 def run(*arguments):
   return subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "train.py"), "--dry_run", *arguments],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      timeout=600,
+    [sys.executable, str(ROOT / "launch" / "train.py"), "--dry_run", *arguments],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    timeout=600,
   )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def test_it_prints_the_summary_and_leaves_nothing(tmp_path):
 
 def test_what_is_missing_comes_last_and_is_an_error(tmp_path):
   done = run(
-      "--config=configs/alfworld.py", f"--workdir={tmp_path}", "--show_config",
-      "--config.model.path=nowhere", "--config.tasks.games=big", "--config.num_steps=7",
+    "--config=configs/alfworld.py", f"--workdir={tmp_path}", "--show_config",
+    "--config.model.path=nowhere", "--config.tasks.games=big", "--config.num_steps=7",
   )  # fmt: skip
   assert done.returncode == 1
   assert done.stderr == "error: This run cannot start here: 2 things are missing.\n"

@@ -21,8 +21,8 @@ def turn(text, action, reward, *entropy, observation="A room."):
 
 
 TURNS = (
-    turn("hi", "hi", 0.0, 0.12345, 2.0, 0.0),
-    turn("o", None, -0.1, 1.0, 0.5, observation="<b>\u2028</b>"),
+  turn("hi", "hi", 0.0, 0.12345, 2.0, 0.0),
+  turn("o", None, -0.1, 1.0, 0.5, observation="<b>\u2028</b>"),
 )
 WON = Episode("heat/3", 0, 1, TURNS, -0.1, True, "done", {"won": True, "commands": ["look"]})
 ABORTED = Episode("cool/7", 1, 0, (), 0.0, False, "aborted", {"error": "KeyError: a trap"})
@@ -41,13 +41,13 @@ def test_what_was_written_is_read(tmp_path):
   assert (step, split) == (20, "train")
   first, second = won.pop("turns")
   assert won == {
-      "task": "heat/3", "type": "heat", "group": 0, "index": 1, "success": True, "ended": "done",
-      "reward": -0.1, "info": {"won": True},
+    "task": "heat/3", "type": "heat", "group": 0, "index": 1, "success": True, "ended": "done",
+    "reward": -0.1, "info": {"won": True},
   }  # fmt: skip
   assert first == {
-      "observation": "A room.", "action": "hi", "reward": 0.0, "ids": [104, 105, 0],
-      "tokens": ["h", "i", ""], "entropies": [0.123, 2.0, 0.0],
-      "values": {"entropy": 0.7, "g": 0.333333},
+    "observation": "A room.", "action": "hi", "reward": 0.0, "ids": [104, 105, 0],
+    "tokens": ["h", "i", ""], "entropies": [0.123, 2.0, 0.0],
+    "values": {"entropy": 0.7, "g": 0.333333},
   }  # fmt: skip
   assert second["action"] is None and second["observation"] == "<b>\u2028</b>"
   assert aborted["info"] == {"error": "KeyError: a trap"} and aborted["turns"] == []
@@ -68,7 +68,7 @@ def test_files_of_a_run_are_found_in_the_order_of_its_steps(tmp_path):
   write(tmp_path)
   episode_files.write(tmp_path, 3, "valid", [], text=letters, task_type=str)
   assert [episode_files.read(path)[:2] for path in episode_files.paths(tmp_path)] == [
-      (3, "valid"), (20, "train"),
+    (3, "valid"), (20, "train"),
   ]  # fmt: skip
 
 
@@ -80,15 +80,15 @@ def damaged(lines, change):
 
 
 CHANGES = {
-    "its format is not": lambda o: o[0].update(format="other"),
-    "its first line is not a heading": lambda o: o[0].update(step="20"),
-    "it has 1 episode, and its heading says 2": lambda o: o.pop(),
-    "episode 1 lacks something": lambda o: o[1].pop("info"),
-    "episode 2 lacks something": lambda o: o[2].update(success=1),
-    "turn 2 of episode 1": lambda o: o[1]["turns"][1]["tokens"].pop(),
-    "turn 1 of episode 1": lambda o: o[1]["turns"][0]["entropies"].__setitem__(0, True),
-    "goes beyond what is read": lambda o: o[1].update(task="x" * 5000),
-    "NaN is no number": lambda o: o[1].update(reward=float("nan")),
+  "its format is not": lambda o: o[0].update(format="other"),
+  "its first line is not a heading": lambda o: o[0].update(step="20"),
+  "it has 1 episode, and its heading says 2": lambda o: o.pop(),
+  "episode 1 lacks something": lambda o: o[1].pop("info"),
+  "episode 2 lacks something": lambda o: o[2].update(success=1),
+  "turn 2 of episode 1": lambda o: o[1]["turns"][1]["tokens"].pop(),
+  "turn 1 of episode 1": lambda o: o[1]["turns"][0]["entropies"].__setitem__(0, True),
+  "goes beyond what is read": lambda o: o[1].update(task="x" * 5000),
+  "NaN is no number": lambda o: o[1].update(reward=float("nan")),
 }
 
 
@@ -104,16 +104,16 @@ def test_a_broken_file_is_one_sentence(tmp_path, monkeypatch, sentence):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda x: x[:-20],
-        lambda x: b"",
-        lambda x: b"plain text",
-        lambda x: x[:40] + bytes(20) + x[60:],
-        lambda x: gzip.compress(b"[" * 100_000),
-        lambda x: gzip.compress(b'"a string"'),
-        lambda x: gzip.compress(b"\xff\xfe"),
-    ],
+  "change",
+  [
+    lambda x: x[:-20],
+    lambda x: b"",
+    lambda x: b"plain text",
+    lambda x: x[:40] + bytes(20) + x[60:],
+    lambda x: gzip.compress(b"[" * 100_000),
+    lambda x: gzip.compress(b'"a string"'),
+    lambda x: gzip.compress(b"\xff\xfe"),
+  ],
 )
 def test_what_is_no_such_file_is_one_sentence(tmp_path, change):
   path = write(tmp_path)

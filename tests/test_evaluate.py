@@ -16,18 +16,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def evaluate(*arguments):
   return subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "evaluate.py"), *map(str, arguments)],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      timeout=600,
+    [sys.executable, str(ROOT / "launch" / "evaluate.py"), *map(str, arguments)],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    timeout=600,
   )  # fmt: skip
 
 
 def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   policy, expert = tmp_path / "policy.json", tmp_path / "expert.json"
   shared = (
-      "--config=configs/alfworld.py", "--config.rollout.max_turns=3", "--episodes=6",
-      "--config.policy.max_length=256", "--config.policy.piece_lengths=(48,)",
-      "--config.workers.count=2",
+    "--config=configs/alfworld.py", "--config.rollout.max_turns=3", "--episodes=6",
+    "--config.policy.max_length=256", "--config.policy.piece_lengths=(48,)",
+    "--config.workers.count=2",
   )  # fmt: skip
   done = evaluate(*shared, "--model=alfworld-tiny", "--temperature=1", "--seeds=2",
                   f"--json={policy}", f"--keep={tmp_path}")  # fmt: skip
@@ -41,11 +41,11 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   assert len({e["type"] for e in written["episodes"]}) == 6
   assert all(e["entropy"] > 0 and e["turns"] <= 3 for e in written["episodes"])
   assert written["summary"]["all"]["turns"]["mean"] == pytest.approx(
-      sum(e["turns"] for e in written["episodes"]) / 12
+    sum(e["turns"] for e in written["episodes"]) / 12
   )
   (kept,) = map(episode_files.read, episode_files.paths(tmp_path))
   assert {(e["group"], e["index"]) for e in kept.episodes} == {
-      (task, seed) for task in range(6) for seed in range(2)
+    (task, seed) for task in range(6) for seed in range(2)
   }
   assert [e["success"] for e in kept.episodes] == [e["success"] for e in written["episodes"]]
   whole = "".join(kept.episodes[0]["turns"][0]["tokens"])

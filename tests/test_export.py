@@ -26,15 +26,15 @@ OPTIMIZER = states.make_optimizer(learning_rate=1e-3)
 
 def export(checkpoint, out, *arguments):
   return subprocess.run(
-      [
-          sys.executable, str(ROOT / "launch" / "export.py"), f"--checkpoint={checkpoint}",
-          f"--out={out}", *arguments,
-      ],
-      cwd=ROOT,
-      env={**os.environ, "PYTHONPATH": str(ROOT)},
-      capture_output=True,
-      text=True,
-      timeout=600,
+    [
+      sys.executable, str(ROOT / "launch" / "export.py"), f"--checkpoint={checkpoint}",
+      f"--out={out}", *arguments,
+    ],
+    cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=600,
   )  # fmt: skip
 
 
@@ -53,7 +53,9 @@ def make_run(workdir, rank, trained, value_head=None):
 def noisy(tree):
   leaves, structure = jax.tree.flatten(tree)
   keys = jax.random.split(jax.random.key(0), len(leaves))
-  return structure.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)])
+  return structure.unflatten(
+    [x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves)]
+  )
 
 
 @pytest.fixture(scope="module")

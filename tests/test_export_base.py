@@ -72,8 +72,8 @@ CHANGES = {"weights": change_weights, "config": change_config, "tokenizer": chan
 
 def launch(script, *arguments):
   return subprocess.run(
-      [sys.executable, f"launch/{script}.py", *arguments],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    [sys.executable, f"launch/{script}.py", *arguments],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
 
 
@@ -101,8 +101,8 @@ def test_export_and_resume_refuse_adapters_over_another_base(run, base, tmp_path
   change_weights(base)
   exported = launch("export", f"--checkpoint={workdir}", f"--out={tmp_path / 'out'}")
   resumed = launch(
-      "train", "--config=configs/alfworld.py", f"--workdir={workdir}", f"--config.model.path={base}",
-      "--config.lora.rank=4",
+    "train", "--config=configs/alfworld.py", f"--workdir={workdir}", f"--config.model.path={base}",
+    "--config.lora.rank=4",
   )  # fmt: skip
   for done in (exported, resumed):
     assert done.returncode == 1

@@ -22,7 +22,7 @@ from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 sys.path.append(str(pathlib.Path(__file__).parent / "chat"))
-from families import tokenizer  # noqa: E402
+from families import tokenizer
 
 MESH = sharding.make_mesh()
 # Of each environment's demonstrations: options, and how many turns.
@@ -32,7 +32,7 @@ STRANGE = ["", " ", "  a  ", "caf\u00e9 \u2603 \u6c34\n\n\t x", "aaaaaaa<think>"
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
 def exported(request, tmp_path_factory):
-  """The name of an environment, its shipped policy's home, and the folder that it was written to."""
+  """An environment's name, its shipped policy's home, and the folder that it was written to."""
   home, out = folder.locate(f"{request.param}-tiny"), tmp_path_factory.mktemp("out")
   old = os.umask(0o027)
   exporting.write(folder.load(home, MESH), home, out, dtype="float32")

@@ -12,13 +12,13 @@ PACKAGE = ROOT / "empg_jax"
 
 # Every folder and module of the package's root, by floor.
 FLOORS = {
-    0: {"io", "kernels", "types"},
-    1: {"chat", "config", "console", "core"},
-    2: {"algorithms", "distributed", "envs"},
-    3: {"data", "models", "tracking", "workers"},
-    4: {"checkpoint", "generation", "pages", "rollout", "training"},
-    5: {"evaluation", "plan", "soak", "workdir"},
-    6: {"benchmark", "cli", "plots"},
+  0: {"io", "kernels", "types"},
+  1: {"chat", "config", "console", "core"},
+  2: {"algorithms", "distributed", "envs"},
+  3: {"data", "models", "tracking", "workers"},
+  4: {"checkpoint", "generation", "pages", "rollout", "training"},
+  5: {"evaluation", "plan", "soak", "workdir"},
+  6: {"benchmark", "cli", "plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -31,7 +31,7 @@ def imported(path):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
       assert node.level == 0, f"{path} imports relatively: write the whole name"
-      # "from empg_jax import config" imports a module, "from empg_jax.core import x" one of it.
+      # "from empg_jax import console" imports a module, "from empg_jax.core import x" one of it.
       yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -56,7 +56,7 @@ def test_a_module_imports_only_from_lower_floors(path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((PACKAGE / "envs").rglob("*.py")), ids=lambda path: path.name
+  "path", sorted((PACKAGE / "envs").rglob("*.py")), ids=lambda path: path.name
 )
 def test_environments_never_import_jax(path):
   for name in imported(path):
@@ -68,7 +68,7 @@ def loaded_by(code):
   libraries = ("jax", "flax", "optax", "orbax", "transformers", "textworld", "absl")
   program = f"{code}; import sys; print(*[m for m in {libraries} if m in sys.modules])"
   return subprocess.run(
-      [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
   ).stdout.split()
 
 

@@ -18,7 +18,7 @@ from empg_jax.tracking import episode_files, metrics
 def disk(tmp_path):
   """A disk of its own of one mebibyte."""
   made = subprocess.run(
-      ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True
+    ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True
   )
   if made.returncode:
     pytest.skip("no right to mount a small disk")
@@ -66,7 +66,7 @@ SAVES = """
 import sys
 import numpy as np
 import jax.numpy as jnp
-from empg_jax import command_line
+from empg_jax.cli import command_line
 from empg_jax.checkpoint import Checkpointer, quiet
 def main(_):
   quiet.hush()
@@ -104,7 +104,7 @@ def test_of_what_nobody_waited_for_only_saves_are_left_unsaid():
 
 
 FULL = """
-from empg_jax import command_line
+from empg_jax.cli import command_line
 def main(_):
   with open("/dev/full", "w") as file:
     file.write("x")

@@ -18,21 +18,21 @@ from empg_jax.tracking import episode_files
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 SMALL = {
-    "num_steps": 1,
-    "mesh.data": 2,
-    "mesh.fsdp": 2,
-    "rollout.tasks": 1,
-    "rollout.group_size": 4,
-    "rollout.max_turns": 2,
-    "policy.slots": 4,
-    "policy.max_length": 256,
-    "policy.windows": "(256,)",
-    "policy.piece_lengths": "(48,)",
-    "pack.lengths": "(256,)",
-    "train.lengths": "()",
-    "evaluation.tasks": 1,
-    "evaluation.every": 1,
-    "checkpoint.every": 1,
+  "num_steps": 1,
+  "mesh.data": 2,
+  "mesh.fsdp": 2,
+  "rollout.tasks": 1,
+  "rollout.group_size": 4,
+  "rollout.max_turns": 2,
+  "policy.slots": 4,
+  "policy.max_length": 256,
+  "policy.windows": "(256,)",
+  "policy.piece_lengths": "(48,)",
+  "pack.lengths": "(256,)",
+  "train.lengths": "()",
+  "evaluation.tasks": 1,
+  "evaluation.every": 1,
+  "checkpoint.every": 1,
 }
 # Gloo's threads print too: numbers and these pieces, before, after and between our lines.
 GLOO = r"\[Gloo\]|Rank|is connected to|peer ranks\.|Expected number of connected peer ranks is :"
@@ -46,17 +46,17 @@ def train(workdir):
   processes = []
   for number in range(2):
     environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", str(number)))),
+      **os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", str(number)))),
     }  # fmt: skip
     environment.pop("JAX_NUM_CPU_DEVICES", None)
     processes.append(
-        subprocess.Popen(
-            [
-                sys.executable, "launch/train.py", "--config=configs/alfworld.py",
-                f"--workdir={workdir}", *(f"--config.{key}={x}" for key, x in SMALL.items()),
-            ],
-            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
+      subprocess.Popen(
+        [
+          sys.executable, "launch/train.py", "--config=configs/alfworld.py",
+          f"--workdir={workdir}", *(f"--config.{key}={x}" for key, x in SMALL.items()),
+        ],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      )
     )  # fmt: skip
   try:
     outputs = [process.communicate(timeout=900) for process in processes]
@@ -92,12 +92,12 @@ def of_two(code):
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
   processes = [
-      subprocess.Popen(
-          [sys.executable, "-c", code], cwd=ROOT, text=True,
-          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-          env={**os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", number)))},
-      )
-      for number in "01"
+    subprocess.Popen(
+      [sys.executable, "-c", code], cwd=ROOT, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      env={**os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", number)))},
+    )
+    for number in "01"
   ]  # fmt: skip
   try:
     said = [process.communicate(timeout=120) for process in processes]  # JAX waits for 300
@@ -111,7 +111,7 @@ def of_two(code):
 def test_when_a_distributed_process_fails_the_other_ends_too(failing):
   code = f"""
 import numpy as np
-from empg_jax import hosts
+from empg_jax.distributed import hosts
 hosts.join()
 with hosts.together():
   hosts.gather(np.zeros(1, np.int32))
@@ -128,7 +128,7 @@ with hosts.together():
 def test_distributed_processes_tell_each_other_numbers_and_long_messages():
   code = """
 import numpy as np, jax
-from empg_jax import hosts
+from empg_jax.distributed import hosts
 hosts.join()
 me = hosts.number()
 for i in range(3):
@@ -156,14 +156,14 @@ def test_a_process_that_is_alone_joins_nobody(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        ("host:1", "", ""),
-        ("", "2", "0"),
-        ("host:1", "two", "0"),
-        ("host:1", "2", "-1"),
-        ("host:1", "2", "2"),
-    ],
+  "values",
+  [
+    ("host:1", "", ""),
+    ("", "2", "0"),
+    ("host:1", "two", "0"),
+    ("host:1", "2", "-1"),
+    ("host:1", "2", "2"),
+  ],
 )
 def test_half_named_hosts_are_told(monkeypatch, values):
   for name, value in zip(NAMES, values):

@@ -109,9 +109,9 @@ def test_a_model_of_another_shape_is_refused_before_anything_is_written(tmp_path
 
 
 @pytest.mark.parametrize(("named", "sentence"), [
-    ("{0}/nowhere", "There is no checkpoint in .*nowhere"),
-    ("{0}/old@7", "There is no checkpoint of step 7 in .*old: there are 1, 2"),
-    ("{0}/old@best", "No checkpoint in .*old was evaluated"),
+  ("{0}/nowhere", "There is no checkpoint in .*nowhere"),
+  ("{0}/old@7", "There is no checkpoint of step 7 in .*old: there are 1, 2"),
+  ("{0}/old@best", "No checkpoint in .*old was evaluated"),
 ])  # fmt: skip
 def test_a_checkpoint_that_is_not_there_is_told(tmp_path, named, sentence):
   make_run(tmp_path / "old")

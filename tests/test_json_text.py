@@ -32,8 +32,8 @@ def test_json_of_any_number_is_json():
   value = {"a": [NAN, (INF, 1)], "b": np.float32(-INF), "c": np.arange(2), "d": jnp.float32(NAN)}
   value |= {"e": np.float64(NAN), "f": np.int64(3), "g": np.bool_(True), 1.5: 0.1, "h": "NaN"}
   assert strict(json_text.dumps(value, indent=1)) == {
-      "a": [None, [None, 1]], "b": None, "c": [0, 1], "d": None,
-      "e": None, "f": 3, "g": True, "1.5": 0.1, "h": "NaN",
+    "a": [None, [None, 1]], "b": None, "c": [0, 1], "d": None,
+    "e": None, "f": 3, "g": True, "1.5": 0.1, "h": "NaN",
   }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_json_of_a_diverged_policys_episodes_is_read_and_shown(tmp_path):
   letters = lambda ids: "".join(chr(i) for i in ids if i)
   values = {(0, 0): [{"g": NAN, "advantage": -INF}]}
   path = episode_files.write(
-      tmp_path, 1, "train", [diverged()], text=letters, task_type=str, values=values
+    tmp_path, 1, "train", [diverged()], text=letters, task_type=str, values=values
   )
   for line in gzip.decompress(path.read_bytes()).splitlines():
     strict(line)

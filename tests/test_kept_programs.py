@@ -14,7 +14,7 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import sys, jax
-from empg_jax import hardware
+from empg_jax.kernels import hardware
 hardware.keep_programs(sys.argv[1])
 print(jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((4, 4))).sum())
 """
@@ -22,11 +22,11 @@ print(jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((4, 4))).sum())
 
 def kept(folder):
   environment = {
-      **os.environ, "PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    **os.environ, "PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }  # fmt: skip
   subprocess.run(
-      [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, env=environment, check=True,
-      capture_output=True,
+    [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, env=environment, check=True,
+    capture_output=True,
   )  # fmt: skip
   return {file.name for file in folder.iterdir() if file.name.endswith("-cache")}
 
@@ -40,8 +40,8 @@ def test_programs_are_found_again_in_a_copied_folder(tmp_path):
 def test_a_half_has_the_same_device_at_all_times():
   model = Decoder(DecoderConfig(64, 16, 32, 1, 2, 1, 8), jax.random.key(0))
   policy = Policy(
-      model, slots=2, max_length=32, max_reply=4, end_id=0, piece_lengths=(8,), windows=(32,),
-      devices=jax.local_devices()[:2],
+    model, slots=2, max_length=32, max_reply=4, end_id=0, piece_lengths=(8,), windows=(32,),
+    devices=jax.local_devices()[:2],
   )  # fmt: skip
   place = lambda half: next(iter(jax.tree.leaves(policy.start(half).cache)[0].devices()))
   assert place(0) == place(0) == jax.local_devices()[0] and place(1) == jax.local_devices()[1]

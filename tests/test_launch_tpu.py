@@ -32,7 +32,7 @@ def run(script, argument, tmp_path, **environment):
   calls.write_text("")
   environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls)}
   done = subprocess.run(
-      [str(script), argument], env=environment, capture_output=True, text=True, timeout=60
+    [str(script), argument], env=environment, capture_output=True, text=True, timeout=60
   )
   return done, calls.read_text()
 

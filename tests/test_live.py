@@ -32,8 +32,8 @@ def scalars(folder):
 def run(workdir, steps, first=0, **where):
   settings = dict(tensorboard=True, wandb=None) | where
   with (
-      trackers.watchers(workdir, {"seed": 1}, first, **settings) as watchers,
-      metrics.MetricsWriter(workdir, first, watchers=watchers) as writer,
+    trackers.watchers(workdir, {"seed": 1}, first, **settings) as watchers,
+    metrics.MetricsWriter(workdir, first, watchers=watchers) as writer,
   ):
     for step in steps:
       writer.write(step, {"train/success": step / 8, "train/entropy": float("nan")})
@@ -51,7 +51,9 @@ def test_tensorboard_shows_the_rows_and_a_run_that_goes_on_shows_its_own(tmp_pat
 def test_what_is_not_asked_for_is_not_there(tmp_path):
   run(tmp_path, [0], tensorboard=False)
   assert sorted(file.name for file in tmp_path.iterdir()) == ["metrics.jsonl"]
-  program = "import sys, empg_jax.tracking.trackers; print({'wandb', 'tensorboardX'} & {*sys.modules})"
+  program = (
+    "import sys, empg_jax.tracking.trackers; print({'wandb', 'tensorboardX'} & {*sys.modules})"
+  )
   done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
   assert done.stdout.strip() == "set()", done.stderr
 

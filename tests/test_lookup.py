@@ -30,7 +30,7 @@ def test_a_misspelt_module_is_answered_with_the_closest_and_all_names(package):
   with pytest.raises(ValueError) as error:
     lookup.find(package, "cakes")
   assert str(error.value) == (
-      "bakery has no module 'cakes': did you mean 'cake'? there are bread, cake"
+    "bakery has no module 'cakes': did you mean 'cake'? there are bread, cake"
   )
 
 
@@ -73,7 +73,7 @@ def test_a_table_entry_is_chosen_or_the_choices_are_named():
   with pytest.raises(ValueError) as error:
     lookup.choose(table, "tinny", "preset")
   assert str(error.value) == (
-      "there is no preset 'tinny': did you mean 'tiny'? there are tiny, tiny-full"
+    "there is no preset 'tinny': did you mean 'tiny'? there are tiny, tiny-full"
   )
 
 

@@ -21,12 +21,10 @@ def turn(entropy: list[float], action: str | None = "look") -> Turn:
 
 
 EPISODES = [
-    Episode("heat/1", 0, 0, (turn([1.0, 2.0]), turn([0.5])), 1.0, True, "done", {}),
-    Episode(
-        "heat/2", 1, 0, (turn([3.0]), turn([3.0, 4.0, 5.0], None)), -0.1, False, "turns", {}
-    ),
-    Episode("cool/1", 2, 0, (turn([0.0, 0.0]),), 1.0, True, "done", {}),
-    Episode("cool/2", 3, 0, (turn([9.0]),), 5.0, True, "aborted", {"fault": "hang"}),
+  Episode("heat/1", 0, 0, (turn([1.0, 2.0]), turn([0.5])), 1.0, True, "done", {}),
+  Episode("heat/2", 1, 0, (turn([3.0]), turn([3.0, 4.0, 5.0], None)), -0.1, False, "turns", {}),
+  Episode("cool/1", 2, 0, (turn([0.0, 0.0]),), 1.0, True, "done", {}),
+  Episode("cool/2", 3, 0, (turn([9.0]),), 5.0, True, "aborted", {"fault": "hang"}),
 ]
 
 
@@ -36,42 +34,42 @@ def lines(workdir):
 
 def test_a_summary_by_hand_leaves_aborted_episodes_out():
   assert summarize(EPISODES) == pytest.approx(
-      {
-          "episodes": 3,
-          "aborted": 1,
-          **{f"aborted_{fault}": int(fault == "hang") for fault in envs.FAULTS},
-          "success": 2 / 3,
-          "return": 1.9 / 3,
-          "turns": 5 / 3,
-          "cut_turns": 1 / 3,
-          "cut_length": 0.0,
-          "invalid": 1 / 5,
-          "invalid_no_action": 1 / 5,
-          "invalid_no_think": 0.0,
-          "invalid_cjk": 0.0,
-          "reply_tokens": 9 / 5,
-          "tokens": 9,
-          "entropy_min": 0.0,
-          "entropy_mean": (1.5 + 0.5 + 3.0 + 4.0 + 0.0) / 5,
-          "entropy_max": 4.0,
-          "entropy_std": np.std([1.5, 0.5, 3.0, 4.0, 0.0]),
-      }
+    {
+      "episodes": 3,
+      "aborted": 1,
+      **{f"aborted_{fault}": int(fault == "hang") for fault in envs.FAULTS},
+      "success": 2 / 3,
+      "return": 1.9 / 3,
+      "turns": 5 / 3,
+      "cut_turns": 1 / 3,
+      "cut_length": 0.0,
+      "invalid": 1 / 5,
+      "invalid_no_action": 1 / 5,
+      "invalid_no_think": 0.0,
+      "invalid_cjk": 0.0,
+      "reply_tokens": 9 / 5,
+      "tokens": 9,
+      "entropy_min": 0.0,
+      "entropy_mean": (1.5 + 0.5 + 3.0 + 4.0 + 0.0) / 5,
+      "entropy_max": 4.0,
+      "entropy_std": np.std([1.5, 0.5, 3.0, 4.0, 0.0]),
+    }
   )
 
 
 def test_entropy_by_turn_by_hand():
   assert metrics.entropy_by_turn(EPISODES) == pytest.approx(
-      {"entropy_turn/1": (1.5 + 3.0 + 0.0) / 3, "entropy_turn/2": (0.5 + 4.0) / 2}
+    {"entropy_turn/1": (1.5 + 3.0 + 0.0) / 3, "entropy_turn/2": (0.5 + 4.0) / 2}
   )
 
 
 def test_a_summary_by_task_type():
   summary = summarize(EPISODES, lambda task: task.split("/")[0])
   assert {name: summary[name] for name in summary if "/" in name} == {
-      "success/cool": 1.0,
-      "episodes/cool": 1,
-      "success/heat": 0.5,
-      "episodes/heat": 2,
+    "success/cool": 1.0,
+    "episodes/cool": 1,
+    "success/heat": 0.5,
+    "episodes/heat": 2,
   }
 
 
@@ -95,10 +93,10 @@ def test_one_object_a_step_written_when_the_next_step_begins(tmp_path):
     assert writer.write(0, {"train/success": 0.25}, {"compile/count": 3}) is None
     assert lines(tmp_path) == []
     row = {
-        "step": 0,
-        "eval/valid_seen/success": 0.5,
-        "train/success": 0.25,
-        "compile/count": 3,
+      "step": 0,
+      "eval/valid_seen/success": 0.5,
+      "train/success": 0.25,
+      "compile/count": 3,
     }
     assert writer.write(1, {"train/success": 1}) == row
     assert lines(tmp_path) == [row]
@@ -120,22 +118,22 @@ def test_what_is_added_to_a_written_row_is_on_the_disk_too(tmp_path):
   assert writer.amend({"eval/seen/success": 0.5})["loss"] == 1
   assert read_rows(tmp_path) == writer.rows
   assert writer.rows[1:] == [
-      {"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0, "eval/seen/success": 0.5},
+    {"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0, "eval/seen/success": 0.5},
   ]  # fmt: skip
 
 
 def test_device_and_numpy_values_become_plain_numbers(tmp_path):
   values = {
-      "f32": jnp.float32(0.1),
-      "bf16": jnp.bfloat16(0.5),
-      "i32": jnp.int32(7),
-      "np": np.float64(1 / 3),
-      "bool": np.bool_(True),
+    "f32": jnp.float32(0.1),
+    "bf16": jnp.bfloat16(0.5),
+    "i32": jnp.int32(7),
+    "np": np.float64(1 / 3),
+    "bool": np.bool_(True),
   }
   with MetricsWriter(tmp_path) as writer:
     writer.write(0, values)
   assert lines(tmp_path) == [
-      {"step": 0, "f32": 0.1, "bf16": 0.5, "i32": 7, "np": 0.3333333, "bool": 1}
+    {"step": 0, "f32": 0.1, "bf16": 0.5, "i32": 7, "np": 0.3333333, "bool": 1}
   ]
 
 
@@ -172,10 +170,10 @@ def test_a_resumed_run_drops_the_steps_that_it_will_play_again(tmp_path):
     assert [row["step"] for row in writer.rows] == [0, 1, 2]
     writer.write(3, {"run": 2})
   assert [(row["step"], row["run"]) for row in lines(tmp_path)] == [
-      (0, 1),
-      (1, 1),
-      (2, 1),
-      (3, 2),
+    (0, 1),
+    (1, 1),
+    (2, 1),
+    (3, 2),
   ]
   assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 

@@ -19,8 +19,8 @@ def run(*command, cwd, **environment):
   """What the command prints, and its exit code."""
   environment = os.environ | {"PYTHONPATH": ""} | environment
   done = subprocess.run(
-      list(map(str, command)), cwd=cwd, env=environment, text=True, timeout=900,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    list(map(str, command)), cwd=cwd, env=environment, text=True, timeout=900,
+    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
   )  # fmt: skip
   return done.stdout, done.returncode
 
@@ -86,7 +86,7 @@ def test_the_help_of_every_command_is_that_of_its_script(installed, tmp_path):
   program = """
 import contextlib, sys
 from absl import flags
-from empg_jax import commands
+from empg_jax.cli import commands
 from empg_jax.soak import runs
 assert runs.pathlib.Path(runs.command(runs.pathlib.Path("x"), "y", 1)[1]).is_file()
 for name in commands.COMMANDS:
@@ -103,7 +103,7 @@ for name in commands.COMMANDS:
 
 
 def test_a_list_of_commands_fits_a_screen_and_needs_no_library(installed, tmp_path):
-  program = "from empg_jax import commands; commands.main(['--help'])"
+  program = "from empg_jax.cli import commands; commands.main(['--help'])"
   alone = (sys.executable, "-S", "-c", program)  # the standard library and the package
   said, code = run(*alone, cwd=tmp_path, PYTHONPATH=str(installed))
   assert code == 0 and len(said.splitlines()) < 24, said
@@ -116,10 +116,10 @@ def test_every_script_is_a_command():
 
 
 def test_without_the_libraries_of_training_a_command_says_what_to_install(installed, tmp_path):
-  program = "from empg_jax import commands; commands.main(['train', '--config=alfworld'])"
+  program = "from empg_jax.cli import commands; commands.main(['train', '--config=alfworld'])"
   said, code = run(sys.executable, "-S", "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
   assert code == 1
-  assert said == "error: empg train needs jax: pip install 'empg-jax[train]'\n"
+  assert said == "error: empg train needs absl: pip install 'empg-jax[train]'\n"
 
 
 @pytest.mark.parametrize("library, extra", [("flax", "train"), ("matplotlib", "plot")])

@@ -10,7 +10,10 @@ from empg_jax.kernels import hardware
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A plan is of chips that are not there: it names them all.
-KNOWING = {ROOT / "empg_jax" / "kernels" / "hardware.py", *(ROOT / "empg_jax" / "plan").glob("*.py")}
+KNOWING = {
+  ROOT / "empg_jax" / "kernels" / "hardware.py",
+  *(ROOT / "empg_jax" / "plan").glob("*.py"),
+}
 FOLDERS = "empg_jax", "launch", "configs"
 FILES = sorted({path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")} - KNOWING)
 HARDWARE = {"cpu", "gpu", "tpu", "cuda", "rocm"}
@@ -49,7 +52,7 @@ def test_a_name_of_jax_is_a_kind_of_hardware(name, found):
 def test_a_mesh_in_context_tells_before_what_is_here():
   assert hardware.current() is hardware.CPU
   mesh = jax.sharding.AbstractMesh(
-      (1,), ("x",), abstract_device=jax.sharding.AbstractDevice("an H100", 1, platform="cuda")
+    (1,), ("x",), abstract_device=jax.sharding.AbstractDevice("an H100", 1, platform="cuda")
   )
   with jax.sharding.use_abstract_mesh(mesh):
     assert hardware.current() is hardware.GPU

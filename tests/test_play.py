@@ -14,9 +14,9 @@ ALFWORLD = "--config=configs/alfworld.py"
 
 def play(*arguments, typed=""):
   return subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "play.py"), *arguments],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      input=typed, timeout=600,
+    [sys.executable, str(ROOT / "launch" / "play.py"), *arguments],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    input=typed, timeout=600,
   )  # fmt: skip
 
 

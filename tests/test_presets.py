@@ -1,4 +1,4 @@
-"""Every preset is a config that launch/train.py takes; a released model's trains from its folder."""
+"""Every preset is a config that launch/train.py takes; a released model trains from its folder."""
 
 import json
 import os
@@ -18,29 +18,29 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PRESETS = [
-    f"configs/{file.name}:{preset}"
-    for file in sorted((ROOT / "configs").glob("*.py"))
-    for preset in runpy.run_path(str(file))["_PRESETS"]
+  f"configs/{file.name}:{preset}"
+  for file in sorted((ROOT / "configs").glob("*.py"))
+  for preset in runpy.run_path(str(file))["_PRESETS"]
 ]
 SMALL = {  # a released model's preset, cut down to one step of a tiny model on one device
-    "num_steps": 1,
-    "tasks.games": "small",
-    "mesh.fsdp": 1,
-    "mesh.tensor": 1,
-    "rollout.tasks": 2,
-    "rollout.group_size": 2,
-    "rollout.max_turns": 2,
-    "rollout.max_rounds": 2,
-    "policy.slots": 2,
-    "policy.max_length": 2048,
-    "policy.max_reply": 8,
-    "policy.windows": "(2048,)",
-    "policy.piece_lengths": "(512, 1024, 2048)",
-    "pack.lengths": "(2048,)",
-    "train.size": 2,
-    "train.minibatches": 2,
-    "evaluation.tasks": 1,
-    "evaluation.every": 1,
+  "num_steps": 1,
+  "tasks.games": "small",
+  "mesh.fsdp": 1,
+  "mesh.tensor": 1,
+  "rollout.tasks": 2,
+  "rollout.group_size": 2,
+  "rollout.max_turns": 2,
+  "rollout.max_rounds": 2,
+  "policy.slots": 2,
+  "policy.max_length": 2048,
+  "policy.max_reply": 8,
+  "policy.windows": "(2048,)",
+  "policy.piece_lengths": "(512, 1024, 2048)",
+  "pack.lengths": "(2048,)",
+  "train.size": 2,
+  "train.minibatches": 2,
+  "evaluation.tasks": 1,
+  "evaluation.every": 1,
 }
 
 
@@ -71,7 +71,7 @@ def test_the_papers_rows_have_its_settings():
   config = configs.load(str(ROOT / "configs/webshop.py:paper-dapo-empg-7b"))
   base = config.algorithm.base
   assert (config.algorithm.name, base.name, base.clip_low, base.clip_high) == (
-      "empg", "dapo", 0.2, 0.28
+    "empg", "dapo", 0.2, 0.28
   )  # fmt: skip
   assert (base.kl_coef, base.entropy_coef, base.dual_clip) == (0.01, 0.001, 3.0)
   assert base.ddof == 1  # verl-agent's deviation, over n - 1
@@ -90,7 +90,7 @@ def test_deep_search_has_the_papers_settings_for_it():
   config = configs.load(str(ROOT / "configs/deep_search.py:qwen2.5-32b"))
   base = config.algorithm.base
   assert (config.algorithm.zeta, base.name, base.clip_high, base.kl_coef, base.entropy_coef) == (
-      0.1, "dapo", 0.28, 0.001, 0.0
+    0.1, "dapo", 0.28, 0.001, 0.0
   )  # fmt: skip
   assert (config.rollout.tasks, config.rollout.group_size, config.rollout.max_turns) == (64, 16, 15)
   assert config.num_steps == 220 and config.env.max_actions == 15
@@ -110,26 +110,26 @@ def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")
   shape = DecoderConfig(
-      vocab_size=len(tokenizer),
-      hidden_size=32,
-      intermediate_size=48,
-      num_hidden_layers=2,
-      num_attention_heads=2,
-      num_key_value_heads=1,
-      head_dim=16,
+    vocab_size=len(tokenizer),
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=16,
   )
   folder.save(Decoder(shape, jax.random.key(0)), tmp_path / "model")
   tokenizer.save_pretrained(tmp_path / "model")
   workdir = tmp_path / "run"
   settings = {"model.path": tmp_path / "model", **SMALL}
   done = subprocess.run(
-      [
-          sys.executable, str(ROOT / "launch" / "train.py"),
-          "--config=configs/alfworld.py:paper-dapo-empg-1.5b", f"--workdir={workdir}",
-          *(f"--config.{key}={value}" for key, value in settings.items()),
-      ],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      timeout=600,
+    [
+      sys.executable, str(ROOT / "launch" / "train.py"),
+      "--config=configs/alfworld.py:paper-dapo-empg-1.5b", f"--workdir={workdir}",
+      *(f"--config.{key}={value}" for key, value in settings.items()),
+    ],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   _, row = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())

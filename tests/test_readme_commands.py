@@ -24,25 +24,27 @@ def lines_of(block):
     if setting := re.fullmatch(r'([A-Z_]+)="(.*)"', line):
       variables[f"${setting[1]}"] = setting[2]
     elif not line.startswith("export "):
-      yield functools.reduce(lambda text, name: text.replace(name, variables[name]), variables, line)
+      yield functools.reduce(
+        lambda text, name: text.replace(name, variables[name]), variables, line
+      )
 
 
 LINES = {
-    name: [line for block in readmes.blocks(name, "bash") for line in lines_of(block)]
-    for name in readmes.NAMES
+  name: [line for block in readmes.blocks(name, "bash") for line in lines_of(block)]
+  for name in readmes.NAMES
 }
 EVERY_LINE = sorted({line for lines in LINES.values() for line in lines})
 TESTS = {
-    "launch/benchmark.py": "tests/test_benchmark.py",
-    "launch/evaluate.py": "tests/test_evaluate.py",
-    "launch/export.py": "tests/test_export.py",
-    "launch/pages.py": "tests/pages/test_render.py",
-    "launch/plan.py": "tests/plan/test_compiled_for_tpu.py",
-    "launch/play.py": "tests/test_play.py",
-    "launch/plot.py": "tests/plots/test_plots.py",
-    "launch/sft.py": "tests/test_sft_command.py",
-    "launch/train.py": "tests/test_train.py",
-    "pdoc": "tests/test_reference.py",
+  "launch/benchmark.py": "tests/test_benchmark.py",
+  "launch/evaluate.py": "tests/test_evaluate.py",
+  "launch/export.py": "tests/test_export.py",
+  "launch/pages.py": "tests/pages/test_render.py",
+  "launch/plan.py": "tests/plan/test_compiled_for_tpu.py",
+  "launch/play.py": "tests/test_play.py",
+  "launch/plot.py": "tests/plots/test_plots.py",
+  "launch/sft.py": "tests/test_sft_command.py",
+  "launch/train.py": "tests/test_train.py",
+  "pdoc": "tests/test_reference.py",
 }
 OF_ABSL = {"verbosity", "help"}
 OF_CI = ("python3 -m venv .venv", "pip install -r requirements.txt", ".venv/bin/pytest")

@@ -13,19 +13,19 @@ from empg_jax import envs
 ROOT = readmes.ROOT
 README = "empg_jax/envs/README.md"
 SMALL = {
-    "num_steps": 1,
-    "rollout.tasks": 2,
-    "rollout.group_size": 2,
-    "rollout.max_turns": 2,
-    "policy.slots": 4,
-    "policy.max_length": 256,
-    "policy.windows": "(256,)",
-    "policy.piece_lengths": "(96,)",
-    "pack.lengths": "(256,)",
-    "train.lengths": "(256,)",
-    "evaluation.tasks": 2,
-    "evaluation.every": 1,
-    "workers.count": 1,  # which finds the file too
+  "num_steps": 1,
+  "rollout.tasks": 2,
+  "rollout.group_size": 2,
+  "rollout.max_turns": 2,
+  "policy.slots": 4,
+  "policy.max_length": 256,
+  "policy.windows": "(256,)",
+  "policy.piece_lengths": "(96,)",
+  "pack.lengths": "(256,)",
+  "train.lengths": "(256,)",
+  "evaluation.tasks": 2,
+  "evaluation.every": 1,
+  "workers.count": 1,  # which finds the file too
 }
 
 
@@ -34,7 +34,9 @@ def folder(tmp_path):
   """Where its user works, with the file in it."""
   file = tmp_path / "my_lab" / "guess_number.py"
   file.parent.mkdir()
-  file.write_text(next(block for block in readmes.blocks(README, "python") if "GuessNumber" in block))
+  file.write_text(
+    next(block for block in readmes.blocks(README, "python") if "GuessNumber" in block)
+  )
   return tmp_path
 
 
@@ -61,12 +63,14 @@ def test_it_is_an_environment_that_can_be_won(folder, monkeypatch):
 
 
 def test_it_trains_by_the_command_beside_it(folder):
-  line = next(line for line in readmes.TEXTS[README].splitlines() if "--config=my_lab/guess_number.py" in line)
+  line = next(
+    line for line in readmes.TEXTS[README].splitlines() if "--config=my_lab/guess_number.py" in line
+  )
   script, *arguments = line.removeprefix(".venv/bin/python ").split()
   done = subprocess.run(
-      [sys.executable, ROOT / script, *arguments, *(f"--config.{k}={v}" for k, v in SMALL.items())],
-      cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-      capture_output=True, text=True, timeout=900,
+    [sys.executable, ROOT / script, *arguments, *(f"--config.{k}={v}" for k, v in SMALL.items())],
+    cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True, text=True, timeout=900,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   rows = (folder / "runs" / "my_lab.guess_number" / "metrics.jsonl").read_text().splitlines()

@@ -29,11 +29,11 @@ def test_it_trains():
   ids = rng.integers(0, V, (B, T + 1))
   steps = np.tile([0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0], (B, 1))
   batch = {
-      "tokens": ids[:, :-1],
-      "actions": ids[:, 1:],
-      "returns": np.array([1, 0, 1, 0], np.float32),
-      "group_ids": np.array([0, 0, 1, 1]),
-      "steps": steps,
+    "tokens": ids[:, :-1],
+    "actions": ids[:, 1:],
+    "returns": np.array([1, 0, 1, 0], np.float32),
+    "group_ids": np.array([0, 0, 1, 1]),
+    "steps": steps,
   }
   names = {"model": model, "optimizer": optimizer}
   exec(compile(example(), "README.md", "exec"), names)

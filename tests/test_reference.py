@@ -18,7 +18,7 @@ def test_every_public_module_has_its_page(tmp_path):
   command = command.replace(".venv/bin/pdoc", f"{sys.executable} -m pdoc")
   command = command.replace("build/api", str(tmp_path))
   done = subprocess.run(
-      ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=900
+    ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=900
   )
   assert done.returncode == 0, done.stderr
   assert not re.search("warn", done.stderr, re.IGNORECASE), done.stderr

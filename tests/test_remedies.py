@@ -30,27 +30,29 @@ from empg_jax.workdir import resume
 
 # The rows of launch/README.md's table, and where their remedies are carried out.
 CARRIED_OUT = {
-    "config.mesh is": "test_remedies.py::test_remedy_for_too_few_devices",
-    "does not fit": "test_remedies.py::test_remedy_for_memory_goes_on_with_the_run",
-    "holds a run with other values": "test_resume.py::test_what_steers_changes_with_amend_alone",
-    "cannot go on with this config": "test_remedies.py::test_remedy_for_another_run_is_its_workdir",
-    "is in use by": "test_workdir_lock.py::test_a_workdir_is_free_again_once_its_run_lets_go_of_it",
-    "is not the model that": "test_remedies_for_files.py::test_remedy_for_an_overwritten_model_is_its_return",
-    "the cache": "envs/test_cache.py::test_a_cache_that_can_only_be_read_will_do",
-    "There is no model in": "test_remedies_for_files.py::test_remedy_for_a_model_that_is_not_there",
-    "set ALFWORLD_DATA": "test_remedies_for_files.py::test_remedy_for_games_that_are_not_there",
-    "was not finite in step": "test_resume_runs.py::test_what_steers_changes_with_amend_and_the_penalty",
-    "was played, since each": "test_remedies.py::test_remedy_for_an_environment_that_fails",
-    "aborted in step": "test_remedies.py::test_remedy_for_aborted_episodes",
-    "has no chat template": "chat/test_template_chat.py::test_remedy_for_a_base_model_is_a_template",
-    "can be spelled by any text": "chat/test_template_chat.py::test_a_folder_is_loaded_and_none",
-    "there is no module": "test_lookup.py::test_a_module_elsewhere_is_found_by_its_full_name",
+  "config.mesh is": "test_remedies.py::test_remedy_for_too_few_devices",
+  "does not fit": "test_remedies.py::test_remedy_for_memory_goes_on_with_the_run",
+  "holds a run with other values": "test_resume.py::test_what_steers_changes_with_amend_alone",
+  "cannot go on with this config": "test_remedies.py::test_remedy_for_another_run_is_its_workdir",
+  "is in use by": "test_workdir_lock.py::test_a_workdir_is_free_again_once_its_run_lets_go_of_it",
+  "is not the model that": "test_remedies_for_files.py::test_remedy_for_an_overwritten_model_is_its_return",
+  "the cache": "envs/test_cache.py::test_a_cache_that_can_only_be_read_will_do",
+  "There is no model in": "test_remedies_for_files.py::test_remedy_for_a_model_that_is_not_there",
+  "set ALFWORLD_DATA": "test_remedies_for_files.py::test_remedy_for_games_that_are_not_there",
+  "was not finite in step": "test_resume_runs.py::test_what_steers_changes_with_amend_and_the_penalty",
+  "was played, since each": "test_remedies.py::test_remedy_for_an_environment_that_fails",
+  "aborted in step": "test_remedies.py::test_remedy_for_aborted_episodes",
+  "has no chat template": "chat/test_template_chat.py::test_remedy_for_a_base_model_is_a_template",
+  "can be spelled by any text": "chat/test_template_chat.py::test_a_folder_is_loaded_and_none",
+  "there is no module": "test_lookup.py::test_a_module_elsewhere_is_found_by_its_full_name",
 }
 
 
 def messages():
   """The first column of launch/README.md's table."""
-  return re.findall(r"^\| (`.*?) \| ", TEXTS["launch/README.md"].split("## When it prints")[1], re.M)
+  return re.findall(
+    r"^\| (`.*?) \| ", TEXTS["launch/README.md"].split("## When it prints")[1], re.M
+  )
 
 
 @pytest.mark.parametrize("message", messages())
@@ -76,28 +78,28 @@ def begun(workdir, config):
 
 # What is advised to a run that stopped, by the key: a value, and whether it takes --amend.
 ADVISED = {
-    "train.size": (1, False),
-    "train.remat": (True, False),
-    "policy.slots": (8, False),
-    "policy.piece_lengths": ((48, 192), False),
-    "pack.lengths": ((2048,), False),
-    "mesh.fsdp": (2, False),
-    "mesh.tensor": (1, False),
-    "mesh.data": (0, False),
-    "workers.count": (2, False),
-    "workers.timeout_s": (600.0, False),
-    "workers.memory_mib": (4096, False),
-    "rollout.max_aborted": (1.0, False),
-    "num_steps": (80, False),
-    "evaluation.splits": (("valid_seen",), False),
-    "policy.max_length": (512, True),
-    "policy.max_reply": (16, True),
-    "optimizer.learning_rate": (1e-5, True),
-    "optimizer.decay_steps": (0, True),
-    "train.minibatches": (2, True),
-    "rollout.max_rounds": (3, True),
-    "rollout.group_size": (4, True),
-    "algorithm.base.kl_coef": (0.01, True),
+  "train.size": (1, False),
+  "train.remat": (True, False),
+  "policy.slots": (8, False),
+  "policy.piece_lengths": ((48, 192), False),
+  "pack.lengths": ((2048,), False),
+  "mesh.fsdp": (2, False),
+  "mesh.tensor": (1, False),
+  "mesh.data": (0, False),
+  "workers.count": (2, False),
+  "workers.timeout_s": (600.0, False),
+  "workers.memory_mib": (4096, False),
+  "rollout.max_aborted": (1.0, False),
+  "num_steps": (80, False),
+  "evaluation.splits": (("valid_seen",), False),
+  "policy.max_length": (512, True),
+  "policy.max_reply": (16, True),
+  "optimizer.learning_rate": (1e-5, True),
+  "optimizer.decay_steps": (0, True),
+  "train.minibatches": (2, True),
+  "rollout.max_rounds": (3, True),
+  "rollout.group_size": (4, True),
+  "algorithm.base.kl_coef": (0.01, True),
 }
 # What is advised before there is a run.
 AT_ITS_BEGINNING = {"model.path", "model.dtype", "tasks.games", "lora.rank"}
@@ -152,9 +154,9 @@ def test_remedy_for_another_run_is_its_workdir(tmp_path):
   assert resume.claim(tmp_path / "run", tiny()) == []
 
 
-BROKEN = '''
+BROKEN = """
 import ml_collections
-from empg_jax import presets
+from empg_jax.config import presets
 
 def make():
   raise RuntimeError("the door is stuck")
@@ -169,7 +171,7 @@ def get_config():
   evaluation = dict(every=1, splits=("valid",), tasks=1, temperature=1.0)
   return ml_collections.ConfigDict(presets.tiny("alfworld-tiny") | dict(
       env=dict(name="lab.broken"), tasks={}, evaluation=evaluation))
-'''
+"""
 
 
 def test_remedy_for_an_environment_that_fails(tmp_path):
@@ -178,7 +180,8 @@ def test_remedy_for_an_environment_that_fails(tmp_path):
   done = subprocess.run(
       [sys.executable, str(ROOT / "launch" / "play.py"), "--config=lab/broken.py",
        "--config.workers.count=0"],
-      cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=600,
+      cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      timeout=600,
   )  # fmt: skip
   assert done.returncode == 1 and "the door is stuck" in done.stderr
 

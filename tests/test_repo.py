@@ -13,20 +13,20 @@ import readmes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = subprocess.run(
-    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+  ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
 ).stdout.split("\n")
 CODE = [path for name in FILES if name.endswith(".py") and (path := ROOT / name).exists()]
 FRAME = {
-    "empg_jax",
-    "launch",
-    "configs",
-    "tests",
-    "requirements.txt",
-    "README.md",
-    "pyproject.toml",
-    "LICENSE",
-    ".ci",
-    ".gitignore",
+  "empg_jax",
+  "launch",
+  "configs",
+  "tests",
+  "requirements.txt",
+  "README.md",
+  "pyproject.toml",
+  "LICENSE",
+  ".ci",
+  ".gitignore",
 }
 
 
@@ -74,7 +74,9 @@ def test_the_links_of_a_readme_lead_somewhere(name):
     assert target.exists(), f"{name} links to {link}, which is not there"
     if heading:
       headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-      assert heading in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, link
+      assert heading in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, (
+        link
+      )
 
 
 def test_the_front_page_is_short():
@@ -119,14 +121,14 @@ def imported(path):
 
 # What runs what it reads, or hands it to a shell.
 FORBIDDEN = {
-    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "torch.load",
-    "yaml.unsafe_load", "joblib.load", "pandas.read_pickle",
+  "eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "torch.load",
+  "yaml.unsafe_load", "joblib.load", "pandas.read_pickle",
 }  # fmt: skip
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "torch"}
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in CODE if not name_of(path).startswith("tests/")], ids=name_of
+  "path", [path for path in CODE if not name_of(path).startswith("tests/")], ids=name_of
 )
 def test_nothing_that_is_read_is_run(path):
   tree = ast.parse(path.read_text())
@@ -151,12 +153,12 @@ def test_what_is_installed_by_requirements_is_all_that_is_declared_for_cpu():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   extras = project["optional-dependencies"]
   declared = {
-      normal(name)
-      for name in [*project["dependencies"], *extras["train"], *extras["plot"], *extras["test"]]
+    normal(name)
+    for name in [*project["dependencies"], *extras["train"], *extras["plot"], *extras["test"]]
   }
   pinned = {
-      line.split("==")[0]
-      for line in (ROOT / "requirements.txt").read_text().splitlines()
-      if "==" in line
+    line.split("==")[0]
+    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    if "==" in line
   }
   assert declared <= pinned

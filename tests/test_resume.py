@@ -12,8 +12,8 @@ from empg_jax.workdir import resume
 
 def run_config(**changes):
   values = {
-      "seed": 0, "num_steps": 4, "policy": {"slots": 8, "windows": (256, 512)},
-      "optimizer": {"learning_rate": 0.5, "clip_norm": 1.0}, "env": {"name": "x", "doors": 2},
+    "seed": 0, "num_steps": 4, "policy": {"slots": 8, "windows": (256, 512)},
+    "optimizer": {"learning_rate": 0.5, "clip_norm": 1.0}, "env": {"name": "x", "doors": 2},
   }  # fmt: skip
   config = ml_collections.ConfigDict(values)
   with config.unlocked():
@@ -96,22 +96,22 @@ def test_every_key_of_every_preset_has_a_kind(file):
 
 
 @pytest.mark.parametrize(
-    ("key", "kind"),
-    [
-        ("num_steps", "operational"),
-        ("workers.count", "operational"),
-        ("train.size", "operational"),
-        ("optimizer.learning_rate", "steering"),
-        ("algorithm.base.kl_coef", "steering"),
-        ("policy.temperature", "steering"),
-        ("seed", "identity"),
-        ("model.path", "identity"),
-        ("algorithm.base.name", "identity"),
-        ("algorithm.doors", "identity"),  # of somebody's own
-        ("algorithm.base.base.name", "identity"),
-        ("env.k", "identity"),
-        ("rollout.something_new", "identity"),
-    ],
+  ("key", "kind"),
+  [
+    ("num_steps", "operational"),
+    ("workers.count", "operational"),
+    ("train.size", "operational"),
+    ("optimizer.learning_rate", "steering"),
+    ("algorithm.base.kl_coef", "steering"),
+    ("policy.temperature", "steering"),
+    ("seed", "identity"),
+    ("model.path", "identity"),
+    ("algorithm.base.name", "identity"),
+    ("algorithm.doors", "identity"),  # of somebody's own
+    ("algorithm.base.base.name", "identity"),
+    ("env.k", "identity"),
+    ("rollout.something_new", "identity"),
+  ],
 )
 def test_the_kind_of_a_key(key, kind):
   assert kinds.kind(key) == kind
@@ -124,7 +124,7 @@ def test_what_is_operational_changes_at_any_start_and_is_noted(begun):
   resume.record(begun, config, changes, 4)
   assert configs.read(begun) == config
   assert noted(begun) == [
-      (4, "num_steps", 4, 6), (4, "policy.slots", 8, 4), (4, "policy.windows", (256, 512), (512,)),
+    (4, "num_steps", 4, 6), (4, "policy.slots", 8, 4), (4, "policy.windows", (256, 512), (512,)),
   ]  # fmt: skip
   assert [x.change.key for x in resume.seen(begun)] == ["num_steps"]
 
@@ -134,9 +134,9 @@ def test_what_steers_changes_with_amend_alone(begun):
   with pytest.raises(ValueError) as error:
     resume.claim(begun, other)
   assert str(error.value) == (
-      f"{begun} holds a run with other values: config.optimizer.learning_rate is 0.5 there and"
-      " 0.25 now (steering). Add --amend to go on with the new ones, and the run notes them with"
-      " the step; or give another --workdir."
+    f"{begun} holds a run with other values: config.optimizer.learning_rate is 0.5 there and"
+    " 0.25 now (steering). Add --amend to go on with the new ones, and the run notes them with"
+    " the step; or give another --workdir."
   )
   assert configs.read(begun) == run_config() and not noted(begun)
   go_on(begun, 3, optimizer__learning_rate=0.25)
@@ -150,11 +150,11 @@ def test_identity_never_changes_and_is_told_with_all_that_differs(begun):
     with pytest.raises(ValueError) as error:
       resume.claim(begun, other, amend=amend)
     assert str(error.value) == (
-        f"{begun} holds a run that cannot go on with this config: config.extra is nothing there and"
-        " 'x' now (identity: nothing is known of what depends on it), config.optimizer.clip_norm is"
-        " 1.0 there and 2.0 now (steering), config.seed is 0 there and 1 now (identity: each"
-        " step's tasks and samples follow from it). Give another --workdir, or the values there;"
-        f" --init_from={begun} begins a new run from its weights."
+      f"{begun} holds a run that cannot go on with this config: config.extra is nothing there and"
+      " 'x' now (identity: nothing is known of what depends on it), config.optimizer.clip_norm is"
+      " 1.0 there and 2.0 now (steering), config.seed is 0 there and 1 now (identity: each"
+      " step's tasks and samples follow from it). Give another --workdir, or the values there;"
+      f" --init_from={begun} begins a new run from its weights."
     )
   assert configs.read(begun) == run_config()
 

@@ -12,8 +12,8 @@ from empg_jax.tracking import metrics
 from empg_jax.workdir import resume
 
 CHANGES = {
-    "workers__count": 0, "evaluation__every": 2, "checkpoint__every": 2, "checkpoint__keep": 3,
-    "optimizer__decay_steps": 0, "optimizer__warmup_steps": 2,
+  "workers__count": 0, "evaluation__every": 2, "checkpoint__every": 2, "checkpoint__keep": 3,
+  "optimizer__decay_steps": 0, "optimizer__warmup_steps": 2,
 }  # fmt: skip
 
 
@@ -64,15 +64,15 @@ def test_what_is_operational_changes_without_a_word_and_steers_nothing(home, fin
   for name in ("train/entropy_mean", "update/grad_norm"):  # but for rounding
     assert new[name] == pytest.approx(old[name], rel=1e-2), name
   assert len(resume.amendments(elsewhere)) == 7 and not any(
-      x.change.key != "num_steps" for x in resume.seen(elsewhere)
+    x.change.key != "num_steps" for x in resume.seen(elsewhere)
   )
 
 
 def test_what_steers_changes_with_amend_and_the_penalty_gets_its_reference(home, finished):
   amended = finished("amended")
   changes = dict(
-      optimizer__learning_rate=1e-5, optimizer__warmup_steps=0, optimizer__weight_decay=0.1,
-      algorithm__base__kl_coef=0.1, train__minibatches=2, rollout__max_turns=2,
+    optimizer__learning_rate=1e-5, optimizer__warmup_steps=0, optimizer__weight_decay=0.1,
+    algorithm__base__kl_coef=0.1, train__minibatches=2, rollout__max_turns=2,
   )  # fmt: skip
   said = run(home, "amended", 5, "--amend", **changes)
   assert "from step 5 on config.optimizer.learning_rate is 1e-05, not 0.0003" in said

@@ -17,10 +17,10 @@ from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
-    "sft.num_steps": 2,
-    "sft.batches.lengths": "(1024,)",
-    "sft.batches.tokens": 4096,
-    "sft.optimizer.warmup_steps": 1,
+  "sft.num_steps": 2,
+  "sft.batches.lengths": "(1024,)",
+  "sft.batches.tokens": 4096,
+  "sft.optimizer.warmup_steps": 1,
 }
 FRESH = {"sft.fresh.vocabulary": 640, "sft.fresh.model.num_hidden_layers": 1}
 
@@ -29,15 +29,15 @@ def launch(script, config, data, *flags, **settings):
   """Runs a launch script to its end; what it printed."""
   settings = {key.replace("__", "."): value for key, value in settings.items()}
   done = subprocess.run(
-      [
-          sys.executable, str(ROOT / "launch" / script), f"--config=configs/{config}", *flags,
-          *(f"--config.{key}={value}" for key, value in settings.items()),
-      ],
-      cwd=ROOT,
-      env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(data)},
-      capture_output=True,
-      text=True,
-      timeout=600,
+    [
+      sys.executable, str(ROOT / "launch" / script), f"--config=configs/{config}", *flags,
+      *(f"--config.{key}={value}" for key, value in settings.items()),
+    ],
+    cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(data)},
+    capture_output=True,
+    text=True,
+    timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   return done.stdout
@@ -62,15 +62,15 @@ def test_the_command_of_four_steps_that_readme_names_is_accepted_with_any_model(
 
 
 @pytest.mark.parametrize(
-    ("preset", "changes", "said"),
-    [
-        ("alfworld:smollm2-135m", dict(model__path="nowhere"), "There is no model in nowhere"),
-        ("alfworld:qwen2.5-1.5b", {}, "The config has no section sft"),
-        ("alfworld", dict(sft__demonstrations__small__colour=1), "demonstrations.small has an unk"),
-        ("alfworld", dict(sft__batches__rows=1), "config.sft.batches has an unknown key 'rows'"),
-        ("alfworld", dict(sft__fresh__model__width=1), "config.sft.fresh.model has an unknown key"),
-        ("alfworld", dict(sft__fresh__model__num_key_value_heads=3), "num_attention_heads is 2"),
-    ],
+  ("preset", "changes", "said"),
+  [
+    ("alfworld:smollm2-135m", dict(model__path="nowhere"), "There is no model in nowhere"),
+    ("alfworld:qwen2.5-1.5b", {}, "The config has no section sft"),
+    ("alfworld", dict(sft__demonstrations__small__colour=1), "demonstrations.small has an unk"),
+    ("alfworld", dict(sft__batches__rows=1), "config.sft.batches has an unknown key 'rows'"),
+    ("alfworld", dict(sft__fresh__model__width=1), "config.sft.fresh.model has an unknown key"),
+    ("alfworld", dict(sft__fresh__model__num_key_value_heads=3), "num_attention_heads is 2"),
+  ],
 )
 def test_the_command_says_what_is_wrong_before_it_makes_demonstrations(preset, changes, said):
   with pytest.raises((ValueError, FileNotFoundError), match=said):
@@ -111,10 +111,10 @@ def test_a_policy_is_cloned_and_then_trained(config, tmp_path):
   settings = {**SMALL, **FRESH, "sft.demonstrations.embedded.episodes": 20}
   launch("sft.py", config, tmp_path / "data", f"--out={tmp_path / 'model'}", **settings)
   launch(
-      "train.py", config, tmp_path, f"--workdir={tmp_path / 'run'}", num_steps=1,
-      model__path=tmp_path / "model", rollout__tasks=2, rollout__group_size=2,
-      rollout__max_turns=2, policy__slots=2, evaluation__tasks=2, train__size=2,
-      train__lengths="()", evaluation__every=1,
+    "train.py", config, tmp_path, f"--workdir={tmp_path / 'run'}", num_steps=1,
+    model__path=tmp_path / "model", rollout__tasks=2, rollout__group_size=2,
+    rollout__max_turns=2, policy__slots=2, evaluation__tasks=2, train__size=2,
+    train__lengths="()", evaluation__every=1,
   )  # fmt: skip
   _, row = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
   assert 0 <= row["eval/test/success"] <= 1 and row["update/skipped"] == 0

@@ -78,14 +78,14 @@ def test_one_axis_takes_what_the_others_leave():
 
 
 @pytest.mark.parametrize(
-    "axes, sentence",
-    [
-        (dict(data=99), "data 99, fsdp 1, tensor 1, but JAX finds 8 devices"),
-        (dict(data=2, fsdp=4, tensor=2), "but JAX finds 8 devices"),
-        (dict(data=0, tensor=3), "but JAX finds 8 devices"),
-        (dict(data=0, fsdp=0), "of which one may be 0"),
-        (dict(data=-1), "of which one may be 0"),
-    ],
+  "axes, sentence",
+  [
+    (dict(data=99), "data 99, fsdp 1, tensor 1, but JAX finds 8 devices"),
+    (dict(data=2, fsdp=4, tensor=2), "but JAX finds 8 devices"),
+    (dict(data=0, tensor=3), "but JAX finds 8 devices"),
+    (dict(data=0, fsdp=0), "of which one may be 0"),
+    (dict(data=-1), "of which one may be 0"),
+  ],
 )
 def test_a_mesh_that_the_devices_do_not_make_is_told(axes, sentence):
   with pytest.raises(ValueError, match=sentence):
@@ -94,7 +94,9 @@ def test_a_mesh_that_the_devices_do_not_make_is_told(axes, sentence):
 
 def test_rows_divide_over_data_and_fsdp():
   sharding.check_rows("train.size", 8, data=2, fsdp=2, tensor=2)
-  with pytest.raises(ValueError, match="config.train.size is 6, which does not divide over 4 devices"):
+  with pytest.raises(
+    ValueError, match="config.train.size is 6, which does not divide over 4 devices"
+  ):
     sharding.check_rows("train.size", 6, data=2, fsdp=2, tensor=2)
   rows = sharding.to_mesh(jnp.zeros((8, 3)), sharding.make_mesh(data=2, fsdp=2, tensor=2))
   assert rows.sharding.shard_shape(rows.shape) == (2, 3)

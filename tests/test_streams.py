@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 SCRIPT = """
 import os, socket, sys
-from empg_jax import streams
+from empg_jax.io import streams
 
 def written():
   for _ in range(10_000):
@@ -49,20 +49,20 @@ with streams.for_any_reader():
 
 def start(call, stderr=subprocess.PIPE, **environment):
   return subprocess.Popen(
-      [sys.executable, "-c", SCRIPT.replace("CALL", call)],
-      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-      cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""} | environment,
+    [sys.executable, "-c", SCRIPT.replace("CALL", call)],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+    cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""} | environment,
   )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("call", "code", "said"),
-    [
-        ("written", 141, b""),
-        ("at_the_end", 141, b""),
-        ("an_error", 1, b"error: the loss is NaN"),
-        ("to_stderr", 141, b""),
-    ],
+  ("call", "code", "said"),
+  [
+    ("written", 141, b""),
+    ("at_the_end", 141, b""),
+    ("an_error", 1, b"error: the loss is NaN"),
+    ("to_stderr", 141, b""),
+  ],
 )
 def test_a_pipe_whose_reader_leaves_ends_the_command_quietly(call, code, said):
   with start(call, subprocess.STDOUT if call == "to_stderr" else subprocess.PIPE) as process:
@@ -89,8 +89,8 @@ def test_a_pipe_that_is_read_to_its_end_changes_nothing():
 
 def test_a_terminal_without_the_characters_shows_their_escapes():
   for encoding, shown in (
-      ("ascii", "caf\\xe9 \\u6771\\u4eac \\udcffa"),
-      ("utf-8", "caf\u00e9 \u6771\u4eac \\udcffa"),
+    ("ascii", "caf\\xe9 \\u6771\\u4eac \\udcffa"),
+    ("utf-8", "caf\u00e9 \u6771\u4eac \\udcffa"),
   ):
     with start("text", PYTHONIOENCODING=encoding) as process:
       out, error = process.communicate(b"a\n", timeout=60)
@@ -109,8 +109,8 @@ def test_the_help_of_a_command_goes_into_a_pipe_and_ends_well():
   for flag in ("-h", "--help"):
     command = [sys.executable, str(ROOT / "launch" / "play.py"), flag]
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
-        capture_output=True, text=True, timeout=120,
+      command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+      capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith("Plays a few episodes") and "--episodes: how many" in done.stdout

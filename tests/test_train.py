@@ -20,27 +20,27 @@ from empg_jax.types import Batch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
-    "num_steps": 4,
-    "rollout.tasks": 2,
-    "rollout.group_size": 4,
-    "rollout.max_turns": 4,
-    "policy.slots": 4,
-    "policy.max_length": 256,
-    "policy.windows": "(256,)",
-    "policy.piece_lengths": "(48,)",
-    "pack.lengths": "(256,)",
-    "train.lengths": "(128,)",
-    "evaluation.tasks": 2,
-    "evaluation.every": 4,
-    "checkpoint.every": 1,
+  "num_steps": 4,
+  "rollout.tasks": 2,
+  "rollout.group_size": 4,
+  "rollout.max_turns": 4,
+  "policy.slots": 4,
+  "policy.max_length": 256,
+  "policy.windows": "(256,)",
+  "policy.piece_lengths": "(48,)",
+  "pack.lengths": "(256,)",
+  "train.lengths": "(128,)",
+  "evaluation.tasks": 2,
+  "evaluation.every": 4,
+  "checkpoint.every": 1,
 }
 
 
 def command(workdir, preset="tiny", **changes):
   settings = {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}
   return [
-      sys.executable, str(ROOT / "launch" / "train.py"), f"--config=configs/alfworld.py:{preset}",
-      f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in settings.items()),
+    sys.executable, str(ROOT / "launch" / "train.py"), f"--config=configs/alfworld.py:{preset}",
+    f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in settings.items()),
   ]  # fmt: skip
 
 
@@ -48,8 +48,8 @@ def start(arguments):
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
   environment.pop("JAX_NUM_CPU_DEVICES", None)
   return subprocess.Popen(
-      arguments, cwd=ROOT, env=environment, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    arguments, cwd=ROOT, env=environment, text=True,
+    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
   )  # fmt: skip
 
 
@@ -100,10 +100,10 @@ def test_metrics_have_their_stable_names(finished):
   first, *steps = rows(workdir)
   for row in steps:
     for name in (
-        "train/success", "train/return", "train/turns", "empg/entropy_min", "empg/entropy_mean",
-        "empg/entropy_max", "empg/g_min", "empg/g_max", "empg/g_mean", "loss/policy",
-        "loss/clip_fraction", "update/grad_norm", "time/rollout_s", "time/update_s",
-        "time/tokens_per_s", "compile/count",
+      "train/success", "train/return", "train/turns", "empg/entropy_min", "empg/entropy_mean",
+      "empg/entropy_max", "empg/g_min", "empg/g_max", "empg/g_mean", "loss/policy",
+      "loss/clip_fraction", "update/grad_norm", "time/rollout_s", "time/update_s",
+      "time/tokens_per_s", "compile/count",
     ):  # fmt: skip
       assert isinstance(row[name], (int, float)), name
   for row in (first, steps[-1]):
@@ -136,8 +136,8 @@ def test_what_was_played_is_written_down(finished):
   workdir = finished[0]
   sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
   assert [(played.step, played.split) for played in sets] == [
-      (0, "valid_seen"), (0, "valid_unseen"), (1, "train"), (2, "train"), (3, "train"),
-      (4, "train"), (4, "valid_seen"), (4, "valid_unseen"),
+    (0, "valid_seen"), (0, "valid_unseen"), (1, "train"), (2, "train"), (3, "train"),
+    (4, "train"), (4, "valid_seen"), (4, "valid_unseen"),
   ]  # fmt: skip
   last, row = sets[5].episodes, rows(workdir)[4]
   assert len(last) == row["train/episodes"] == 8
@@ -154,12 +154,12 @@ def test_a_batch_that_was_kept_is_updated_on_again(finished, tmp_path):
   steps[:, 50:60] = 1
   floats = np.where(steps > 0, -rng.random(steps.shape), 0).astype(np.float32)
   batch = Batch(
-      tokens=rng.integers(3, 800, steps.shape).astype(np.int32),
-      actions=rng.integers(3, 800, steps.shape).astype(np.int32),
-      steps=steps, behavior_logprobs=np.where(floats < -0.9, np.nan, floats).astype(np.float32),
-      behavior_entropy=-floats, rewards=floats, anchors=steps,
-      returns=np.arange(8, dtype=np.float32), group_ids=np.repeat(np.int32([0, 1]), 4),
-      episode_ids=np.arange(8, dtype=np.int32),
+    tokens=rng.integers(3, 800, steps.shape).astype(np.int32),
+    actions=rng.integers(3, 800, steps.shape).astype(np.int32),
+    steps=steps, behavior_logprobs=np.where(floats < -0.9, np.nan, floats).astype(np.float32),
+    behavior_entropy=-floats, rewards=floats, anchors=steps,
+    returns=np.arange(8, dtype=np.float32), group_ids=np.repeat(np.int32([0, 1]), 4),
+    episode_ids=np.arange(8, dtype=np.int32),
   )  # fmt: skip
   replay.save(batch, tmp_path / "step_3.npz")
   before = (finished[0] / "metrics.jsonl").read_text()
@@ -173,8 +173,8 @@ def test_a_batch_that_was_kept_is_updated_on_again(finished, tmp_path):
 def test_ppo_trains_a_value_head_and_a_checkpoint_keeps_it(tmp_path):
   # So warm that replies go wrong, and cost something: there is a return to foretell.
   settings = dict(
-      num_steps=1, evaluation__tasks=1, optimizer__warmup_steps=0, policy__temperature=3.0,
-      rollout__invalid_penalty=0.1,
+    num_steps=1, evaluation__tasks=1, optimizer__warmup_steps=0, policy__temperature=3.0,
+    rollout__invalid_penalty=0.1,
   )  # fmt: skip
   code, _, err = run(command(tmp_path, "tiny-ppo-empg", **settings))
   assert code == 0, err
@@ -194,19 +194,19 @@ def test_another_config_does_not_touch_the_run(finished):
 
 
 @pytest.mark.parametrize(
-    "changes, sentence",
-    [
-        (dict(tasks__games="official"), "ALFWORLD_DATA"),
-        (dict(tasks__games="big"), "'big'"),
-        (dict(evaluation__splits="('test',)"), "config.evaluation.splits names 'test': split must"),
-        (dict(train__size=3), "does not divide into 1 minibatch of microbatches of 3"),
-        (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
-        (dict(mesh__data=64, train__size=64, rollout__tasks=64), "but JAX finds 2 devices: choose"),
-        (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),
-        (dict(algorithm__name="grop"), "grpo"),
-        (dict(model__path="nowhere"), "There is no model in nowhere"),
-    ],
-    ids=str,
+  "changes, sentence",
+  [
+    (dict(tasks__games="official"), "ALFWORLD_DATA"),
+    (dict(tasks__games="big"), "'big'"),
+    (dict(evaluation__splits="('test',)"), "config.evaluation.splits names 'test': split must"),
+    (dict(train__size=3), "does not divide into 1 minibatch of microbatches of 3"),
+    (dict(mesh__data=2, train__size=1), "does not divide over 2 devices"),
+    (dict(mesh__data=64, train__size=64, rollout__tasks=64), "but JAX finds 2 devices: choose"),
+    (dict(policy__max_length=512), "the longest of config.pack.lengths 256"),
+    (dict(algorithm__name="grop"), "grpo"),
+    (dict(model__path="nowhere"), "There is no model in nowhere"),
+  ],
+  ids=str,
 )
 def test_bad_input_is_one_sentence_and_claims_no_workdir(changes, sentence, tmp_path, monkeypatch):
   monkeypatch.delenv("ALFWORLD_DATA", raising=False)

@@ -14,8 +14,8 @@ def turn(observation, text, entropy, action="look"):
 
 
 TURNS = (
-    turn("A room.", "<think>a</think><action>look</action>", [0.5, 1.5]),
-    turn("You see \x1b[2Jnothing.\nHm.", "caf\u00e9 \r\n", [3.0], None),
+  turn("A room.", "<think>a</think><action>look</action>", [0.5, 1.5]),
+  turn("You see \x1b[2Jnothing.\nHm.", "caf\u00e9 \r\n", [3.0], None),
 )
 
 
@@ -25,7 +25,9 @@ def played(turns=TURNS, success=True, ended="done", **info):
 
 def test_each_turn_shows_what_was_seen_said_and_how_sure_it_was():
   g = np.exp([0.0, -2.0]) / np.exp([0.0, -2.0]).mean()
-  assert "\n".join(transcript.lines(played(), k=2.0)) == f"""\
+  assert (
+    "\n".join(transcript.lines(played(), k=2.0))
+    == f"""\
 === heat/1
 
 --- turn 1
@@ -42,14 +44,15 @@ Hm.
 
 === won after 2 turns (ended: done), return 0.4, mean H 2.000
 """
+  )
 
 
 @pytest.mark.parametrize(
-    "episode, end",
-    [
-        (played(success=False, ended="turns"), "not won after 2 turns (ended: turns)"),
-        (played((), False, "aborted", error="E: \x1b"), "E: \\x1b after 0 turns (ended: aborted)"),
-    ],
+  "episode, end",
+  [
+    (played(success=False, ended="turns"), "not won after 2 turns (ended: turns)"),
+    (played((), False, "aborted", error="E: \x1b"), "E: \\x1b after 0 turns (ended: aborted)"),
+  ],
 )
 def test_how_it_ended_is_told(episode, end):
   assert end in list(transcript.lines(episode, k=1.0))[-1]

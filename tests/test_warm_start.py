@@ -17,16 +17,16 @@ TASKS = 70  # of each split
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "least", "most"),
-    [
-        ("alfworld", "valid_seen", 0.3, 0.6),
-        ("alfworld", "valid_unseen", 0.3, 0.6),
-        ("webshop", "test", 0.3, 0.6),
-        ("deep_search", "test", 0.2, 0.45),
-    ],
+  ("name", "split", "least", "most"),
+  [
+    ("alfworld", "valid_seen", 0.3, 0.6),
+    ("alfworld", "valid_unseen", 0.3, 0.6),
+    ("webshop", "test", 0.3, 0.6),
+    ("deep_search", "test", 0.2, 0.45),
+  ],
 )
 def test_the_warm_start_wins_often_enough_to_learn_from_and_leaves_much_to_learn(
-    name, split, least, most
+  name, split, least, most
 ):
   given = config.load(str(ROOT / "configs" / f"{name}.py"))
   environment = lookup.find("empg_jax.envs", given.env.name)
@@ -35,19 +35,19 @@ def test_the_warm_start_wins_often_enough_to_learn_from_and_leaves_much_to_learn
   settings = dict(given.policy, slots=TASKS // 2, temperature=given.evaluation.temperature)
   longest = {name: settings[name][-1:] for name in ("piece_lengths", "windows")}
   policy = Policy(
-      folder.load(home, sharding.make_mesh()),
-      end_id=chat.end_id,
-      devices=jax.local_devices()[:2],
-      **settings | longest,
+    folder.load(home, sharding.make_mesh()),
+    end_id=chat.end_id,
+    devices=jax.local_devices()[:2],
+    **settings | longest,
   )
   episodes = collect(
-      policy,
-      chat,
-      lambda: environment.make(**config.arguments(given.env)),
-      environment.tasks(split, **given.tasks)[:TASKS],
-      group_size=1,
-      max_turns=given.rollout.max_turns,
-      key=jax.random.key(0),
+    policy,
+    chat,
+    lambda: environment.make(**config.arguments(given.env)),
+    environment.tasks(split, **given.tasks)[:TASKS],
+    group_size=1,
+    max_turns=given.rollout.max_turns,
+    key=jax.random.key(0),
   )
   assert least <= sum(episode.success for episode in episodes) / TASKS <= most
   assert not any(episode.ended == "aborted" for episode in episodes)

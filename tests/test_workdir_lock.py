@@ -20,7 +20,7 @@ from empg_jax.workdir import lock
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HOLDS = """
 import sys, time
-from empg_jax import lock
+from empg_jax.workdir import lock
 lock.take(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)
@@ -39,7 +39,7 @@ def fast(monkeypatch):
 def holder(tmp_path):
   """Another process that holds the workdir."""
   process = subprocess.Popen(
-      [sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    [sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
   )
   assert process.stdout.readline() == "held\n"
   yield process
@@ -88,7 +88,7 @@ def test_what_a_run_on_another_machine_left_is_no_obstacle(tmp_path, capsys):
 
 
 def test_a_run_on_another_machine_that_counts_on_is_alive_where_the_disk_has_no_locks(
-    tmp_path, monkeypatch
+  tmp_path, monkeypatch
 ):
   def no_locks(descriptor, how):
     raise OSError(errno.ENOLCK, "No locks available")
@@ -106,8 +106,8 @@ def test_a_run_on_another_machine_that_counts_on_is_alive_where_the_disk_has_no_
 def test_launch_train_refuses_a_workdir_that_is_in_use(tmp_path):
   held = lock.take(tmp_path)
   done = subprocess.run(
-      [sys.executable, "launch/train.py", "--config=configs/alfworld.py", f"--workdir={tmp_path}"],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    [sys.executable, "launch/train.py", "--config=configs/alfworld.py", f"--workdir={tmp_path}"],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
   held.release()
   assert done.returncode == 1
@@ -120,8 +120,8 @@ LOSES = HOLDS.replace("lock.take", "lock._BEAT_S = 0.05; lock.take")
 
 def test_a_run_that_lost_its_workdir_ends(tmp_path):
   process = subprocess.Popen(
-      [sys.executable, "-c", LOSES, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      text=True, cwd=ROOT,
+    [sys.executable, "-c", LOSES, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    text=True, cwd=ROOT,
   )  # fmt: skip
   assert process.stdout.readline() == "held\n"
   left_by(tmp_path)

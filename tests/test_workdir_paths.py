@@ -29,7 +29,9 @@ def home(tmp_path, monkeypatch):
 def test_the_home_folder_is_put_in_and_one_that_is_none_is_told(home):
   assert paths.expanded("~/runs") == f"{home}/runs"
   assert paths.expanded("runs/~") == "runs/~"
-  with pytest.raises(ValueError, match="no home folder '~no_such_user' of .*: write ./~no_such_user/x"):
+  with pytest.raises(
+    ValueError, match="no home folder '~no_such_user' of .*: write ./~no_such_user/x"
+  ):
     paths.expanded("~no_such_user/x")
 
 
@@ -49,12 +51,12 @@ def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_
 
 
 @pytest.mark.parametrize(
-    "name, use",
-    [
-        ("ALFWORLD_DATA", lambda: alfworld.tasks("train", games="official")),
-        ("WEBSHOP_DATA", lambda: webshop.tasks("test", catalogue="small")),
-        ("DEEP_SEARCH_DATA", lambda: deep_search.make(corpus="files")),
-    ],
+  "name, use",
+  [
+    ("ALFWORLD_DATA", lambda: alfworld.tasks("train", games="official")),
+    ("WEBSHOP_DATA", lambda: webshop.tasks("test", catalogue="small")),
+    ("DEEP_SEARCH_DATA", lambda: deep_search.make(corpus="files")),
+  ],
 )
 def test_a_home_folder_that_is_none_is_told_wherever_it_is_named(monkeypatch, name, use):
   monkeypatch.setenv(name, "~no_such_user/data")
@@ -91,7 +93,7 @@ def test_a_config_is_found_in_a_home_folder(home):
 
 SHOWS = """
 from ml_collections import config_flags
-from empg_jax import command_line
+from empg_jax.cli import command_line
 command_line.define_path("workdir", None, "where it is kept")
 config = config_flags.DEFINE_config_file("config", None, "")
 command_line.run(lambda _: print(config.value.model.path))
@@ -103,11 +105,10 @@ def test_what_a_resume_or_export_reads_of_the_model_s_path_holds_from_any_folder
   script = tmp_path / "script.py"
   script.write_text(SHOWS)
 
-
   def said(*arguments):
     return subprocess.run(
-        [sys.executable, str(script), *arguments], cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+      [sys.executable, str(script), *arguments], cwd=home,
+      env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     ).stdout  # fmt: skip
 
   assert said("--config=alfworld", "--config.model.path=m") == f"{home}/m\n"

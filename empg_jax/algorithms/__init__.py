@@ -45,12 +45,12 @@ class Algorithm(NamedTuple):
 
   advantages: Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
   loss: Callable[
-      [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
+    [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
   ]
   uses_reference: bool = False
   parts: Callable[[Batch, Float[Array, "B T"]], dict[str, Float[Array, "B T"]]] | None = None
   value_loss: (
-      Callable[[Float[Array, "B T"], Signal, Batch], tuple[Float[Array, ""], Metrics]] | None
+    Callable[[Float[Array, "B T"], Signal, Batch], tuple[Float[Array, ""], Metrics]] | None
   ) = None
 
 
@@ -72,7 +72,7 @@ def make(name: str, **arguments: Any) -> Algorithm:
 
 @functools.partial(jax.jit, static_argnames="algorithm")
 def explain(
-    algorithm: Algorithm, batch: Batch, entropy: Float[Array, "B T"]
+  algorithm: Algorithm, batch: Batch, entropy: Float[Array, "B T"]
 ) -> dict[str, Float[Array, "B T"]]:
   """The advantages that `algorithm` gives a batch, as "advantage", and their parts by name.
 

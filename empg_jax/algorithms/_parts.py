@@ -14,10 +14,10 @@ from empg_jax.types import Batch
 
 
 def signal(
-    batch: Batch,
-    advantages: Float[Array, "B T"],
-    aggregation: weighting.Aggregation,
-    length: float = 1.0,
+  batch: Batch,
+  advantages: Float[Array, "B T"],
+  aggregation: weighting.Aggregation,
+  length: float = 1.0,
 ) -> tuple[Signal, Metrics]:
   """The Signal of these advantages, and what they look like over the agent's tokens."""
   mask = batch.steps > 0
@@ -26,18 +26,18 @@ def signal(
   votes = weighting.row_votes(batch.steps, aggregation, **ids)
   silent = jnp.all(advantages == 0, axis=1).astype(jnp.float32)
   metrics = {
-      "batch/no_signal": masked.mean(silent, mask.any(axis=1)),
-      **masked.spread("batch/advantage", advantages, mask),
+    "batch/no_signal": masked.mean(silent, mask.any(axis=1)),
+    **masked.spread("batch/advantage", advantages, mask),
   }
   return Signal(advantages, weights, votes), metrics
 
 
 def return_advantages(
-    *,
-    gamma: float,
-    aggregation: weighting.Aggregation,
-    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
-    length: float = 1.0,
+  *,
+  gamma: float,
+  aggregation: weighting.Aggregation,
+  baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+  length: float = 1.0,
 ) -> Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]:
   """The `advantages` of an Algorithm that compares returns; see `of_returns` and `signal`."""
 
@@ -50,10 +50,10 @@ def return_advantages(
 
 
 def of_returns(
-    batch: Batch,
-    *,
-    gamma: float,
-    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+  batch: Batch,
+  *,
+  gamma: float,
+  baseline: Callable[..., Float[Array, "N"]] = group_advantages,
 ) -> Float[Array, "B T"]:
   """Returns against their group's, for each token.
 
@@ -70,7 +70,7 @@ def of_returns(
     return jnp.where(mask, jnp.broadcast_to(a[:, None], mask.shape), 0.0)
   groups = jnp.broadcast_to(batch.group_ids[:, None], mask.shape)
   return step_advantages(
-      batch.rewards, batch.steps, groups, batch.episode_ids, gamma=gamma, baseline=baseline
+    batch.rewards, batch.steps, groups, batch.episode_ids, gamma=gamma, baseline=baseline
   )
 
 
@@ -79,13 +79,13 @@ def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> C
 
   def loss(stats, signal, rows, reference_logprobs):
     return losses.policy_loss(
-        stats,
-        signal.advantages,
-        signal.weights,
-        behavior_logprobs=rows.behavior_logprobs,
-        reference_logprobs=reference_logprobs,
-        surrogate=surrogate,
-        **options,
+      stats,
+      signal.advantages,
+      signal.weights,
+      behavior_logprobs=rows.behavior_logprobs,
+      reference_logprobs=reference_logprobs,
+      surrogate=surrogate,
+      **options,
     )
 
   return loss
@@ -96,7 +96,7 @@ def step_policy_loss(*, clip_low: float, clip_high: float, **options: Any) -> Ca
 
   def loss(stats, signal, rows, reference_logprobs):
     surrogate = functools.partial(
-        losses.step_surrogate, steps=rows.steps, clip_low=clip_low, clip_high=clip_high
+      losses.step_surrogate, steps=rows.steps, clip_low=clip_low, clip_high=clip_high
     )
     return policy_loss(surrogate, **options)(stats, signal, rows, reference_logprobs)
 

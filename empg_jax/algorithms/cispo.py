@@ -1,7 +1,7 @@
 """CISPO (MiniMax-M1, arXiv 2506.13585): the ratio is truncated, no token's gradient is lost.
 
-    A_i = (r_i - mean of the group) / (std of the group + eps)
-    loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
+A_i = (r_i - mean of the group) / (std of the group + eps)
+loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
 """
 
 import functools
@@ -12,14 +12,14 @@ from empg_jax.core.advantages import Ddof
 
 
 def make(
-    *,
-    clip_low: float = 1.0,
-    clip_high: float = 4.0,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
-    ddof: Ddof = 0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  clip_low: float = 1.0,
+  clip_high: float = 4.0,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
+  ddof: Ddof = 0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """CISPO.
 
@@ -29,9 +29,7 @@ def make(
       of ScaleRL (arXiv 2510.13786).
     kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """
-  surrogate = functools.partial(
-      losses.truncated_surrogate, clip_low=clip_low, clip_high=clip_high
-  )
+  surrogate = functools.partial(losses.truncated_surrogate, clip_low=clip_low, clip_high=clip_high)
   loss = _parts.policy_loss(surrogate, kl_coef=kl_coef, entropy_coef=entropy_coef)
   base = grpo.make(kl_coef=kl_coef, gamma=gamma, ddof=ddof, aggregation=aggregation)
   return base._replace(loss=loss)

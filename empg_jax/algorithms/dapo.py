@@ -21,16 +21,16 @@ from empg_jax.types import Batch
 
 
 def make(
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.28,
-    dual_clip: float = 0.0,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
-    ddof: Ddof = 0,
-    soft_length: int = 0,
-    max_length: int = 0,
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.28,
+  dual_clip: float = 0.0,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
+  ddof: Ddof = 0,
+  soft_length: int = 0,
+  max_length: int = 0,
 ) -> Algorithm:
   """DAPO.
 
@@ -45,18 +45,18 @@ def make(
   """
   if max_length and soft_length >= max_length:
     raise ValueError(
-        f"soft_length is {soft_length} and max_length {max_length}: the penalty for long"
-        " episodes needs soft_length < max_length, or 0 for both."
+      f"soft_length is {soft_length} and max_length {max_length}: the penalty for long"
+      " episodes needs soft_length < max_length, or 0 for both."
     )
   base = grpo.make(
-      clip_low=clip_low,
-      clip_high=clip_high,
-      dual_clip=dual_clip,
-      kl_coef=kl_coef,
-      entropy_coef=entropy_coef,
-      gamma=gamma,
-      ddof=ddof,
-      aggregation="token_mean",
+    clip_low=clip_low,
+    clip_high=clip_high,
+    dual_clip=dual_clip,
+    kl_coef=kl_coef,
+    entropy_coef=entropy_coef,
+    gamma=gamma,
+    ddof=ddof,
+    aggregation="token_mean",
   )
   if not max_length:
     return base
@@ -65,12 +65,12 @@ def make(
     penalty = overlong_penalty(batch, soft_length, max_length)
     last = batch.steps == _last_step(batch)[:, None]
     signal, metrics = base.advantages(
-        dataclasses.replace(
-            batch,
-            returns=batch.returns + penalty,
-            rewards=batch.rewards + jnp.where(last & (batch.steps > 0), penalty[:, None], 0),
-        ),
-        entropy,
+      dataclasses.replace(
+        batch,
+        returns=batch.returns + penalty,
+        rewards=batch.rewards + jnp.where(last & (batch.steps > 0), penalty[:, None], 0),
+      ),
+      entropy,
     )
     overlong = masked.mean((penalty < 0).astype(jnp.float32), jnp.any(batch.steps > 0, axis=1))
     return signal, {**metrics, "batch/overlong": overlong}

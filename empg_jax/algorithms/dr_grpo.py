@@ -14,13 +14,13 @@ from empg_jax.core.advantages import group_advantages
 
 
 def make(
-    *,
-    length: float,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
+  *,
+  length: float,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
 ) -> Algorithm:
   """Dr. GRPO.
 
@@ -30,12 +30,12 @@ def make(
     clip_low, clip_high, kl_coef, entropy_coef, gamma: see grpo.make.
   """
   advantages = _parts.return_advantages(
-      gamma=gamma,
-      aggregation="sequence_sum",
-      baseline=functools.partial(group_advantages, scale_by_std=False),
-      length=length,
+    gamma=gamma,
+    aggregation="sequence_sum",
+    baseline=functools.partial(group_advantages, scale_by_std=False),
+    length=length,
   )
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   return base._replace(advantages=advantages)

@@ -5,7 +5,7 @@ from empg_jax.core import modulation
 
 
 def make(
-    *, base: Algorithm, k: float = 1.0, k_future: float = 1.0, zeta: float = 0.05
+  *, base: Algorithm, k: float = 1.0, k_future: float = 1.0, zeta: float = 0.05
 ) -> Algorithm:
   """`base` with its advantages modulated by step entropy; its loss stays.
 
@@ -20,14 +20,14 @@ def make(
   def advantages(batch, entropy):
     signal, metrics = base.advantages(batch, entropy)
     modulated, _, statistics = modulation.modulate(
-        signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
+      signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return signal._replace(advantages=modulated), {**metrics, **statistics}
 
   def parts(batch, entropy):
     signal, _ = base.advantages(batch, entropy)
     _, found, _ = modulation.modulate(
-        signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
+      signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return found._asdict()
 

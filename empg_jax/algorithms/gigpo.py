@@ -17,16 +17,16 @@ from empg_jax.core.advantages import Ddof, group_advantages, step_advantages
 
 
 def make(
-    *,
-    omega: float = 1.0,
-    gamma: float = 0.95,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    scale_by_std: bool = True,
-    ddof: Ddof = 0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  omega: float = 1.0,
+  gamma: float = 0.95,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  scale_by_std: bool = True,
+  ddof: Ddof = 0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """GiGPO.
 
@@ -43,12 +43,12 @@ def make(
     del entropy
     of_episodes = _parts.of_returns(batch, gamma=1.0, baseline=baseline)
     of_steps = step_advantages(
-        batch.rewards, batch.steps, batch.anchors, batch.episode_ids, gamma=gamma,
-        baseline=baseline,
+      batch.rewards, batch.steps, batch.anchors, batch.episode_ids, gamma=gamma,
+      baseline=baseline,
     )  # fmt: skip
     return _parts.signal(batch, of_episodes + omega * of_steps, aggregation)
 
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   return base._replace(advantages=advantages)

@@ -1,7 +1,7 @@
 """Group Relative Policy Optimization (arXiv 2402.03300).
 
-    A_i = (r_i - mean of the group) / (std of the group + eps)
-    loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
+A_i = (r_i - mean of the group) / (std of the group + eps)
+loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 """
 
 import functools
@@ -12,17 +12,17 @@ from empg_jax.core.advantages import Ddof, group_advantages
 
 
 def make(
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    dual_clip: float = 0.0,
-    kl_coef: float = 0.0,
-    kl_estimator: losses.Estimator = "k3",
-    entropy_coef: float = 0.0,
-    scale_by_std: bool = True,
-    ddof: Ddof = 0,
-    gamma: float = 1.0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  dual_clip: float = 0.0,
+  kl_coef: float = 0.0,
+  kl_estimator: losses.Estimator = "k3",
+  entropy_coef: float = 0.0,
+  scale_by_std: bool = True,
+  ddof: Ddof = 0,
+  gamma: float = 1.0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """GRPO.
 
@@ -44,9 +44,9 @@ def make(
   baseline = functools.partial(group_advantages, scale_by_std=scale_by_std, ddof=ddof)
   advantages = _parts.return_advantages(gamma=gamma, aggregation=aggregation, baseline=baseline)
   surrogate = functools.partial(
-      losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip
+    losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high, dual_clip=dual_clip
   )
   loss = _parts.policy_loss(
-      surrogate, kl_coef=kl_coef, kl_estimator=kl_estimator, entropy_coef=entropy_coef
+    surrogate, kl_coef=kl_coef, kl_estimator=kl_estimator, entropy_coef=entropy_coef
   )
   return Algorithm(advantages, loss, uses_reference=kl_coef > 0)

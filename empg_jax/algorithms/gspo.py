@@ -16,14 +16,14 @@ from empg_jax.core.advantages import Ddof
 
 
 def make(
-    *,
-    clip_low: float = 3e-4,
-    clip_high: float = 4e-4,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
-    ddof: Ddof = 0,
-    aggregation: weighting.Aggregation = "step_mean",
+  *,
+  clip_low: float = 3e-4,
+  clip_high: float = 4e-4,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
+  ddof: Ddof = 0,
+  aggregation: weighting.Aggregation = "step_mean",
 ) -> Algorithm:
   """GSPO.
 
@@ -33,7 +33,7 @@ def make(
     kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """
   loss = _parts.step_policy_loss(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   base = grpo.make(kl_coef=kl_coef, gamma=gamma, ddof=ddof, aggregation=aggregation)
   return base._replace(loss=loss)

@@ -20,16 +20,16 @@ from empg_jax.core import values, weighting
 
 
 def make(
-    *,
-    gamma: float = 1.0,
-    lam: float = 0.95,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    value_coef: float = 0.5,
-    value_clip: float = 0.5,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  gamma: float = 1.0,
+  lam: float = 0.95,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  value_coef: float = 0.5,
+  value_clip: float = 0.5,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """PPO.
 
@@ -45,7 +45,7 @@ def make(
   def advantages(batch, entropy):
     del entropy
     estimates = values.gae(
-        batch.rewards, batch.values, batch.steps, batch.episode_ids, gamma=gamma, lam=lam
+      batch.rewards, batch.values, batch.steps, batch.episode_ids, gamma=gamma, lam=lam
     )
     signal, metrics = _parts.signal(batch, estimates.advantages, aggregation)
     signal = signal._replace(targets=estimates.targets)
@@ -53,11 +53,11 @@ def make(
 
   def value_loss(new, signal, rows):
     loss, metrics = values.clipped_value_loss(
-        new, signal.targets, signal.weights, rows.steps, old_values=rows.values, clip=value_clip
+      new, signal.targets, signal.weights, rows.steps, old_values=rows.values, clip=value_clip
     )
     return value_coef * loss, metrics
 
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   return base._replace(advantages=advantages, value_loss=value_loss)

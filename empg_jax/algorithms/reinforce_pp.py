@@ -15,14 +15,14 @@ from empg_jax.core.advantages import Ddof
 
 
 def make(
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
-    ddof: Ddof = 0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
+  ddof: Ddof = 0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """REINFORCE++.
 
@@ -39,7 +39,7 @@ def make(
     return _parts.signal(batch, normal, aggregation)
 
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   return base._replace(advantages=advantages)
 

@@ -12,19 +12,19 @@ from empg_jax.core.advantages import leave_one_out_advantages
 
 
 def make(
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    gamma: float = 1.0,
-    aggregation: weighting.Aggregation = "token_mean",
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  gamma: float = 1.0,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
   """RLOO; its arguments are explained at grpo.make."""
   advantages = _parts.return_advantages(
-      gamma=gamma, aggregation=aggregation, baseline=leave_one_out_advantages
+    gamma=gamma, aggregation=aggregation, baseline=leave_one_out_advantages
   )
   base = grpo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   return base._replace(advantages=advantages)

@@ -12,18 +12,18 @@ from empg_jax.core.advantages import Ddof
 
 
 def make(
-    *,
-    omega: float = 1.0,
-    gamma: float = 0.95,
-    clip_low: float = 3e-4,
-    clip_high: float = 4e-4,
-    kl_coef: float = 0.0,
-    entropy_coef: float = 0.0,
-    ddof: Ddof = 0,
+  *,
+  omega: float = 1.0,
+  gamma: float = 0.95,
+  clip_low: float = 3e-4,
+  clip_high: float = 4e-4,
+  kl_coef: float = 0.0,
+  entropy_coef: float = 0.0,
+  ddof: Ddof = 0,
 ) -> Algorithm:
   """SAMPO; its arguments are explained at gigpo.make and gspo.make."""
   loss = gspo.make(
-      clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
+    clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )
   signal = gigpo.make(omega=omega, gamma=gamma, ddof=ddof, aggregation="step_mean")
   return loss._replace(advantages=signal.advantages)

@@ -42,7 +42,7 @@ def timed(run: Callable[[], Any], repeats: int, what: str) -> dict[str, Any]:
 
 
 def in_turn(
-    calls: Mapping[str, Callable[[], Any]], repeats: int
+  calls: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, dict[str, dict[str, float]]]:
   """`wall_s` and `cpu_s` of several calls that take turns, so that one does not get the quiet hour.
 
@@ -59,7 +59,7 @@ def in_turn(
           times[name][0].append(time.perf_counter() - wall_start)
         progress.update()
   return {
-      name: {"wall_s": spread(wall), "cpu_s": spread(cpu)} for name, (wall, cpu) in times.items()
+    name: {"wall_s": spread(wall), "cpu_s": spread(cpu)} for name, (wall, cpu) in times.items()
   }
 
 
@@ -87,8 +87,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   widths = [max(map(len, column)) for column in zip(*lines)]
   lines.insert(1, ["-" * width for width in widths])
   return "\n".join(
-      "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-      for line in lines
+    "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
   )
 
 

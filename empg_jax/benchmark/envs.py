@@ -66,14 +66,14 @@ def _play(env, task, max_turns, rng) -> Sequence[float]:
 def show(results: dict[str, Any]) -> str:
   """The results as text."""
   rows = [
-      (
-          name,
-          _timing.show_spread(x["reset_ms"]),
-          _timing.show_spread(x["again_ms"], 4),
-          _timing.show_spread(x["step_ms"], 4),
-          f"{x['steps']:,}",
-      )
-      for name, x in results.items()
+    (
+      name,
+      _timing.show_spread(x["reset_ms"]),
+      _timing.show_spread(x["again_ms"], 4),
+      _timing.show_spread(x["step_ms"], 4),
+      f"{x['steps']:,}",
+    )
+    for name, x in results.items()
   ]
   header = ("games", "reset", "reset of the same", "step", "steps")
   title = "ALFWorld: CPU ms, median (min-max); a step includes the admissible commands"

@@ -22,14 +22,14 @@ _TPU = dict(tokens=8192, width=3584, vocab=152_064)  # Qwen2.5-7B: a row on one 
 
 
 def measure(
-    *,
-    rows: int,
-    length: int,
-    width: int,
-    vocabs: Sequence[int],
-    dtypes: Sequence[str],
-    repeats: int,
-    topology: str,
+  *,
+  rows: int,
+  length: int,
+  width: int,
+  vocabs: Sequence[int],
+  dtypes: Sequence[str],
+  repeats: int,
+  topology: str,
 ) -> dict[str, Any]:
   """Times both ways here, and compiles all three for a chip of a TPU topology.
 
@@ -59,9 +59,7 @@ def _plain(hidden, embedding, actions, dtype) -> TokenStats:
 
 
 def _chunked(hidden, embedding, actions, dtype, block_size=None) -> TokenStats:
-  return fused_token_stats(
-      hidden, embedding.T, actions, compute_dtype=dtype, block_size=block_size
-  )
+  return fused_token_stats(hidden, embedding.T, actions, compute_dtype=dtype, block_size=block_size)
 
 
 def _operands(rows: int, length: int, width: int, vocab: int):
@@ -92,15 +90,15 @@ def _compared(operands, dtype: str, gradient: bool, repeats: int) -> list[dict[s
     calls[name] = lambda program=program: jax.block_until_ready(program(*operands))
   times = _timing.in_turn(calls, repeats)
   return [
-      {
-          "vocab": operands[1].shape[0],
-          "dtype": dtype,
-          "gradient": gradient,
-          "way": name,
-          **times[name],
-          "temporaries_mib": program.memory_analysis().temp_size_in_bytes / _timing.MIB,
-      }
-      for name, program in programs.items()
+    {
+      "vocab": operands[1].shape[0],
+      "dtype": dtype,
+      "gradient": gradient,
+      "way": name,
+      **times[name],
+      "temporaries_mib": program.memory_analysis().temp_size_in_bytes / _timing.MIB,
+    }
+    for name, program in programs.items()
   ]
 
 
@@ -114,17 +112,17 @@ def _compiled(topology: str) -> dict[str, Any]:
   mesh = sharding.make_mesh(devices=topologies.devices(topology)[:1])
   whole = NamedSharding(mesh, PartitionSpec())
   shapes = [
-      jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
-      for shape, dtype in (
-          ((1, _TPU["tokens"], _TPU["width"]), jnp.float32),
-          ((_TPU["vocab"], _TPU["width"]), jnp.float32),
-          ((1, _TPU["tokens"]), jnp.int32),
-      )
+    jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+    for shape, dtype in (
+      ((1, _TPU["tokens"], _TPU["width"]), jnp.float32),
+      ((_TPU["vocab"], _TPU["width"]), jnp.float32),
+      ((1, _TPU["tokens"]), jnp.int32),
+    )
   ]
   ways = {
-      "plain": _plain,
-      "chunked": functools.partial(_chunked, block_size=_TPU_BLOCK),
-      "Pallas": _chunked,
+    "plain": _plain,
+    "chunked": functools.partial(_chunked, block_size=_TPU_BLOCK),
+    "Pallas": _chunked,
   }
   found = []
   for name, f in ways.items():
@@ -141,11 +139,11 @@ def _on_chip(program: Program, mesh, chip: chips.Chip) -> dict[str, Any]:
   except compiling.TooLarge as error:
     return {"too_large": str(error)}
   return {
-      "peak_gib": report.peak,
-      "temporaries_gib": report.temporaries,
-      "tflop": report.flops / 1e12,
-      "step_s": report.step_s,
-      "limit": report.limit,
+    "peak_gib": report.peak,
+    "temporaries_gib": report.temporaries,
+    "tflop": report.flops / 1e12,
+    "step_s": report.step_s,
+    "limit": report.limit,
   }
 
 
@@ -156,7 +154,8 @@ def show(results: dict[str, Any]) -> str:
     if run["way"] == "plain":
       plain = run
     of_plain = lambda value, of: f"{value / of:.0%}" if of else "-"
-    rows.append((
+    rows.append(
+      (
         f"{run['vocab']:,}",
         run["dtype"],
         "with gradients" if run["gradient"] else "forward",
@@ -165,11 +164,11 @@ def show(results: dict[str, Any]) -> str:
         of_plain(run["cpu_s"]["median"], plain["cpu_s"]["median"]),
         f"{run['temporaries_mib']:,.1f}",
         of_plain(run["temporaries_mib"], plain["temporaries_mib"]),
-    ))
+      )
+    )
   header = ("V", "operands", "program", "way", "CPU s", "of plain", "temporaries MiB", "of plain")
   title = (
-      f"token statistics: {results['tokens']:,} tokens of width {results['width']};"
-      " median (min-max)"
+    f"token statistics: {results['tokens']:,} tokens of width {results['width']}; median (min-max)"
   )
   return "\n".join([title, _timing.table(header, rows), "", *_show_tpu(results)])
 
@@ -178,20 +177,20 @@ def _show_tpu(results: dict[str, Any]) -> list[str]:
   if not results["tpu"]:
     return [f"Not compiled for a TPU: {results['missing']}"]
   rows = [
-      (x["way"], x["too_large"], "", "", "")
-      if "too_large" in x
-      else (
-          x["way"],
-          f"{x['peak_gib']:.2f}",
-          f"{x['temporaries_gib']:.2f}",
-          f"{x['tflop']:.1f}",
-          f"{1e3 * x['step_s']:.0f} by {x['limit']}",
-      )
-      for x in results["tpu"]
+    (x["way"], x["too_large"], "", "", "")
+    if "too_large" in x
+    else (
+      x["way"],
+      f"{x['peak_gib']:.2f}",
+      f"{x['temporaries_gib']:.2f}",
+      f"{x['tflop']:.1f}",
+      f"{1e3 * x['step_s']:.0f} by {x['limit']}",
+    )
+    for x in results["tpu"]
   ]
   header = ("way", "peak GiB", "temporaries GiB", "TFLOP", "ms at least")
   title = (
-      f"with gradients on a chip of {results['tpu'][0]['topology']}: {_TPU['tokens']:,} tokens of"
-      f" width {_TPU['width']:,}, V {_TPU['vocab']:,}, bfloat16 operands; compiled, not run"
+    f"with gradients on a chip of {results['tpu'][0]['topology']}: {_TPU['tokens']:,} tokens of"
+    f" width {_TPU['width']:,}, V {_TPU['vocab']:,}, bfloat16 operands; compiled, not run"
   )
   return [title, _timing.table(header, rows)]

@@ -16,16 +16,16 @@ _WINDOWS = (256, 512, 1024)  # and those of a living cache, beside the longest
 
 
 def measure(
-    config: DecoderConfig,
-    *,
-    rows: int,
-    prompt: int,
-    reply: int,
-    turns: int,
-    observation: int,
-    action: int,
-    dtypes: Sequence[str],
-    repeats: int,
+  config: DecoderConfig,
+  *,
+  rows: int,
+  prompt: int,
+  reply: int,
+  turns: int,
+  observation: int,
+  action: int,
+  dtypes: Sequence[str],
+  repeats: int,
 ) -> dict[str, Any]:
   """Times the sampling of `rows` conversations, dealt out over the devices as the actor does.
 
@@ -49,11 +49,11 @@ def measure(
   ids = lambda *shape: rng.integers(0, config.vocab_size, shape, dtype=np.int32).tolist()
   prompts, observations = ids(rows, prompt), ids(turns, rows, observation)
   return {
-      dtype: {
-          "long": _long(make, prompts, reply, dtype, repeats),
-          "episodes": _episodes(make, observations, action, dtype, repeats),
-      }
-      for dtype in dtypes
+    dtype: {
+      "long": _long(make, prompts, reply, dtype, repeats),
+      "episodes": _episodes(make, observations, action, dtype, repeats),
+    }
+    for dtype in dtypes
   }
 
 
@@ -71,8 +71,8 @@ class _Groups:
     for i, slots in enumerate(self._slots):
       mine = range(i * size, (i + 1) * size)
       self._slots[i], reply = self._policy.act(
-          slots, [pieces[row] for row in mine], mine, [turn] * size,
-          jax.random.fold_in(self._key, number),
+        slots, [pieces[row] for row in mine], mine, [turn] * size,
+        jax.random.fold_in(self._key, number),
       )  # fmt: skip
       replies.append(reply)
     return [row for reply in replies for row in reply.fetch().ids.tolist()]
@@ -83,8 +83,8 @@ def _groups(model, rows, *, piece, reply, length, dtype, windows=()):
   devices = jax.local_devices()
   count = len(devices) if rows % len(devices) == 0 else 1
   policy = Policy(
-      model, slots=rows // count, max_length=length, max_reply=reply, end_id=_NEVER,
-      compute_dtype=dtype, piece_lengths=piece, windows=windows, devices=devices[:count],
+    model, slots=rows // count, max_length=length, max_reply=reply, end_id=_NEVER,
+    compute_dtype=dtype, piece_lengths=piece, windows=windows, devices=devices[:count],
   )  # fmt: skip
   return lambda: _Groups(policy, count)
 
@@ -94,18 +94,18 @@ def _long(make, prompts, reply, dtype, repeats) -> dict[str, Any]:
   seconds = {}
   for tokens in (reply, 1):
     start = make(
-        piece=(prompt,), reply=tokens, length=prompt + tokens, windows=(prompt,), dtype=dtype
+      piece=(prompt,), reply=tokens, length=prompt + tokens, windows=(prompt,), dtype=dtype
     )
     seconds[tokens] = _timing.timed(
-        lambda: start().act(prompts, 0, 0), repeats, f"{dtype}, replies of {tokens}"
+      lambda: start().act(prompts, 0, 0), repeats, f"{dtype}, replies of {tokens}"
     )
   whole, first = (seconds[tokens]["wall_s"]["median"] for tokens in (reply, 1))
   return {
-      **seconds[reply],
-      "tokens": rows * reply,
-      "tokens_per_s": rows * reply / whole,
-      "first_token": seconds[1],
-      "decode_tokens_per_s": rows * (reply - 1) / max(whole - first, 1e-9),
+    **seconds[reply],
+    "tokens": rows * reply,
+    "tokens_per_s": rows * reply / whole,
+    "first_token": seconds[1],
+    "decode_tokens_per_s": rows * (reply - 1) / max(whole - first, 1e-9),
   }
 
 
@@ -114,16 +114,16 @@ def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
   length = turns * (observation + action)
   buckets = tuple(range(_BUCKET, length + _BUCKET, _BUCKET))
   living = make(
-      piece=(observation + 1,), reply=action, length=length, windows=_WINDOWS, dtype=dtype
+    piece=(observation + 1,), reply=action, length=length, windows=_WINDOWS, dtype=dtype
   )
   again = make(piece=buckets, reply=action, length=length, windows=buckets, dtype=dtype)
   results = {
-      "living_cache": _timing.timed(
-          lambda: _play_on(living(), observations), repeats, f"{dtype} episodes, living cache"
-      ),
-      "whole_again": _timing.timed(
-          lambda: _play_again(again(), observations), repeats, f"{dtype} episodes, all read again"
-      ),
+    "living_cache": _timing.timed(
+      lambda: _play_on(living(), observations), repeats, f"{dtype} episodes, living cache"
+    ),
+    "whole_again": _timing.timed(
+      lambda: _play_again(again(), observations), repeats, f"{dtype} episodes, all read again"
+    ),
   }
   tokens = turns * rows * action
   for result in results.values():
@@ -131,11 +131,11 @@ def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
     result["tokens_per_cpu_s"] = tokens / result["cpu_s"]["median"]
   ratio = lambda of: results["living_cache"][of] / results["whole_again"][of]
   return {
-      **results,
-      "tokens": tokens,
-      "length": length,
-      "ratio": ratio("tokens_per_s"),
-      "cpu_ratio": ratio("tokens_per_cpu_s"),
+    **results,
+    "tokens": tokens,
+    "length": length,
+    "ratio": ratio("tokens_per_s"),
+    "cpu_ratio": ratio("tokens_per_cpu_s"),
   }
 
 
@@ -158,25 +158,27 @@ def show(results: dict[str, Any]) -> str:
   for dtype, result in results.items():
     long, episodes = result["long"], result["episodes"]
     kinds = {
-        "long replies": long,
-        "episodes, living cache": episodes["living_cache"],
-        "episodes, all read again": episodes["whole_again"],
+      "long replies": long,
+      "episodes, living cache": episodes["living_cache"],
+      "episodes, all read again": episodes["whole_again"],
     }
     for kind, x in kinds.items():
-      rows.append((
+      rows.append(
+        (
           f"{dtype} {kind}",
           f"{x['tokens_per_s']:,.0f}",
           f"{x['decode_tokens_per_s']:,.0f}" if x is long else "-",
           _timing.show_spread(x["cpu_s"]),
           _timing.show_spread(x["wall_s"]),
           _timing.show_mib(x["peak_rss_mib"]),
-      ))
+        )
+      )
   header = ("rollout", "tokens/s", "decode alone", "CPU s", "wall s", "peak RSS MiB")
   lines = ["rollout: sampled tokens; median (min-max)", _timing.table(header, rows)]
   for dtype, result in results.items():
     x = result["episodes"]
     lines.append(
-        f"{dtype}: a living cache samples {x['ratio']:.1f} times the tokens/s"
-        f" ({x['cpu_ratio']:.1f} times those of a CPU second) in episodes of {x['length']} tokens"
+      f"{dtype}: a living cache samples {x['ratio']:.1f} times the tokens/s"
+      f" ({x['cpu_ratio']:.1f} times those of a CPU second) in episodes of {x['length']} tokens"
     )
   return "\n".join(lines)

@@ -21,15 +21,15 @@ _ALGORITHM = dict(name="empg", base=dict(name="grpo"))
 
 
 def measure(
-    config: DecoderConfig,
-    *,
-    rows: int,
-    prompt: int,
-    completion: int,
-    sizes: Sequence[int],
-    dtypes: Sequence[str],
-    repeats: int,
-    matmul: int,
+  config: DecoderConfig,
+  *,
+  rows: int,
+  prompt: int,
+  completion: int,
+  sizes: Sequence[int],
+  dtypes: Sequence[str],
+  repeats: int,
+  matmul: int,
 ) -> dict[str, Any]:
   """Times one update for every operand type and microbatch size.
 
@@ -64,12 +64,12 @@ def measure(
   cpu = lambda run: run["cpu_s"]["median"]
   of = lambda dtype: [run for run in runs if run["compute_dtype"] == dtype]
   return {
-      "parameters": parameters,
-      "tokens": tokens,
-      "machine": machine,
-      "floor": {dtype: _floor(6 * parameters * tokens, machine[dtype]) for dtype in dtypes},
-      "runs": runs,
-      "best": {dtype: min(of(dtype), key=cpu)["size"] for dtype in dtypes},
+    "parameters": parameters,
+    "tokens": tokens,
+    "machine": machine,
+    "floor": {dtype: _floor(6 * parameters * tokens, machine[dtype]) for dtype in dtypes},
+    "runs": runs,
+    "best": {dtype: min(of(dtype), key=cpu)["size"] for dtype in dtypes},
   }
 
 
@@ -81,8 +81,8 @@ def matmul_rate(side: int, dtype: str, repeats: int) -> dict[str, float]:
   seconds = _timing.timed(run, 2 * repeats, "matrix products")
   gflop = 2 * side**3 / 1e9
   return {
-      "gflop_per_s": gflop / seconds["wall_s"]["min"],
-      "gflop_per_cpu_s": gflop / seconds["cpu_s"]["min"],
+    "gflop_per_s": gflop / seconds["wall_s"]["min"],
+    "gflop_per_cpu_s": gflop / seconds["cpu_s"]["min"],
   }
 
 
@@ -96,16 +96,16 @@ def make_batch(rows: int, prompt: int, completion: int, vocab: int) -> Batch:
   random = rng.uniform(0.5, 1, steps.shape)
   behavior = np.where(steps > 0, random * np.log(vocab), 0).astype(np.float32)
   return Batch(
-      tokens=ids[:, :-1],
-      actions=ids[:, 1:],
-      steps=steps,
-      behavior_logprobs=-behavior,
-      behavior_entropy=behavior,
-      rewards=np.zeros_like(behavior),
-      anchors=steps,
-      returns=rng.normal(size=rows).astype(np.float32),
-      group_ids=np.arange(rows, dtype=np.int32) // 4,
-      episode_ids=np.arange(rows, dtype=np.int32),
+    tokens=ids[:, :-1],
+    actions=ids[:, 1:],
+    steps=steps,
+    behavior_logprobs=-behavior,
+    behavior_entropy=behavior,
+    rewards=np.zeros_like(behavior),
+    anchors=steps,
+    returns=rng.normal(size=rows).astype(np.float32),
+    group_ids=np.arange(rows, dtype=np.int32) // 4,
+    episode_ids=np.arange(rows, dtype=np.int32),
   )
 
 
@@ -118,12 +118,12 @@ def _time_update(config, batch, dtype, size, repeats) -> dict[str, Any]:
   state = states.create(_model(config), optimizer)
   start = time.perf_counter()
   compiled = train_step.lower(
-      state,
-      batch,
-      algorithm=algorithms.make(**_ALGORITHM),
-      optimizer=optimizer,
-      size=size,
-      compute_dtype=dtype,
+    state,
+    batch,
+    algorithm=algorithms.make(**_ALGORITHM),
+    optimizer=optimizer,
+    size=size,
+    compute_dtype=dtype,
   ).compile()
   compile_s = time.perf_counter() - start
 
@@ -140,10 +140,10 @@ def xla_memory(compiled: jax.stages.Compiled) -> dict[str, float]:
   """What XLA's own analysis says of a program, in MiB."""
   m = compiled.memory_analysis()
   sizes = {
-      "arguments": m.argument_size_in_bytes,
-      "outputs": m.output_size_in_bytes,
-      "aliased": m.alias_size_in_bytes,
-      "temporaries": m.temp_size_in_bytes,
+    "arguments": m.argument_size_in_bytes,
+    "outputs": m.output_size_in_bytes,
+    "aliased": m.alias_size_in_bytes,
+    "temporaries": m.temp_size_in_bytes,
   }
   total = sizes["arguments"] + sizes["outputs"] - sizes["aliased"] + sizes["temporaries"]
   return {f"{name}_mib": size / _timing.MIB for name, size in {**sizes, "total": total}.items()}
@@ -152,24 +152,25 @@ def xla_memory(compiled: jax.stages.Compiled) -> dict[str, float]:
 def _floor(operations: float, machine: dict[str, float]) -> dict[str, float]:
   gflop = operations / 1e9
   return {
-      "gflop": gflop,
-      "wall_s": gflop / machine["gflop_per_s"],
-      "cpu_s": gflop / machine["gflop_per_cpu_s"],
+    "gflop": gflop,
+    "wall_s": gflop / machine["gflop_per_s"],
+    "cpu_s": gflop / machine["gflop_per_cpu_s"],
   }
 
 
 def show(results: dict[str, Any]) -> str:
   """The results as text."""
   header = (
-      "operands", "microbatch", "CPU s", "wall s", "tokens/s", "XLA MiB", "arguments", "outputs",
-      "aliased", "temporaries", "peak RSS", "compile s",
+    "operands", "microbatch", "CPU s", "wall s", "tokens/s", "XLA MiB", "arguments", "outputs",
+    "aliased", "temporaries", "peak RSS", "compile s",
   )  # fmt: skip
   rows = []
   for run in results["runs"]:
     best = run["size"] == results["best"][run["compute_dtype"]]
     xla = run["xla"]
     kinds = ("total", "arguments", "outputs", "aliased", "temporaries")
-    rows.append((
+    rows.append(
+      (
         run["compute_dtype"],
         f"{'* ' if best else ''}{run['size']}",
         _timing.show_spread(run["cpu_s"]),
@@ -178,17 +179,18 @@ def show(results: dict[str, Any]) -> str:
         *(_timing.show_mib(xla[f"{kind}_mib"]) for kind in kinds),
         _timing.show_mib(run["peak_rss_mib"]),
         f"{run['compile_s']:.1f}",
-    ))
+      )
+    )
   lines = [
-      f"update: {results['parameters']:,} parameters, {results['tokens']:,} tokens;"
-      " median (min-max); * takes the least CPU time",
-      _timing.table(header, rows),
+    f"update: {results['parameters']:,} parameters, {results['tokens']:,} tokens;"
+    " median (min-max); * takes the least CPU time",
+    _timing.table(header, rows),
   ]
   for dtype, floor in results["floor"].items():
     rate = results["machine"][dtype]
     lines.append(
-        f"{dtype} matrix products here: {rate['gflop_per_s']:.0f} GFLOP/s,"
-        f" {rate['gflop_per_cpu_s']:.0f} GFLOP/CPU s; 6 N D = {floor['gflop']:.0f} GFLOP take"
-        f" {floor['wall_s']:.2f} s, {floor['cpu_s']:.2f} CPU s"
+      f"{dtype} matrix products here: {rate['gflop_per_s']:.0f} GFLOP/s,"
+      f" {rate['gflop_per_cpu_s']:.0f} GFLOP/CPU s; 6 N D = {floor['gflop']:.0f} GFLOP take"
+      f" {floor['wall_s']:.2f} s, {floor['cpu_s']:.2f} CPU s"
     )
   return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Text to ids: what a chat template puts around each turn. Sampled ids are never re-tokenized.
 
-    chat = load("path/to/model")
-    ids = chat.opening(first_observation)               # then the policy samples a reply,
-    ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
+chat = load("path/to/model")
+ids = chat.opening(first_observation)               # then the policy samples a reply,
+ids += [*reply, *chat.following(observation, ended=reply[-1] == chat.end_id)]   # and so on
 """
 
 from collections.abc import Sequence
@@ -50,12 +50,12 @@ class Chat(Protocol):
 
 
 def load(
-    path: str | pathlib.Path,
-    instructions: str = "",
-    *,
-    think: bool = True,
-    lower: bool = True,
-    cjk: bool = False,
+  path: str | pathlib.Path,
+  instructions: str = "",
+  *,
+  think: bool = True,
+  lower: bool = True,
+  cjk: bool = False,
 ) -> Chat:
   """The chat of a model: by what lies in its folder, or from its GGUF file.
 
@@ -94,6 +94,6 @@ def load(
     tokenizer, name = tokenizers.from_gguf(ggufs[0]), str(ggufs[0])
     return template_chat.TemplateChat(tokenizer, instructions, name, rules)
   raise FileNotFoundError(
-      f"There is no tokenizer in {path}: give a folder with tokenizer.json (and its chat"
-      " template) or tokenizer.model, or a GGUF file."
+    f"There is no tokenizer in {path}: give a folder with tokenizer.json (and its chat"
+    " template) or tokenizer.model, or a GGUF file."
   )

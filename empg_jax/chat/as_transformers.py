@@ -32,13 +32,13 @@ def write(chat: SentencePieceChat, folder: pathlib.Path) -> None:
 
   user, assistant, end = MARKS
   PreTrainedTokenizerFast(
-      tokenizer_object=_tokenizer(chat),
-      chat_template=_TEMPLATE,
-      clean_up_tokenization_spaces=False,
-      eos_token=end,
-      pad_token=chat.tokenizer.id_to_piece(chat.tokenizer.pad_id()),
-      unk_token=chat.tokenizer.id_to_piece(chat.tokenizer.unk_id()),
-      extra_special_tokens=[user, assistant],
+    tokenizer_object=_tokenizer(chat),
+    chat_template=_TEMPLATE,
+    clean_up_tokenization_spaces=False,
+    eos_token=end,
+    pad_token=chat.tokenizer.id_to_piece(chat.tokenizer.pad_id()),
+    unk_token=chat.tokenizer.id_to_piece(chat.tokenizer.unk_id()),
+    extra_special_tokens=[user, assistant],
   ).save_pretrained(folder)
 
 
@@ -51,11 +51,11 @@ def _tokenizer(chat: SentencePieceChat) -> Tokenizer:
   scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == _NORMAL}
   unknown = next(piece.piece for piece in proto.pieces if piece.type == _UNKNOWN)
   bpe = Tokenizer(
-      models.BPE(vocab=ids, merges=_merges(scores), unk_token=unknown, byte_fallback=True)
+    models.BPE(vocab=ids, merges=_merges(scores), unk_token=unknown, byte_fallback=True)
   )
   bpe.normalizer = normalizers.Replace(" ", "\u2581")
   bpe.decoder = decoders.Sequence(
-      [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
   )
   whole = [piece.piece for piece in proto.pieces if piece.type == _USER_DEFINED]
   bpe.add_tokens([AddedToken(piece, normalized=True) for piece in whole])

@@ -59,7 +59,7 @@ class SentencePieceChat:
 
 
 def load(
-    file: pathlib.Path, instructions: str = "", rules: actions.Rules = actions.Rules()
+  file: pathlib.Path, instructions: str = "", rules: actions.Rules = actions.Rules()
 ) -> SentencePieceChat:
   """From a SentencePiece model file.
 
@@ -69,8 +69,8 @@ def load(
   tokenizer = _opened(file)
   if missing := _missing(tokenizer):
     raise ValueError(
-        f"The vocabulary of {file} lacks {', '.join(missing)}, so launch/sft.py did not make it:"
-        " put the model's tokenizer.json and chat template beside it."
+      f"The vocabulary of {file} lacks {', '.join(missing)}, so launch/sft.py did not make it:"
+      " put the model's tokenizer.json and chat template beside it."
     )
   return SentencePieceChat(tokenizer, instructions, rules)
 

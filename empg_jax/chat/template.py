@@ -78,17 +78,17 @@ def _find(render: Callable[[list[Message]], str], instructions: str) -> Pieces:
     whole += after + reply + between + observation
   whole += after
   return Pieces(
-      before=before,
-      after=after,
-      between=between,
-      strips=padded == opening,
-      grows=said(_OBSERVATIONS, _THINKING) == whole,
-      system=True,
+    before=before,
+    after=after,
+    between=between,
+    strips=padded == opening,
+    grows=said(_OBSERVATIONS, _THINKING) == whole,
+    system=True,
   )
 
 
 def _messages(
-    instructions: str, observations: Sequence[str], replies: Sequence[str]
+  instructions: str, observations: Sequence[str], replies: Sequence[str]
 ) -> list[Message]:
   messages = [{"role": "system", "content": instructions}] if instructions else []
   for i, observation in enumerate(observations):

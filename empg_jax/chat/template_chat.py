@@ -33,16 +33,16 @@ class TemplateChat:
   """
 
   def __init__(
-      self,
-      tokenizer: PreTrainedTokenizerFast,
-      instructions: str = "",
-      name: str = "it",
-      rules: actions.Rules = actions.Rules(),
+    self,
+    tokenizer: PreTrainedTokenizerFast,
+    instructions: str = "",
+    name: str = "it",
+    rules: actions.Rules = actions.Rules(),
   ):
     if not tokenizer.chat_template:
       raise ValueError(
-          f"The tokenizer of {name} has no chat template: put the chat_template.jinja of an"
-          " instruct model beside it."
+        f"The tokenizer of {name} has no chat template: put the chat_template.jinja of an"
+        " instruct model beside it."
       )
     self._rules = rules
     self.vocab_size = max(tokenizer.get_vocab().values()) + 1
@@ -53,13 +53,13 @@ class TemplateChat:
     self._ordinary = [str(t) for t in tokenizer.added_tokens_decoder.values() if not t.special]
     pieces = _pieces(tokenizer, instructions, name)
     self._before, self._after, self._between = (
-        _split(piece, self._added) for piece in (pieces.before, pieces.after, pieces.between)
+      _split(piece, self._added) for piece in (pieces.before, pieces.after, pieces.between)
     )
     self._strips = pieces.strips
     if len(self._between) < 2:
       raise ValueError(
-          f"The chat template of {name} puts {pieces.between!r} after a reply, and no special token"
-          " to end it with: write {{ eos_token }} behind the assistant's content in it."
+        f"The chat template of {name} puts {pieces.between!r} after a reply, and no special token"
+        " to end it with: write {{ eos_token }} behind the assistant's content in it."
       )
     self.end_id = self._added[self._between[1]]
     self._opened = "<think>" if pieces.after.rstrip().endswith("<think>") else ""
@@ -78,7 +78,7 @@ class TemplateChat:
   def text(self, ids: Sequence[int]) -> str:
     ids = [int(i) for i in ids]
     return self._backend.decode(
-        ids[:-1] if ids[-1:] == [self.end_id] else ids, skip_special_tokens=False
+      ids[:-1] if ids[-1:] == [self.end_id] else ids, skip_special_tokens=False
     )
 
   def action(self, text: str) -> str | None:
@@ -100,11 +100,11 @@ def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) ->
   def render(messages):
     try:
       return tokenizer.apply_chat_template(
-          messages,
-          tokenize=False,
-          add_generation_prompt=True,
-          enable_thinking=False,
-          date_string=_DATE,
+        messages,
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+        date_string=_DATE,
       )
     except Exception as error:  # A template is a program of the model's folder.
       raise ValueError(f"fails ({error}): use another one") from error
@@ -115,25 +115,25 @@ def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) ->
     raise ValueError(f"The chat template of {name} {error}.") from error
   if not pieces.system:
     logging.getLogger(__name__).warning(
-        "The chat template of %s has no system role: the instructions stand before the first"
-        " observation.", name,
+      "The chat template of %s has no system role: the instructions stand before the first"
+      " observation.", name,
     )  # fmt: skip
   if not pieces.grows:
     logging.getLogger(__name__).warning(
-        "The chat template of %s rewrites earlier turns, as by taking out their thinking;"
-        " here a turn stays as it was sampled.", name,
+      "The chat template of %s rewrites earlier turns, as by taking out their thinking;"
+      " here a turn stays as it was sampled.", name,
     )  # fmt: skip
   return pieces
 
 
 def _check_unspoken(
-    plain: tokenizers.Tokenizer, tokenizer: PreTrainedTokenizerFast, name: str
+  plain: tokenizers.Tokenizer, tokenizer: PreTrainedTokenizerFast, name: str
 ) -> None:
   for i, token in tokenizer.added_tokens_decoder.items():
     if token.special and i in plain.encode(str(token)).ids:
       raise ValueError(
-          f"In the vocabulary of {name} the special token {token} can be spelled by any text, so"
-          " that an observation could pretend to be a turn: use another tokenizer."
+        f"In the vocabulary of {name} the special token {token} can be spelled by any text, so"
+        " that an observation could pretend to be a turn: use another tokenizer."
       )
 
 

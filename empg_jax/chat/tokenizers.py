@@ -12,8 +12,8 @@ from empg_jax.io import gguf_reader
 # How text is cut before the merges, by GGUF's name of the tokenizer: the classes of
 # characters that stay together, and how many digits do.
 _WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+  r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"
+  r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _SPECIAL, _ORDINARY = 3, 4  # token types of tokens that are matched whole in text
 _UNUSED = 5
@@ -29,8 +29,8 @@ def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
   except Exception as error:  # The library raises whatever its Rust side says.
     raise ValueError(
-        f"The tokenizer in {folder} cannot be read ({gguf_reader.one_line(error)}): download it"
-        " again."
+      f"The tokenizer in {folder} cannot be read ({gguf_reader.one_line(error)}): download it"
+      " again."
     ) from error
 
 
@@ -45,15 +45,14 @@ def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
   kind, cut = value("ggml.model"), value("ggml.pre")
   if kind != "gpt2" or cut not in tuple(_CUTS):
     raise ValueError(
-        f"The tokenizer in {file} is {kind!r:.80} with pre-tokenizer {cut!r:.80}; 'gpt2' with"
-        f" {', '.join(_CUTS)} can be read."
+      f"The tokenizer in {file} is {kind!r:.80} with pre-tokenizer {cut!r:.80}; 'gpt2' with"
+      f" {', '.join(_CUTS)} can be read."
     )
   try:
     return _byte_level(value, cut)
   except Exception as error:  # The library raises whatever its Rust side says.
     raise ValueError(
-        f"The tokenizer in {file} cannot be read ({gguf_reader.one_line(error)}): download it"
-        " again."
+      f"The tokenizer in {file} cannot be read ({gguf_reader.one_line(error)}): download it again."
     ) from error
 
 
@@ -65,11 +64,11 @@ def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFas
   tokens = value("ggml.tokens")[: len(types)]
   merges = [tuple(merge.split(" ", 1)) for merge in value("ggml.merges")]
   bpe = Tokenizer(
-      models.BPE(
-          vocab={token: i for i, token in enumerate(tokens)},
-          merges=merges,
-          ignore_merges=cut == "llama-bpe",
-      )
+    models.BPE(
+      vocab={token: i for i, token in enumerate(tokens)},
+      merges=merges,
+      ignore_merges=cut == "llama-bpe",
+    )
   )
   bpe.pre_tokenizer = _CUTS[cut]()
   bpe.decoder = decoders.ByteLevel()
@@ -81,10 +80,10 @@ def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFas
   names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
   given = {name: value(f"ggml.{key}_token_id") for name, key in names.items()}
   return PreTrainedTokenizerFast(
-      tokenizer_object=bpe,
-      chat_template=value("chat_template"),
-      clean_up_tokenization_spaces=False,
-      **{name: tokens[i] for name, i in given.items() if i is not None and i < len(tokens)},
+    tokenizer_object=bpe,
+    chat_template=value("chat_template"),
+    clean_up_tokenization_spaces=False,
+    **{name: tokens[i] for name, i in given.items() if i is not None and i < len(tokens)},
   )
 
 
@@ -100,7 +99,7 @@ def _words(digits: str):
 
 
 _CUTS = {
-    "smollm": _single_digits_then_gpt2,
-    "qwen2": _words(""),
-    "llama-bpe": _words("{1,3}"),
+  "smollm": _single_digits_then_gpt2,
+  "qwen2": _words(""),
+  "llama-bpe": _words("{1,3}"),
 }

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from empg_jax.checkpoint import proof
 from empg_jax.checkpoint.leaves import MisfitError, array, described, leaves, nested
 from empg_jax.checkpoint.plain import PlainPath
-from empg_jax.checkpoint.reading import read, read_part, shown
+from empg_jax.checkpoint.reading import read, read_part as read_part, shown
 
 _FULL = "No space left on device"  # at the end of a long message of tensorstore's
 
@@ -55,26 +55,26 @@ class Checkpointer:
     self._damaged: set[int] = set()
     self._scores: Mapping[int, float] = {}
     self._manager = ocp.CheckpointManager(
-        self._plain.path,
-        options=ocp.CheckpointManagerOptions(
-            preservation_policy=self,
-            cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._prove),
-        ),
-        item_handlers={
-            "state": ocp.StandardCheckpointHandler(),
-            "leaves": ocp.JsonCheckpointHandler(),
-            "extra": ocp.JsonCheckpointHandler(),
-        },
+      self._plain.path,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=self,
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._prove),
+      ),
+      item_handlers={
+        "state": ocp.StandardCheckpointHandler(),
+        "leaves": ocp.JsonCheckpointHandler(),
+        "extra": ocp.JsonCheckpointHandler(),
+      },
     )
 
   def save(
-      self,
-      step: int,
-      state: PyTree,
-      extra: Any = None,
-      *,
-      scores: Mapping[int, float] | None = None,
+    self,
+    step: int,
+    state: PyTree,
+    extra: Any = None,
+    *,
+    scores: Mapping[int, float] | None = None,
   ) -> None:
     """Saves a state of arrays and numbers, and `extra`, which is anything JSON can hold.
 
@@ -98,13 +98,13 @@ class Checkpointer:
     self._saving = step, described(there)
     with self._writing():
       self._manager.save(
-          step,
-          args=ocp.args.Composite(
-              state=ocp.args.StandardSave(nested(there)),
-              leaves=ocp.args.JsonSave(self._saving[1]),
-              extra=ocp.args.JsonSave({"extra": extra}),
-          ),
-          force=True,  # also a step that comes before a damaged one
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(nested(there)),
+          leaves=ocp.args.JsonSave(self._saving[1]),
+          extra=ocp.args.JsonSave({"extra": extra}),
+        ),
+        force=True,  # also a step that comes before a damaged one
       )
 
   def latest_step(self) -> int | None:
@@ -184,13 +184,13 @@ class Checkpointer:
       yield
     except proof.UnreadableError as error:
       raise OSError(
-          f"the checkpoint of step {self._saving[0]} was written to {self._directory} and cannot be"
-          f" read again ({self._plain.named(shown(error))}): it does not count, and those before it"
-          " are untouched; put that right and start the same command again."
+        f"the checkpoint of step {self._saving[0]} was written to {self._directory} and cannot be"
+        f" read again ({self._plain.named(shown(error))}): it does not count, and those before it"
+        " are untouched; put that right and start the same command again."
       ) from error
     except (OSError, ValueError) as error:  # tensorstore's is the latter
       reason = _FULL if _FULL in str(error) else self._plain.named(shown(error))
       raise OSError(
-          f"a checkpoint cannot be written to {self._directory} ({reason}): those that are"
-          " there are whole; put that right and start the same command again."
+        f"a checkpoint cannot be written to {self._directory} ({reason}): those that are"
+        " there are whole; put that right and start the same command again."
       ) from error

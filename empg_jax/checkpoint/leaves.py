@@ -66,12 +66,12 @@ def described(leaves: Mapping[Path, Any]) -> dict[str, list]:
   on_device = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, jax.Array)}
   sums = dict(zip(on_device, jax.device_get(_checksums(list(on_device.values())))))
   return {
-      ".".join(path): [
-          str(leaf.dtype),
-          list(leaf.shape),
-          int(sums[path]) if path in sums else _checksum(leaf),
-      ]
-      for path, leaf in leaves.items()
+    ".".join(path): [
+      str(leaf.dtype),
+      list(leaf.shape),
+      int(sums[path]) if path in sums else _checksum(leaf),
+    ]
+    for path, leaf in leaves.items()
   }
 
 
@@ -103,13 +103,12 @@ def check_fit(where: str, saved: Mapping[str, list], wanted: Mapping[Path, Any])
     wanted_array = array(leaf)
     here[".".join(path)] = f"{wanted_array.dtype}{list(wanted_array.shape)}"
   misfits = [
-      f"{name} is {there.get(name, 'not')} there and {here.get(name, 'not')} here"
-      for name in sorted(there.keys() | here.keys())
-      if there.get(name) != here.get(name)
+    f"{name} is {there.get(name, 'not')} there and {here.get(name, 'not')} here"
+    for name in sorted(there.keys() | here.keys())
+    if there.get(name) != here.get(name)
   ]
   if misfits:
     more = f"; and {len(misfits) - 5} more" if len(misfits) > 5 else ""
     raise MisfitError(
-        f"the checkpoint {where} is of another model or optimizer:"
-        f" {'; '.join(misfits[:5])}{more}"
+      f"the checkpoint {where} is of another model or optimizer: {'; '.join(misfits[:5])}{more}"
     )

@@ -30,8 +30,8 @@ class PlainPath:
       return
     if not _DESCRIPTORS.is_dir():
       raise ValueError(
-          f"checkpoints cannot be kept in {self.folder}: on this system its path may hold none of"
-          r" * ? [ \ and may not begin with /gs, /s3, /az or /hf; choose another --workdir."
+        f"checkpoints cannot be kept in {self.folder}: on this system its path may hold none of"
+        r" * ? [ \ and may not begin with /gs, /s3, /az or /hf; choose another --workdir."
       )
     self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
     self.path = _DESCRIPTORS / str(self._descriptor)

@@ -53,8 +53,8 @@ def check(folder: Any, saved: Mapping[str, list]) -> None:
 
 def _check_shapes(state: Any, saved: Mapping[str, list]) -> None:
   found = {
-      ".".join(path): [str(np.dtype(leaf.dtype)), list(leaf.shape)]
-      for path, leaf in leaves(ocp.StandardCheckpointHandler().metadata(state).tree).items()
+    ".".join(path): [str(np.dtype(leaf.dtype)), list(leaf.shape)]
+    for path, leaf in leaves(ocp.StandardCheckpointHandler().metadata(state).tree).items()
   }
   wrong = [name for name, (*about, _) in saved.items() if found.get(name) != about]
   if wrong:
@@ -70,11 +70,11 @@ def _check_values(state: Any, saved: Mapping[str, list]) -> None:
   path = tuple(name.split("."))
   wanted = nested({path: np.empty(shape, dtype)})
   found = ocp.PyTreeCheckpointHandler().restore(
-      state,
-      args=ocp.args.PyTreeRestore(
-          item=wanted,
-          restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-          partial_restore=True,
-      ),
+    state,
+    args=ocp.args.PyTreeRestore(
+      item=wanted,
+      restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+      partial_restore=True,
+    ),
   )
   check_unchanged({path: functools.reduce(operator.getitem, path, found)}, saved)

@@ -41,13 +41,13 @@ def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
 
   def read_files():
     saved, extra = (
-        json.loads((folder / item / "metadata").read_text()) for item in ("leaves", "extra")
+      json.loads((folder / item / "metadata").read_text()) for item in ("leaves", "extra")
     )
     check_fit(str(folder), saved, wanted)
     targets = nested({path: target(leaf) for path, leaf in wanted.items()})
     # Not by the manager: it would have a host whose files are whole wait for one that failed.
     state = ocp.StandardCheckpointHandler().restore(
-        folder / "state", args=ocp.args.StandardRestore(targets)
+      folder / "state", args=ocp.args.StandardRestore(targets)
     )
     return saved, extra["extra"], state
 
@@ -99,7 +99,7 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
       raise
     except Exception as error:  # as in `read`
       raise ValueError(
-          f"the checkpoint {folder} is damaged ({plain.named(shown(error))}): take the one before it"
+        f"the checkpoint {folder} is damaged ({plain.named(shown(error))}): take the one before it"
       ) from error
 
 
@@ -111,12 +111,12 @@ def _read_part(folder: pathlib.Path, template: PyTree) -> PyTree:
   check_fit(str(folder), part, wanted)
   targets = nested({path: target(leaf) for path, leaf in wanted.items()})
   restored = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
-      folder / "state",
-      args=ocp.args.PyTreeRestore(
-          item=targets,
-          restore_args=ocp.checkpoint_utils.construct_restore_args(targets),
-          partial_restore=True,
-      ),
+    folder / "state",
+    args=ocp.args.PyTreeRestore(
+      item=targets,
+      restore_args=ocp.checkpoint_utils.construct_restore_args(targets),
+      partial_restore=True,
+    ),
   )
   found = {path: functools.reduce(operator.getitem, path, restored) for path in wanted}
   check_unchanged(found, saved)

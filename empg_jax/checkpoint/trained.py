@@ -16,7 +16,7 @@ from empg_jax.tracking import metrics
 
 
 def find(
-    path: str | os.PathLike, step: int | Literal["best"] | None = None
+  path: str | os.PathLike, step: int | Literal["best"] | None = None
 ) -> tuple[pathlib.Path, int]:
   """The workdir of a run and the step of one of its checkpoints.
 
@@ -35,19 +35,17 @@ def find(
   steps = sorted(int(name) for name in there if name.isdigit())
   if not steps:
     raise FileNotFoundError(
-        f"There is no checkpoint in {path}: give the workdir of a run, or WORKDIR/checkpoints/STEP."
+      f"There is no checkpoint in {path}: give the workdir of a run, or WORKDIR/checkpoints/STEP."
     )
   if step == "best":
     scores = metrics.scores(metrics.read_rows(path))
     evaluated = [step for step in steps if step in scores]
     if not evaluated:
-      raise FileNotFoundError(
-          f"No checkpoint in {path} was evaluated: {words.there(steps)}."
-      )
+      raise FileNotFoundError(f"No checkpoint in {path} was evaluated: {words.there(steps)}.")
     return path, max(evaluated, key=lambda step: (scores[step], step))
   if step is not None and step not in steps:
     raise FileNotFoundError(
-        f"There is no checkpoint of step {step} in {path}: {words.there(steps)}."
+      f"There is no checkpoint of step {step} in {path}: {words.there(steps)}."
     )
   return path, steps[-1] if step is None else step
 

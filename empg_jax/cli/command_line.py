@@ -30,13 +30,13 @@ from empg_jax.io import paths, streams
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Faults of a path that was chosen badly; one that is missing may be a bug.
 _UNFIT = {
-    errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
-    errno.ENAMETOOLONG,
+  errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
+  errno.ENAMETOOLONG,
 }  # fmt: skip
 
 
 def run(
-    main: Callable[[Sequence[str]], Any], *, needs_config: bool = True, takes_files: bool = False
+  main: Callable[[Sequence[str]], Any], *, needs_config: bool = True, takes_files: bool = False
 ) -> None:
   """`absl.app.run(main)` in which a user's mistake ends as `error: ...` and exit code 1.
 
@@ -288,7 +288,7 @@ def _unknown_flag(name: str, described: Mapping[str, Any]) -> str:
   known = [f"--{flag}" for flag in flags.FLAGS]
   meant = keys or difflib.get_close_matches(f"--{name}", known, n=1)
   return f"there is no flag --{name}: " + (
-      f"did you mean {' or '.join(meant)}?" if meant else "--help lists those that there are"
+    f"did you mean {' or '.join(meant)}?" if meant else "--help lists those that there are"
   )
 
 

@@ -13,18 +13,18 @@ import sys
 import empg_jax
 
 COMMANDS = {
-    "train": "train a policy by reinforcement learning",
-    "evaluate": "play a split with a policy, an expert or a random agent; compare two results",
-    "play": "print episodes turn by turn",
-    "pages": "write the episodes of a run as one HTML page",
-    "plot": "draw the figures of runs",
-    "export": "write a checkpoint as a folder that transformers reads",
-    "sft": "clone a policy from an environment's expert",
-    "plan": "compile a run for devices that are not here: memory, traffic, time",
-    "benchmark": "measure the update, sampling, environments and the loss on this machine",
-    "soak": "disturb a run on purpose and compare it with an undisturbed one",
-    "filter_questions": "remove questions that teach a policy nothing",
-    "serve_search": "serve a corpus by Search-R1's protocol",
+  "train": "train a policy by reinforcement learning",
+  "evaluate": "play a split with a policy, an expert or a random agent; compare two results",
+  "play": "print episodes turn by turn",
+  "pages": "write the episodes of a run as one HTML page",
+  "plot": "draw the figures of runs",
+  "export": "write a checkpoint as a folder that transformers reads",
+  "sft": "clone a policy from an environment's expert",
+  "plan": "compile a run for devices that are not here: memory, traffic, time",
+  "benchmark": "measure the update, sampling, environments and the loss on this machine",
+  "soak": "disturb a run on purpose and compare it with an undisturbed one",
+  "filter_questions": "remove questions that teach a policy nothing",
+  "serve_search": "serve a corpus by Search-R1's protocol",
 }
 _HELP = """\
 empg {version}: Entropy-Modulated Policy Gradients for language-model agents, in JAX

@@ -28,12 +28,12 @@ class Missing(ValueError):
 
 
 def lines(
-    config: Any,
-    environment: ModuleType,
-    workdir: pathlib.Path,
-    preset: str,
-    *,
-    show_config: bool = False,
+  config: Any,
+  environment: ModuleType,
+  workdir: pathlib.Path,
+  preset: str,
+  *,
+  show_config: bool = False,
 ) -> Iterator[str]:
   """The model, the tasks, what memory holds, the shapes, the files; what is missing comes last.
 
@@ -98,8 +98,8 @@ def _model(config, preset: str, shape: DecoderConfig | None) -> Iterator[str]:
     yield f"  {config.model.path or preset}: missing"
   if shape is not None:
     yield (
-        f"  {shape.model_type}: {memory.count(shape):,} parameters, {shape.num_hidden_layers}"
-        f" layers of width {shape.hidden_size}, a vocabulary of {shape.vocab_size:,}"
+      f"  {shape.model_type}: {memory.count(shape):,} parameters, {shape.num_hidden_layers}"
+      f" layers of width {shape.hidden_size}, a vocabulary of {shape.vocab_size:,}"
     )
 
 
@@ -171,7 +171,7 @@ def _limit(mesh: AbstractMesh, preset: str) -> tuple[str, float]:
 def _too_large(config, shape, mesh, copies: int, limit: float) -> Iterator[str]:
   """A sentence for the largest phase of a run that cannot fit, with what would."""
   check = lambda config: fitting.check(
-      memory.items(config, shape, mesh, copies), dict.fromkeys(memory.PROGRAMS), limit
+    memory.items(config, shape, mesh, copies), dict.fromkeys(memory.PROGRAMS), limit
   )
   try:
     check(config)
@@ -187,16 +187,16 @@ def _shapes(config) -> Iterator[str]:
   lengths = " or ".join(f"{n:,}" for n in sorted(config.pack.lengths))
   yield f"  rollout: {r.tasks} tasks x {r.group_size} episodes of at most {r.max_turns} turns"
   yield (
-      f"  a turn: {c.slots} conversations, pieces of {_listed(c.piece_lengths)} tokens, replies of"
-      f" {c.max_reply}, windows of {_listed(c.windows)}"
+    f"  a turn: {c.slots} conversations, pieces of {_listed(c.piece_lengths)} tokens, replies of"
+    f" {c.max_reply}, windows of {_listed(c.windows)}"
   )
   window = "a row an episode" if r.window < 0 else f"a row a turn, after the {r.window} before it"
   yield f"  batch: [{rows}, {lengths}], {window}"
   pieces = rows // t.size // t.minibatches
   cut = f", cut to {_listed(t.lengths)} where they are short" if t.lengths else ""
   yield (
-      f"  update: {t.epochs} x {t.minibatches} minibatches of {pieces} microbatches of {t.size}"
-      f" rows{cut}"
+    f"  update: {t.epochs} x {t.minibatches} minibatches of {pieces} microbatches of {t.size}"
+    f" rows{cut}"
   )
 
 
@@ -208,8 +208,8 @@ def _files(config, workdir: pathlib.Path) -> Iterator[str]:
     yield f"  {workdir}: config.json, metrics.jsonl, checkpoints of {config.num_steps} steps"
   turns = len(config.policy.piece_lengths) * len({*config.policy.windows, config.policy.max_length})
   yield (
-      f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
-      " for each device that samples"
+    f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
+    " for each device that samples"
   )
   yield f"  what the environment keeps, if anything: {disk.folder_for(config.env.name, '')}"
   yield "  nothing is downloaded"

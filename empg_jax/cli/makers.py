@@ -1,7 +1,7 @@
 """What becomes of a config in which the command line names another maker.
 
 `algorithm` and `env` are sections whose `name` stands for a maker, the function `make` of that
-module; the other keys are its arguments (empg_jax/config/config.py). Another maker has other arguments.
+module; the other keys are its arguments (config/config.py). Another maker has other arguments.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -74,7 +74,7 @@ def _algorithm(old: dict[str, Any], name: str, given: Collection[str]) -> dict[s
 
 
 def _arguments(
-    make: Callable, given: Collection[str], without: Collection[str] = ()
+  make: Callable, given: Collection[str], without: Collection[str] = ()
 ) -> dict[str, Any]:
   """The defaults of a maker; of the given parameters that have none, an example of their type."""
   section = {}

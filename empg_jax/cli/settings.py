@@ -49,8 +49,8 @@ def check(config, environment, *, devices: int = 0) -> None:
   check_arguments(train_step, config.train, "config.train", given)
   if config.model.dtype != "float32" and not config.lora.rank:
     raise ValueError(
-        f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
-        " train float32 parameters, or adapters beside these (config.lora.rank)."
+      f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
+      " train float32 parameters, or adapters beside these (config.lora.rank)."
     )
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
@@ -60,9 +60,9 @@ def check(config, environment, *, devices: int = 0) -> None:
   _check_groups(config.rollout.group_size, config.rollout.max_rounds)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
-        f"config.policy.max_length is {config.policy.max_length} and the longest of"
-        f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
-        " row; raise the one or lower the other."
+      f"config.policy.max_length is {config.policy.max_length} and the longest of"
+      f" config.pack.lengths {max(config.pack.lengths)}: an episode could be longer than every"
+      " row; raise the one or lower the other."
     )
 
 
@@ -74,8 +74,8 @@ def check_cloning(config, environment) -> None:
   """
   if "sft" not in config:
     raise ValueError(
-        "The config has no section sft, which says what is cloned: take another preset, or copy"
-        " that section from configs/alfworld.py."
+      "The config has no section sft, which says what is cloned: take another preset, or copy"
+      " that section from configs/alfworld.py."
     )
   check_arguments, c = configs.check_arguments, config.sft
   demonstrations = envs.need(environment, "demonstrations", "launch/sft.py")
@@ -97,7 +97,7 @@ def check_cloning(config, environment) -> None:
 def _check_groups(size: int, max_rounds: int) -> None:
   if size < 2 and max_rounds:
     raise ValueError(
-        f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the members of a group"
-        " of one cannot differ, so no round would end with a group to train on; set max_rounds to"
-        " 0, or group_size to 2 or more."
+      f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the members of a group"
+      " of one cannot differ, so no round would end with a group to train on; set max_rounds to"
+      " 0, or group_size to 2 or more."
     )

@@ -4,47 +4,47 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _LEAST = {
-    "seed": 0,
-    "num_steps": 0,
-    "lora.rank": 0,
-    "rollout.tasks": 1,
-    "rollout.group_size": 1,
-    "rollout.max_turns": 1,
-    "rollout.max_rounds": 0,
-    "rollout.window": -1,
-    "rollout.invalid_penalty": 0,
-    "rollout.max_aborted": 0,
-    "workers.count": 0,
-    "workers.memory_mib": 1,
-    "policy.slots": 1,
-    "policy.max_length": 1,
-    "policy.max_reply": 1,
-    "optimizer.warmup_steps": 0,
-    "optimizer.decay_steps": -1,
-    "optimizer.learning_rate": 0,
-    "optimizer.weight_decay": 0,
-    "train.size": 1,
-    "train.minibatches": 1,
-    "train.epochs": 1,
-    "train.truncation": 0,
-    "evaluation.every": 1,
-    "evaluation.tasks": 1,
-    "evaluation.temperature": 0,
-    "checkpoint.every": 1,
-    "checkpoint.keep": 1,
-    "checkpoint.best": 0,
-    "sft.num_steps": 1,
-    "sft.batches.microbatch": 1,
-    "sft.batches.tokens": 1,
+  "seed": 0,
+  "num_steps": 0,
+  "lora.rank": 0,
+  "rollout.tasks": 1,
+  "rollout.group_size": 1,
+  "rollout.max_turns": 1,
+  "rollout.max_rounds": 0,
+  "rollout.window": -1,
+  "rollout.invalid_penalty": 0,
+  "rollout.max_aborted": 0,
+  "workers.count": 0,
+  "workers.memory_mib": 1,
+  "policy.slots": 1,
+  "policy.max_length": 1,
+  "policy.max_reply": 1,
+  "optimizer.warmup_steps": 0,
+  "optimizer.decay_steps": -1,
+  "optimizer.learning_rate": 0,
+  "optimizer.weight_decay": 0,
+  "train.size": 1,
+  "train.minibatches": 1,
+  "train.epochs": 1,
+  "train.truncation": 0,
+  "evaluation.every": 1,
+  "evaluation.tasks": 1,
+  "evaluation.temperature": 0,
+  "checkpoint.every": 1,
+  "checkpoint.keep": 1,
+  "checkpoint.best": 0,
+  "sft.num_steps": 1,
+  "sft.batches.microbatch": 1,
+  "sft.batches.tokens": 1,
 }
 _MOST = {"rollout.max_aborted": 1}
 _MORE_THAN_0 = {"workers.timeout_s", "policy.temperature", "optimizer.clip_norm", "lora.alpha"}
 _LENGTHS = {
-    "policy.piece_lengths", "policy.windows", "pack.lengths", "train.lengths", "sft.batches.lengths",
+  "policy.piece_lengths", "policy.windows", "pack.lengths", "train.lengths", "sft.batches.lengths",
 }  # fmt: skip
 _NOT_EMPTY = {
-    "policy.piece_lengths", "pack.lengths", "sft.batches.lengths", "lora.targets",
-    "evaluation.splits",
+  "policy.piece_lengths", "pack.lengths", "sft.batches.lengths", "lora.targets",
+  "evaluation.splits",
 }  # fmt: skip
 _TYPES = {"model.dtype", "policy.compute_dtype", "train.compute_dtype", "sft.compute_dtype"}
 KEYS = _LEAST.keys() | _MORE_THAN_0 | _LENGTHS | _NOT_EMPTY | _TYPES
@@ -76,8 +76,8 @@ def _check_warm_ups(values: Mapping[str, Any]) -> None:
     warmup, decay = (values.get(f"{section}.{key}", 0) for key in ("warmup_steps", "decay_steps"))
     if 0 < decay <= warmup:
       raise ValueError(
-          f"config.{section}.decay_steps is {decay} and warmup_steps is {warmup}: the decay has to"
-          " end after the warm-up; 0 is no decay, and -1 ends it with the run."
+        f"config.{section}.decay_steps is {decay} and warmup_steps is {warmup}: the decay has to"
+        " end after the warm-up; 0 is no decay, and -1 ends it with the run."
       )
 
 
@@ -89,14 +89,14 @@ def _check_conversations(values: Mapping[str, Any]) -> None:
   reply = values.get("policy.max_reply", 0)
   if reply >= most:
     raise ValueError(
-        f"config.policy.max_reply is {reply} and max_length {most}: a conversation of max_length"
-        " tokens holds what is read and the reply, so make max_reply less."
+      f"config.policy.max_reply is {reply} and max_length {most}: a conversation of max_length"
+      " tokens holds what is read and the reply, so make max_reply less."
     )
   piece = max(values.get("policy.piece_lengths", ()), default=0)
   if piece > most:
     raise ValueError(
-        f"config.policy.piece_lengths holds {piece} and max_length is {most}: no conversation can"
-        " hold such a piece, but its memory would be taken; leave it out."
+      f"config.policy.piece_lengths holds {piece} and max_length is {most}: no conversation can"
+      " hold such a piece, but its memory would be taken; leave it out."
     )
 
 

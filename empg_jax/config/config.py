@@ -26,7 +26,9 @@ Section = Mapping[str, Any] | ml_collections.ConfigDict
 _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 FILE = "config.json"  # of a workdir
-INITIAL = "initial"  # folder of a workdir, with the model of a run that began with another's weights
+INITIAL = (
+  "initial"  # folder of a workdir, with the model of a run that began with another's weights
+)
 _PLAIN = (bool, int, float, str)
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "configs"
 
@@ -73,8 +75,8 @@ def load(path: str) -> ml_collections.ConfigDict:
   for key, value in leaves(config):
     if not is_plain(value):
       raise ValueError(
-          f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
-          " str and tuples of these, so that each can be set on the command line"
+        f"config.{key} of {name} is {value!r}, but a config holds only bool, int, float,"
+        " str and tuples of these, so that each can be set on the command line"
       )
   return config
 
@@ -114,7 +116,7 @@ def is_like(value: Any, example: Any) -> bool:
   """
   if isinstance(example, tuple):
     return isinstance(value, tuple) and (
-        not example or all(is_like(element, example[0]) for element in value)
+      not example or all(is_like(element, example[0]) for element in value)
     )
   if isinstance(example, float):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -122,7 +124,7 @@ def is_like(value: Any, example: Any) -> bool:
 
 
 def check_arguments(
-    function: Callable, section: Section, where: str, given: Iterable[str] = ()
+  function: Callable, section: Section, where: str, given: Iterable[str] = ()
 ) -> None:
   """Checks that `function(**section)` is a well-formed call.
 
@@ -138,10 +140,10 @@ def check_arguments(
       (looked at where the signature says bool, int, float, str or Literal).
   """
   free = {
-      name: parameter
-      for name, parameter in inspect.signature(function).parameters.items()
-      if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-      and name not in set(given)
+    name: parameter
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    and name not in set(given)
   }
   for key, value in section.items():
     if key not in free:
@@ -172,9 +174,9 @@ def note_versions(workdir: str | os.PathLike) -> str | None:
   here = {"python": platform.python_version()}
   here |= {name: _version(name) for name in _VERSIONED}
   changed = [
-      f"{name} {there[name]} -> {version}"
-      for name, version in here.items()
-      if there.get(name, version) != version
+    f"{name} {there[name]} -> {version}"
+    for name, version in here.items()
+    if there.get(name, version) != version
   ]
   if here != there:
     partial = file.with_name(f"versions.json.{os.getpid()}")

@@ -15,33 +15,33 @@ Kind = Literal["operational", "steering", "identity"]
 
 # By key, or by a whole section.
 _OPERATIONAL = {
-    "num_steps", "workers", "checkpoint", "evaluation", "mesh", "sft", "policy.slots",
-    "policy.piece_lengths", "policy.windows", "pack.lengths", "rollout.max_aborted", "train.size",
-    "train.lengths", "train.remat",
+  "num_steps", "workers", "checkpoint", "evaluation", "mesh", "sft", "policy.slots",
+  "policy.piece_lengths", "policy.windows", "pack.lengths", "rollout.max_aborted", "train.size",
+  "train.lengths", "train.remat",
 }  # fmt: skip
 _STEERING = {
-    "optimizer", "policy.max_length", "policy.max_reply", "policy.temperature",
-    "policy.compute_dtype", "rollout.tasks", "rollout.group_size", "rollout.max_turns",
-    "rollout.max_rounds", "rollout.invalid_penalty", "train.minibatches", "train.epochs",
-    "train.entropies", "train.truncation", "train.compute_dtype",
+  "optimizer", "policy.max_length", "policy.max_reply", "policy.temperature",
+  "policy.compute_dtype", "rollout.tasks", "rollout.group_size", "rollout.max_turns",
+  "rollout.max_rounds", "rollout.invalid_penalty", "train.minibatches", "train.epochs",
+  "train.entropies", "train.truncation", "train.compute_dtype",
 }  # fmt: skip
 # Of any algorithm, or the one that another goes around.
 _STEERING_OF_ALGORITHMS = {
-    "k", "k_future", "zeta", "gamma", "lam", "omega", "clip_low", "clip_high", "dual_clip",
-    "kl_coef", "entropy_coef", "value_coef", "value_clip", "aggregation", "length", "soft_length",
-    "max_length", "ddof",
+  "k", "k_future", "zeta", "gamma", "lam", "omega", "clip_low", "clip_high", "dual_clip",
+  "kl_coef", "entropy_coef", "value_coef", "value_clip", "aggregation", "length", "soft_length",
+  "max_length", "ddof",
 }  # fmt: skip
 # And why.
 _IDENTITY = {
-    "seed": "each step's tasks and samples follow from it",
-    "env": "another environment pays and shows something else",
-    "tasks": "it learns from other tasks",
-    "rollout.window": "it decides what the policy reads in a turn",
-    "chat": "it decides what the policy reads, and what counts as an action",
-    "model": "the checkpoints are of that model",
-    "lora": "the checkpoints are of those adapters",
-    "algorithm.name": "another method is another run",
-    "algorithm.base.name": "another method is another run",
+  "seed": "each step's tasks and samples follow from it",
+  "env": "another environment pays and shows something else",
+  "tasks": "it learns from other tasks",
+  "rollout.window": "it decides what the policy reads in a turn",
+  "chat": "it decides what the policy reads, and what counts as an action",
+  "model": "the checkpoints are of that model",
+  "lora": "the checkpoints are of those adapters",
+  "algorithm.name": "another method is another run",
+  "algorithm.base.name": "another method is another run",
 }
 _UNKNOWN = "nothing is known of what depends on it"
 

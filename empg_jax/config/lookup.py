@@ -40,8 +40,8 @@ def find_or_import(package: str, name: str) -> ModuleType:
   if "." not in name:
     return find(package, name)
   nobody = ValueError(
-      f"there is no module {name!r:.80}: Python looks for it in the current folder, in that of the"
-      " --config file, and in those that PYTHONPATH names"
+    f"there is no module {name!r:.80}: Python looks for it in the current folder, in that of the"
+    " --config file, and in those that PYTHONPATH names"
   )
   if not all(part.isidentifier() for part in name.split(".")):
     raise nobody

@@ -18,22 +18,16 @@ class Slice(NamedTuple):
 
 # By the presets' names; a GPU's end with it. Tests count each on its hardware (test_fitting.py).
 MODELS = {
-    "qwen2.5-1.5b": Slice("qwen2.5-1.5b", "v5e:2x4", 4, 2, slots=32),  # or v6e:2x4
-    "qwen2.5-7b": Slice("qwen2.5-7b", "v5e:8x8", 16, 4, slots=32),  # or v5p:4x4x4
-    "qwen2.5-32b": Slice("qwen2.5-32b", "v5p:4x4x8", 16, 8, slots=64),
-    "qwen3-4b": Slice("qwen3-4b", "v5e:4x8", 8, 4, slots=32),
-    "qwen3-8b": Slice("qwen3-8b", "v5e:8x8", 16, 4, slots=32),
-    "llama3.1-8b": Slice("llama3.1-8b", "v5e:8x8", 16, 4, slots=32),
-    "qwen2.5-0.5b-h100": Slice(
-        "qwen2.5-0.5b", "h100:1", 1, 1, slots=64, max_length=16384, size=4
-    ),
-    "qwen2.5-1.5b-h100": Slice(
-        "qwen2.5-1.5b", "h100:1", 1, 1, slots=32, max_length=16384, size=2
-    ),
-    "qwen2.5-7b-h100": Slice(
-        "qwen2.5-7b", "h100:1", 1, 1, slots=12, max_length=16384, rank=32
-    ),
-    "qwen2.5-7b-h100x8": Slice("qwen2.5-7b", "h100:8", 8, 1, slots=64),
+  "qwen2.5-1.5b": Slice("qwen2.5-1.5b", "v5e:2x4", 4, 2, slots=32),  # or v6e:2x4
+  "qwen2.5-7b": Slice("qwen2.5-7b", "v5e:8x8", 16, 4, slots=32),  # or v5p:4x4x4
+  "qwen2.5-32b": Slice("qwen2.5-32b", "v5p:4x4x8", 16, 8, slots=64),
+  "qwen3-4b": Slice("qwen3-4b", "v5e:4x8", 8, 4, slots=32),
+  "qwen3-8b": Slice("qwen3-8b", "v5e:8x8", 16, 4, slots=32),
+  "llama3.1-8b": Slice("llama3.1-8b", "v5e:8x8", 16, 4, slots=32),
+  "qwen2.5-0.5b-h100": Slice("qwen2.5-0.5b", "h100:1", 1, 1, slots=64, max_length=16384, size=4),
+  "qwen2.5-1.5b-h100": Slice("qwen2.5-1.5b", "h100:1", 1, 1, slots=32, max_length=16384, size=2),
+  "qwen2.5-7b-h100": Slice("qwen2.5-7b", "h100:1", 1, 1, slots=12, max_length=16384, rank=32),
+  "qwen2.5-7b-h100x8": Slice("qwen2.5-7b", "h100:8", 8, 1, slots=64),
 }
 _SIZES = {"1.5b": "qwen2.5-1.5b", "7b": "qwen2.5-7b", "32b": "qwen2.5-32b", "8b": "llama3.1-8b"}
 

@@ -16,14 +16,14 @@ Ddof = Literal[0, 1]
 
 @functools.partial(jax.jit, static_argnames=("scale_by_std", "ddof"))
 def group_advantages(
-    returns: Float[Array, "B"],
-    group_ids: Int[Array, "B"],
-    *,
-    episode_ids: Int[Array, "B"] | None = None,
-    exists: Bool[Array, "B"] | None = None,
-    scale_by_std: bool = True,
-    ddof: Ddof = 0,
-    eps: Scalar = 1e-6,
+  returns: Float[Array, "B"],
+  group_ids: Int[Array, "B"],
+  *,
+  episode_ids: Int[Array, "B"] | None = None,
+  exists: Bool[Array, "B"] | None = None,
+  scale_by_std: bool = True,
+  ddof: Ddof = 0,
+  eps: Scalar = 1e-6,
 ) -> Float[Array, "B"]:
   """A = (r - mean of the group) / (std of the group + eps), as in GRPO.
 
@@ -53,11 +53,11 @@ def group_advantages(
 
 @jax.jit
 def leave_one_out_advantages(
-    returns: Float[Array, "B"],
-    group_ids: Int[Array, "B"],
-    *,
-    episode_ids: Int[Array, "B"] | None = None,
-    exists: Bool[Array, "B"] | None = None,
+  returns: Float[Array, "B"],
+  group_ids: Int[Array, "B"],
+  *,
+  episode_ids: Int[Array, "B"] | None = None,
+  exists: Bool[Array, "B"] | None = None,
 ) -> Float[Array, "B"]:
   """A = r - mean of the group's others, as in RLOO; 0 for one that has no others.
 
@@ -69,13 +69,13 @@ def leave_one_out_advantages(
 
 @functools.partial(jax.jit, static_argnames="baseline")
 def step_advantages(
-    rewards: Float[Array, "B T"],
-    steps: Int[Array, "B T"],
-    group_ids: Int[Array, "B T"],
-    episode_ids: Int[Array, "B"],
-    *,
-    gamma: Scalar,
-    baseline: Callable[..., Float[Array, "N"]] = group_advantages,
+  rewards: Float[Array, "B T"],
+  steps: Int[Array, "B T"],
+  group_ids: Int[Array, "B T"],
+  episode_ids: Int[Array, "B"],
+  *,
+  gamma: Scalar,
+  baseline: Callable[..., Float[Array, "N"]] = group_advantages,
 ) -> Float[Array, "B T"]:
   """The discounted return of each step against those of the steps of its group.
 
@@ -98,7 +98,7 @@ def step_advantages(
   border.ids("episode_ids", episode_ids, steps.shape[0])
 
   def on_steps(
-      rewards: Array, steps: Array, group_ids: Array, episode_ids: Array, gamma: Scalar
+    rewards: Array, steps: Array, group_ids: Array, episode_ids: Array, gamma: Scalar
   ) -> tuple[Array]:
     grid = grids.step_grid(steps, episode_ids)
     rewards, group_ids = (grids.step_value(x, grid) for x in (rewards, group_ids))
@@ -107,16 +107,16 @@ def step_advantages(
     return (grids.to_tokens(a[None], grid, steps.shape),)
 
   return placement.automatic(
-      on_steps, rewards, steps, group_ids, episode_ids, gamma, like=(rewards,)
+    on_steps, rewards, steps, group_ids, episode_ids, gamma, like=(rewards,)
   )[0]
 
 
 def _within_groups(
-    returns: Float[Array, "B"],
-    group_ids: Int[Array, "B"],
-    episode_ids: Int[Array, "B"] | None,
-    exists: Bool[Array, "B"] | None,
-    eps: Scalar,
+  returns: Float[Array, "B"],
+  group_ids: Int[Array, "B"],
+  episode_ids: Int[Array, "B"] | None,
+  exists: Bool[Array, "B"] | None,
+  eps: Scalar,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
   border.arrays(returns=returns)
@@ -130,7 +130,7 @@ def _within_groups(
     border.shape("exists", exists, ("[B]", returns.shape))
 
   def within_groups(
-      returns: Array, group_ids: Array, episode_ids: Array | None, exists: Array | None
+    returns: Array, group_ids: Array, episode_ids: Array | None, exists: Array | None
   ) -> tuple[Array, Array, Array]:
     rows = returns.shape[0]
     returns = returns.astype(jnp.float32)
@@ -154,12 +154,12 @@ def _within_groups(
     return jnp.where(exists, centred, 0), std, votes
 
   return placement.automatic(
-      within_groups, returns, group_ids, episode_ids, exists, like=(returns,) * 3
+    within_groups, returns, group_ids, episode_ids, exists, like=(returns,) * 3
   )
 
 
 def over_episodes(
-    reduction: Callable[..., Array], x: Num[Array, "B"], episode_ids: Int[Array, "B"]
+  reduction: Callable[..., Array], x: Num[Array, "B"], episode_ids: Int[Array, "B"]
 ) -> Num[Array, "B"]:
   """x reduced over the rows of each episode, as by jax.ops.segment_sum; on each of them."""
 

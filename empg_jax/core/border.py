@@ -15,7 +15,7 @@ def arrays(**named: Any) -> None:
   for name, x in named.items():
     if x is not None and not hasattr(x, "shape"):
       raise TypeError(
-          f"{name} is a {type(x).__name__}; it must be an array: jnp.asarray({name}) makes one."
+        f"{name} is a {type(x).__name__}; it must be an array: jnp.asarray({name}) makes one."
       )
 
 
@@ -26,7 +26,7 @@ def scalars(**named: Any) -> None:
       raise TypeError(f"{name} is a {type(x).__name__}; it must be a number.")
     if np.shape(x):
       raise ValueError(
-          f"{name} has shape {np.shape(x)}; it must be a number, one for the whole batch."
+        f"{name} has shape {np.shape(x)}; it must be a number, one for the whole batch."
       )
 
 

@@ -12,23 +12,23 @@ from empg_jax.types import Metrics, Scalar
 
 @functools.partial(jax.jit, static_argnames=("aggregation",))
 def empg_loss(
-    logits: Float[Array, "B T V"],
-    actions: Int[Array, "B T"],
-    returns: Float[Array, "B"] | Float[Array, "B T"],
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    *,
-    k: Scalar = 1.0,
-    k_future: Scalar = 1.0,
-    zeta: Scalar = 0.05,
-    episode_ids: Int[Array, "B"] | None = None,
-    token_entropy: Float[Array, "B T"] | None = None,
-    behavior_logprobs: Float[Array, "B T"] | None = None,
-    reference_logprobs: Float[Array, "B T"] | None = None,
-    kl_coef: Scalar = 0.0,
-    entropy_coef: Scalar = 0.0,
-    clip_low: Scalar = 0.2,
-    clip_high: Scalar = 0.2,
-    aggregation: weighting.Aggregation = "token_mean",
+  logits: Float[Array, "B T V"],
+  actions: Int[Array, "B T"],
+  returns: Float[Array, "B"] | Float[Array, "B T"],
+  step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+  *,
+  k: Scalar = 1.0,
+  k_future: Scalar = 1.0,
+  zeta: Scalar = 0.05,
+  episode_ids: Int[Array, "B"] | None = None,
+  token_entropy: Float[Array, "B T"] | None = None,
+  behavior_logprobs: Float[Array, "B T"] | None = None,
+  reference_logprobs: Float[Array, "B T"] | None = None,
+  kl_coef: Scalar = 0.0,
+  entropy_coef: Scalar = 0.0,
+  clip_low: Scalar = 0.2,
+  clip_high: Scalar = 0.2,
+  aggregation: weighting.Aggregation = "token_mean",
 ) -> tuple[Float[Array, ""], Metrics]:
   """The EMPG loss of a batch of episodes, and its metrics.
 
@@ -71,8 +71,8 @@ def empg_loss(
   border.shape("step_mask", step_mask, ("[B, T]", shape))
   border.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
   border.scalars(
-      k=k, k_future=k_future, zeta=zeta, kl_coef=kl_coef, entropy_coef=entropy_coef,
-      clip_low=clip_low, clip_high=clip_high,
+    k=k, k_future=k_future, zeta=zeta, kl_coef=kl_coef, entropy_coef=entropy_coef,
+    clip_low=clip_low, clip_high=clip_high,
   )  # fmt: skip
   if token_entropy is not None:
     border.shape("token_entropy", token_entropy, ("[B, T]", shape))
@@ -82,24 +82,22 @@ def empg_loss(
   if token_entropy is None:
     token_entropy = stats.entropy
   advantages, _, metrics = modulation.modulate(
-      returns,
-      token_entropy,
-      step_mask,
-      k=k,
-      k_future=k_future,
-      zeta=zeta,
-      episode_ids=episode_ids,
+    returns,
+    token_entropy,
+    step_mask,
+    k=k,
+    k_future=k_future,
+    zeta=zeta,
+    episode_ids=episode_ids,
   )
   loss, sums = losses.policy_loss(
-      stats,
-      advantages,
-      weighting.token_weights(step_mask, aggregation, episode_ids=episode_ids),
-      behavior_logprobs=behavior_logprobs,
-      reference_logprobs=reference_logprobs,
-      kl_coef=kl_coef,
-      entropy_coef=entropy_coef,
-      surrogate=functools.partial(
-          losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high
-      ),
+    stats,
+    advantages,
+    weighting.token_weights(step_mask, aggregation, episode_ids=episode_ids),
+    behavior_logprobs=behavior_logprobs,
+    reference_logprobs=reference_logprobs,
+    kl_coef=kl_coef,
+    entropy_coef=entropy_coef,
+    surrogate=functools.partial(losses.clipped_surrogate, clip_low=clip_low, clip_high=clip_high),
   )
   return loss, {**sums, **metrics}

@@ -46,13 +46,13 @@ _Way = Callable[..., tuple[Array, ...]]  # by the kernels or by XLA
 
 @functools.partial(jax.jit, static_argnames=("block_size", "compute_dtype"))
 def fused_token_stats(
-    hidden: Float[Array, "B T D"],
-    unembedding: Float[Array, "D V"],
-    actions: Int[Array, "B T"],
-    *,
-    temperature: Scalar = 1.0,
-    block_size: int | None = None,
-    compute_dtype: jax.typing.DTypeLike | None = None,
+  hidden: Float[Array, "B T D"],
+  unembedding: Float[Array, "D V"],
+  actions: Int[Array, "B T"],
+  *,
+  temperature: Scalar = 1.0,
+  block_size: int | None = None,
+  compute_dtype: jax.typing.DTypeLike | None = None,
 ) -> TokenStats:
   """As `token_stats(hidden @ unembedding, actions)`, in far less memory.
 
@@ -83,8 +83,8 @@ def fused_token_stats(
   border.shape("actions", actions, ("[B, T]", hidden.shape[:2]))
   if unembedding.ndim != 2 or unembedding.shape[0] != hidden.shape[2]:
     raise ValueError(
-        f"unembedding has shape {unembedding.shape}; it must be [D, V] with"
-        f" D = {hidden.shape[2]} as in hidden."
+      f"unembedding has shape {unembedding.shape}; it must be [D, V] with"
+      f" D = {hidden.shape[2]} as in hidden."
     )
   if not unembedding.shape[1]:
     raise ValueError(f"unembedding has shape {unembedding.shape}; V must be 1 or more.")
@@ -98,9 +98,7 @@ def fused_token_stats(
   if layout is not None:
     hidden, actions = layout.place_tokens(hidden, actions)
   scale = 1 / jnp.asarray(temperature, jnp.float32)
-  hidden, unembedding, actions, scale = placement.varying_alike(
-      hidden, unembedding, actions, scale
-  )
+  hidden, unembedding, actions, scale = placement.varying_alike(hidden, unembedding, actions, scale)
   shards = (1, 1) if layout is None else layout.shards
   tokens = actions.size // shards[0]
   blocks = fused_blocks.count(tokens, unembedding.shape[1] // shards[1], block_size)
@@ -110,13 +108,13 @@ def fused_token_stats(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _stats(
-    hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
+  hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
 ) -> tuple[Array, Array]:
   return _stats_fwd(hidden, unembedding, actions, scale, plan)[0]
 
 
 def _stats_fwd(
-    hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
+  hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
 ) -> tuple[tuple[Array, Array], _Saved]:
   f: _Way = functools.partial(_forward_on_shard, plan=plan)
   whole = unembedding
@@ -128,7 +126,7 @@ def _stats_fwd(
 
 
 def _stats_bwd(
-    plan: _Plan, saved: _Saved, cotangents: tuple[Array, Array]
+  plan: _Plan, saved: _Saved, cotangents: tuple[Array, Array]
 ) -> tuple[Array, Array, None, Array]:
   f: _Way = functools.partial(_backward_on_shard, plan=plan)
   hidden, unembedding, actions, scale, *of_token = _without_lost(saved, cotangents)
@@ -159,7 +157,7 @@ _stats.defvjp(_stats_fwd, _stats_bwd)
 
 
 def _forward_on_shard(
-    hidden: Array, unembedding: Array, actions: Array, scale: Array, *, plan: _Plan
+  hidden: Array, unembedding: Array, actions: Array, scale: Array, *, plan: _Plan
 ) -> tuple[Array, Array, Array, Array]:
   """(logprobs, entropy, top logit, log of the sum of exp(z - top)), each [B, T]."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
@@ -178,7 +176,7 @@ def _forward_on_shard(
 
 
 def _backward_on_shard(
-    hidden: Array, unembedding: Array, actions: Array, *rest: Array, plan: _Plan
+  hidden: Array, unembedding: Array, actions: Array, *rest: Array, plan: _Plan
 ) -> tuple[Array, Array]:
   """The gradients of hidden and unembedding; `rest` as `kernels.token_stats.gradients` has it."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
@@ -216,13 +214,13 @@ def _by_xla(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
 
 
 def _sums_by_kernel(
-    hidden: Array,
-    unembedding: Array,
-    actions: Array,
-    scale: Array,
-    *,
-    dtype: str,
-    interpret: bool = False,
+  hidden: Array,
+  unembedding: Array,
+  actions: Array,
+  scale: Array,
+  *,
+  dtype: str,
+  interpret: bool = False,
 ) -> tuple[Array, ...]:
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   out = token_stats.sums(*operands, actions.reshape(-1), scale, interpret=interpret)
@@ -230,26 +228,31 @@ def _sums_by_kernel(
 
 
 def _gradients_by_xla(
-    *args: Array, plan: _Plan, finish: Callable[[Array], Array]
+  *args: Array, plan: _Plan, finish: Callable[[Array], Array]
 ) -> tuple[Array, Array]:
   d_hidden, d_unembedding = fused_blocks.gradients(*args, blocks=plan.blocks, dtype=plan.dtype)
   return d_hidden, finish(d_unembedding)
 
 
 def _gradients_by_kernel(
-    hidden: Array,
-    unembedding: Array,
-    actions: Array,
-    scale: Array,
-    *of_token: Array,
-    dtype: str,
-    finish: Callable[[Array], Array],
-    interpret: bool = False,
+  hidden: Array,
+  unembedding: Array,
+  actions: Array,
+  scale: Array,
+  *of_token: Array,
+  dtype: str,
+  finish: Callable[[Array], Array],
+  interpret: bool = False,
 ) -> tuple[Array, Array]:
   operands = _flat(hidden.astype(dtype)), unembedding.T.astype(dtype)
   flat = (x.reshape(-1) for x in of_token)
   d_hidden, d_rows = token_stats.gradients(
-      *operands, actions.reshape(-1), scale, *flat, finish=lambda d_rows: finish(d_rows.T).T, interpret=interpret
+    *operands,
+    actions.reshape(-1),
+    scale,
+    *flat,
+    finish=lambda d_rows: finish(d_rows.T).T,
+    interpret=interpret,
   )
   return d_hidden.reshape(hidden.shape), d_rows.T
 

@@ -26,13 +26,13 @@ def count(tokens: int, vocab: int, block_size: int | None) -> int:
 
 
 def sums(
-    hidden: Float[Array, "B T D"],
-    unembedding: Float[Array, "D V"],
-    actions: Int[Array, "B T"],
-    scale: Float[Array, ""],
-    *,
-    blocks: int,
-    dtype: str,
+  hidden: Float[Array, "B T D"],
+  unembedding: Float[Array, "D V"],
+  actions: Int[Array, "B T"],
+  scale: Float[Array, ""],
+  *,
+  blocks: int,
+  dtype: str,
 ) -> tuple[Tokens, Tokens, Tokens, Tokens]:
   """As `kernels.token_stats.sums`, with operands cast to `dtype` block by block."""
   vocab = unembedding.shape[1]
@@ -59,18 +59,18 @@ def sums(
 
 
 def gradients(
-    hidden: Float[Array, "B T D"],
-    unembedding: Float[Array, "D V"],
-    actions: Int[Array, "B T"],
-    scale: Float[Array, ""],
-    entropy: Tokens,
-    top: Tokens,
-    log_total: Tokens,
-    g_logp: Tokens,
-    g_entropy: Tokens,
-    *,
-    blocks: int,
-    dtype: str,
+  hidden: Float[Array, "B T D"],
+  unembedding: Float[Array, "D V"],
+  actions: Int[Array, "B T"],
+  scale: Float[Array, ""],
+  entropy: Tokens,
+  top: Tokens,
+  log_total: Tokens,
+  g_logp: Tokens,
+  g_entropy: Tokens,
+  *,
+  blocks: int,
+  dtype: str,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "D V"]]:
   """As `kernels.token_stats.gradients`: those of hidden and unembedding, float32."""
   vocab = unembedding.shape[1]
@@ -119,12 +119,12 @@ def _block(rows: Float[Array, "W n D"], i: Index, dtype: str) -> Float[Array, "W
 
 
 def _block_logits(
-    hidden: Float[Array, "B T D"],
-    rows: Float[Array, "W D"],
-    scale: Float[Array, ""],
-    i: Index,
-    vocab: int,
-    blocks: int,
+  hidden: Float[Array, "B T D"],
+  rows: Float[Array, "W D"],
+  scale: Float[Array, ""],
+  i: Index,
+  vocab: int,
+  blocks: int,
 ) -> Float[Array, "B T W"]:
   logits = scale * _product("btd,dv->btv", hidden, _kept(rows.T))
   if vocab % blocks == 0:

@@ -14,12 +14,12 @@ from empg_jax.types import Metrics, Scalar
 
 @jax.jit
 def group_scale(
-    token_entropy: Float[Array, "B T"],
-    steps: Int[Array, "B T"],
-    group_ids: Int[Array, "B"],
-    episode_ids: Int[Array, "B"],
-    *,
-    k: Scalar,
+  token_entropy: Float[Array, "B T"],
+  steps: Int[Array, "B T"],
+  group_ids: Int[Array, "B"],
+  episode_ids: Int[Array, "B"],
+  *,
+  k: Scalar,
 ) -> tuple[Float[Array, "B T"], Metrics]:
   """g of each token's step, by min, max and mean over the steps of its group.
 
@@ -41,7 +41,7 @@ def group_scale(
     border.ids(name, ids, steps.shape[0])
 
   def on_steps(
-      entropy: Array, steps: Array, group_ids: Array, episode_ids: Array, k: Scalar
+    entropy: Array, steps: Array, group_ids: Array, episode_ids: Array, k: Scalar
   ) -> tuple[Array, Metrics]:
     grid = grids.step_grid(steps, episode_ids)
     group = rank(group_ids)
@@ -62,8 +62,8 @@ def group_scale(
     g = jnp.where(exists, g * count / over_groups(jax.ops.segment_sum, g, 0), 0)
     whole = grids.step_mean(jnp.where(steps > 0, entropy, 0), grid)[0]
     metrics = {
-        **masked.spread("aem/entropy", whole, exists),
-        **masked.spread("aem/g", g, exists),
+      **masked.spread("aem/entropy", whole, exists),
+      **masked.spread("aem/g", g, exists),
     }
     return grids.to_tokens(g[None], grid, steps.shape), metrics
 
@@ -72,7 +72,7 @@ def group_scale(
 
 
 def _lowest(
-    entropy: Float[Array, "B T"], steps: Int[Array, "B T"], group: Int[Array, "B"]
+  entropy: Float[Array, "B T"], steps: Int[Array, "B T"], group: Int[Array, "B"]
 ) -> Float[Array, "B 1"]:
   """[B, 1]: the least entropy of an agent's token in the row's group."""
   of_rows = jnp.min(jnp.where(steps > 0, entropy, jnp.inf), axis=1)

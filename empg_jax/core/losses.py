@@ -32,13 +32,13 @@ class Surrogate(NamedTuple):
 
 
 def clipped_surrogate(
-    logprobs: Float[Array, "B T"],
-    log_ratio: Float[Array, "B T"],
-    advantages: Float[Array, "B T"],
-    *,
-    clip_low: Scalar = 0.2,
-    clip_high: Scalar = 0.2,
-    dual_clip: float = 0.0,
+  logprobs: Float[Array, "B T"],
+  log_ratio: Float[Array, "B T"],
+  advantages: Float[Array, "B T"],
+  *,
+  clip_low: Scalar = 0.2,
+  clip_high: Scalar = 0.2,
+  dual_clip: float = 0.0,
 ) -> Surrogate:
   """-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), as in PPO (arXiv 1707.06347).
 
@@ -59,13 +59,13 @@ def clipped_surrogate(
 
 
 def step_surrogate(
-    logprobs: Float[Array, "B T"],
-    log_ratio: Float[Array, "B T"],
-    advantages: Float[Array, "B T"],
-    *,
-    steps: Int[Array, "B T"],
-    clip_low: Scalar,
-    clip_high: Scalar,
+  logprobs: Float[Array, "B T"],
+  log_ratio: Float[Array, "B T"],
+  advantages: Float[Array, "B T"],
+  *,
+  steps: Int[Array, "B T"],
+  clip_low: Scalar,
+  clip_high: Scalar,
 ) -> Surrogate:
   """As `clipped_surrogate`, with one ratio a step: exp(mean over its tokens of log r).
 
@@ -78,25 +78,21 @@ def step_surrogate(
     return (grids.to_tokens(grids.step_mean(log_ratio, grid), grid, steps.shape),)
 
   (of_steps,) = placement.automatic(over_steps, log_ratio, steps, like=(log_ratio,))
-  return clipped_surrogate(
-      logprobs, of_steps, advantages, clip_low=clip_low, clip_high=clip_high
-  )
+  return clipped_surrogate(logprobs, of_steps, advantages, clip_low=clip_low, clip_high=clip_high)
 
 
 def truncated_surrogate(
-    logprobs: Float[Array, "B T"],
-    log_ratio: Float[Array, "B T"],
-    advantages: Float[Array, "B T"],
-    *,
-    clip_low: Scalar,
-    clip_high: Scalar,
+  logprobs: Float[Array, "B T"],
+  log_ratio: Float[Array, "B T"],
+  advantages: Float[Array, "B T"],
+  *,
+  clip_low: Scalar,
+  clip_high: Scalar,
 ) -> Surrogate:
   """-clip(r) A log pi with no gradient through clip(r), as in CISPO (arXiv 2506.13585)."""
   ratio = jnp.exp(log_ratio)
   held = jax.lax.stop_gradient(jnp.clip(ratio, 1 - clip_low, 1 + clip_high))
-  return Surrogate(
-      -held * advantages * logprobs, ratio < 1 - clip_low, ratio > 1 + clip_high
-  )
+  return Surrogate(-held * advantages * logprobs, ratio < 1 - clip_low, ratio > 1 + clip_high)
 
 
 def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array, "B T"]:
@@ -126,16 +122,16 @@ def kl_penalty(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array,
 
 
 def policy_loss(
-    stats: TokenStats,
-    advantages: Float[Array, "B T"],
-    weights: Float[Array, "B T"],
-    *,
-    behavior_logprobs: Float[Array, "B T"] | None = None,
-    reference_logprobs: Float[Array, "B T"] | None = None,
-    kl_coef: Scalar = 0.0,
-    kl_estimator: Estimator = "k3",
-    entropy_coef: Scalar = 0.0,
-    surrogate: Callable[..., Surrogate] = clipped_surrogate,
+  stats: TokenStats,
+  advantages: Float[Array, "B T"],
+  weights: Float[Array, "B T"],
+  *,
+  behavior_logprobs: Float[Array, "B T"] | None = None,
+  reference_logprobs: Float[Array, "B T"] | None = None,
+  kl_coef: Scalar = 0.0,
+  kl_estimator: Estimator = "k3",
+  entropy_coef: Scalar = 0.0,
+  surrogate: Callable[..., Surrogate] = clipped_surrogate,
 ) -> tuple[Float[Array, ""], Metrics]:
   """A surrogate of the policy gradient, with an optional KL penalty and entropy bonus.
 
@@ -160,11 +156,11 @@ def policy_loss(
     microbatches.
   """
   _check(
-      stats,
-      advantages=advantages,
-      weights=weights,
-      behavior_logprobs=behavior_logprobs,
-      reference_logprobs=reference_logprobs,
+    stats,
+    advantages=advantages,
+    weights=weights,
+    behavior_logprobs=behavior_logprobs,
+    reference_logprobs=reference_logprobs,
   )
   mask = weights > 0
   logprobs = jnp.where(mask, stats.logprobs, 0)
@@ -177,14 +173,14 @@ def policy_loss(
     reference_logprobs = logprobs
   log_q = bounded_log_ratio(jax.lax.stop_gradient(reference_logprobs), logprobs, mask)
   terms = {
-      "loss/policy": policy,
-      "loss/entropy": jnp.where(mask, stats.entropy, 0),
-      "loss/clip_low": low.astype(jnp.float32),
-      "loss/clip_high": high.astype(jnp.float32),
-      "loss/clip_fraction": (low | high).astype(jnp.float32),
-      "loss/ratio": jnp.exp(log_ratio),
-      "loss/behavior_kl": kl_estimate(log_ratio, "k3"),
-      "loss/kl": kl_penalty(log_q, kl_estimator),
+    "loss/policy": policy,
+    "loss/entropy": jnp.where(mask, stats.entropy, 0),
+    "loss/clip_low": low.astype(jnp.float32),
+    "loss/clip_high": high.astype(jnp.float32),
+    "loss/clip_fraction": (low | high).astype(jnp.float32),
+    "loss/ratio": jnp.exp(log_ratio),
+    "loss/behavior_kl": kl_estimate(log_ratio, "k3"),
+    "loss/kl": kl_penalty(log_q, kl_estimator),
   }
   sums = {name: jnp.sum(weights * term) for name, term in terms.items()}
   loss = sums["loss/policy"]
@@ -194,7 +190,7 @@ def policy_loss(
 
 
 def bounded_log_ratio(
-    above: Float[Array, "B T"], below: Float[Array, "B T"], mask: Bool[Array, "B T"]
+  above: Float[Array, "B T"], below: Float[Array, "B T"], mask: Bool[Array, "B T"]
 ) -> Float[Array, "B T"]:
   """above - below of log-probabilities, so bounded that its exponential is finite; 0 off `mask`."""
   return jnp.minimum(jnp.where(mask, above - below, 0), _MAX_LOG_RATIO)

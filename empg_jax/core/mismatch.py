@@ -12,7 +12,7 @@ from empg_jax.types import Metrics, Scalar, TokenStats
 
 
 def truncated_ratio(
-    trainer: TokenStats, sampler: TokenStats, mask: Bool[Array, "B T"], truncation: Scalar
+  trainer: TokenStats, sampler: TokenStats, mask: Bool[Array, "B T"], truncation: Scalar
 ) -> tuple[Float[Array, "B T"], Metrics]:
   """min(pi_trainer / pi_sampler, truncation) of each action, and the mismatch as metrics.
 
@@ -28,9 +28,9 @@ def truncated_ratio(
   log_ratio = losses.bounded_log_ratio(trainer.logprobs, sampler.logprobs, mask)
   ratio = jnp.exp(log_ratio)
   metrics = {
-      "mismatch/kl": masked.mean(losses.kl_estimate(log_ratio, "k3"), mask),
-      "mismatch/ratio_max": masked.maximum(ratio, mask),
-      "mismatch/truncated": masked.mean((ratio > truncation).astype(jnp.float32), mask),
-      "mismatch/entropy": masked.mean(jnp.abs(trainer.entropy - sampler.entropy), mask),
+    "mismatch/kl": masked.mean(losses.kl_estimate(log_ratio, "k3"), mask),
+    "mismatch/ratio_max": masked.maximum(ratio, mask),
+    "mismatch/truncated": masked.mean((ratio > truncation).astype(jnp.float32), mask),
+    "mismatch/entropy": masked.mean(jnp.abs(trainer.entropy - sampler.entropy), mask),
   }
   return jnp.minimum(ratio, truncation), metrics

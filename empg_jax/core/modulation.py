@@ -41,14 +41,14 @@ class Parts(NamedTuple):
 
 @jax.jit
 def modulate_advantages(
-    advantages: Float[Array, "B"] | Float[Array, "B T"],
-    token_entropy: Float[Array, "B T"],
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    *,
-    k: Scalar = 1.0,
-    k_future: Scalar = 1.0,
-    zeta: Scalar = 0.05,
-    episode_ids: Int[Array, "B"] | None = None,
+  advantages: Float[Array, "B"] | Float[Array, "B T"],
+  token_entropy: Float[Array, "B T"],
+  step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+  *,
+  k: Scalar = 1.0,
+  k_future: Scalar = 1.0,
+  zeta: Scalar = 0.05,
+  episode_ids: Int[Array, "B"] | None = None,
 ) -> Float[Array, "B T"]:
   """The advantages A_fin of the equations above, one for each token.
 
@@ -71,21 +71,21 @@ def modulate_advantages(
   """
   strengths = dict(k=k, k_future=k_future, zeta=zeta)
   modulated: Array = modulate(
-      advantages, token_entropy, step_mask, episode_ids=episode_ids, **strengths
+    advantages, token_entropy, step_mask, episode_ids=episode_ids, **strengths
   )[0]
   return modulated
 
 
 @jax.jit
 def modulate(
-    advantages: Float[Array, "B"] | Float[Array, "B T"],
-    token_entropy: Float[Array, "B T"],
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    *,
-    k: Scalar,
-    k_future: Scalar,
-    zeta: Scalar,
-    episode_ids: Int[Array, "B"] | None = None,
+  advantages: Float[Array, "B"] | Float[Array, "B T"],
+  token_entropy: Float[Array, "B T"],
+  step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+  *,
+  k: Scalar,
+  k_future: Scalar,
+  zeta: Scalar,
+  episode_ids: Int[Array, "B"] | None = None,
 ) -> tuple[Float[Array, "B T"], Parts, Metrics]:
   """As `modulate_advantages`, with what they are made of and the batch's statistics beside.
 
@@ -95,11 +95,11 @@ def modulate(
   _check(advantages, token_entropy, step_mask, episode_ids)
 
   def on_steps(
-      advantages: Array,
-      entropy: Array,
-      numbers: Array,
-      episode_ids: Array | None,
-      *strengths: Scalar,
+    advantages: Array,
+    entropy: Array,
+    numbers: Array,
+    episode_ids: Array | None,
+    *strengths: Scalar,
   ) -> tuple[Array, Parts, Metrics]:
     numbers = steps.numbered(numbers)
     grid, is_agent = steps.step_grid(numbers, episode_ids), numbers > 0
@@ -112,13 +112,13 @@ def modulate(
     return final, of_tokens, _metrics(parts, is_agent, grid)
 
   arrays = jax.lax.stop_gradient(
-      (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
+    (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
   )
   return placement.automatic(on_steps, *arrays, like=(token_entropy, token_entropy, None))
 
 
 def normalize_entropy(
-    entropy: Float[Array, "E S"], exists: Bool[Array, "E S"]
+  entropy: Float[Array, "E S"], exists: Bool[Array, "E S"]
 ) -> Float[Array, "E S"]:
   """Hn: the entropy between 0 and 1, by min-max over every step of the batch."""
   low = masked.minimum(entropy, exists)
@@ -127,28 +127,26 @@ def normalize_entropy(
 
 
 def gradient_scale(
-    h: Float[Array, "E S"], exists: Bool[Array, "E S"], k: Scalar
+  h: Float[Array, "E S"], exists: Bool[Array, "E S"], k: Scalar
 ) -> Float[Array, "E S"]:
   """g: above 1 for confident steps, below 1 for uncertain ones, mean 1."""
   g = jnp.exp(-k * h)
   return jnp.where(exists, g / masked.mean(g, exists), 0)
 
 
-def future_clarity(
-    h: Float[Array, "E S"], grid: StepGrid, k_future: Scalar
-) -> Float[Array, "E S"]:
+def future_clarity(h: Float[Array, "E S"], grid: StepGrid, k_future: Scalar) -> Float[Array, "E S"]:
   """f of the step that follows: 1 before the clearest one; 0 before none."""
   return steps.next_step(jnp.exp(-k_future * h), grid)
 
 
 def _parts(
-    advantages: Float[Array, "B T"],
-    entropy: Float[Array, "B T"],
-    is_agent: Bool[Array, "B T"],
-    grid: StepGrid,
-    k: Scalar,
-    k_future: Scalar,
-    zeta: Scalar,
+  advantages: Float[Array, "B T"],
+  entropy: Float[Array, "B T"],
+  is_agent: Bool[Array, "B T"],
+  grid: StepGrid,
+  k: Scalar,
+  k_future: Scalar,
+  zeta: Scalar,
 ) -> tuple[Parts, Float[Array, "E S"]]:
   """Parts of the grid's slots [E, S], and what is added to A g: bonus - mean A_mod."""
   entropy, exists = entropy.astype(jnp.float32), grid.exists
@@ -168,26 +166,26 @@ def _parts(
 def _metrics(parts: Parts, is_agent: Bool[Array, "B T"], grid: StepGrid) -> Metrics:
   bonus, h, exists = parts.bonus, parts.normal_entropy, grid.exists
   return {
-      "empg/steps": jnp.sum(exists, dtype=jnp.float32),
-      "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
-      **masked.spread("empg/entropy", parts.entropy, exists),
-      **masked.spread("empg/g", parts.g, exists),
-      **masked.spread("empg/advantage", parts.advantage, exists),
-      "empg/bonus_mean": masked.mean(bonus, exists),
-      "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
-      "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
+    "empg/steps": jnp.sum(exists, dtype=jnp.float32),
+    "empg/tokens": jnp.sum(is_agent, dtype=jnp.float32),
+    **masked.spread("empg/entropy", parts.entropy, exists),
+    **masked.spread("empg/g", parts.g, exists),
+    **masked.spread("empg/advantage", parts.advantage, exists),
+    "empg/bonus_mean": masked.mean(bonus, exists),
+    "empg/bonus_share": masked.mean((bonus > 0).astype(jnp.float32), exists),
+    "empg/compressed": masked.mean((h < 0.05).astype(jnp.float32), exists),
   }
 
 
 def _on_tokens(
-    advantages: Float[Array, "B"] | Float[Array, "B T"], shape: tuple[int, ...]
+  advantages: Float[Array, "B"] | Float[Array, "B T"], shape: tuple[int, ...]
 ) -> Float[Array, "B T"]:
   advantages = advantages.astype(jnp.float32)
   return jnp.broadcast_to(advantages[:, None], shape) if advantages.ndim == 1 else advantages
 
 
 def _check(
-    advantages: Array, token_entropy: Array, step_mask: Array, episode_ids: Array | None
+  advantages: Array, token_entropy: Array, step_mask: Array, episode_ids: Array | None
 ) -> None:
   border.arrays(token_entropy=token_entropy)
   shape = token_entropy.shape
@@ -202,6 +200,6 @@ def _check(
   border.ids("episode_ids", episode_ids, shape[0])
   if step_mask.dtype == bool:
     raise ValueError(
-        "episode_ids came with a bool step_mask, which does not say which step of"
-        " its episode a row holds; give step_mask as step numbers from 1."
+      "episode_ids came with a bool step_mask, which does not say which step of"
+      " its episode a row holds; give step_mask as step numbers from 1."
     )

@@ -47,7 +47,7 @@ def varying_alike(*arrays: Array) -> tuple[Array, ...]:
   of = [jax.typeof(x).manual_axis_type.varying for x in arrays]
   every = frozenset().union(*of)
   return tuple(
-      jax.lax.pcast(x, tuple(sorted(every - has)), to="varying") for x, has in zip(arrays, of)
+    jax.lax.pcast(x, tuple(sorted(every - has)), to="varying") for x, has in zip(arrays, of)
   )
 
 
@@ -81,30 +81,28 @@ class VocabLayout(NamedTuple):
     """Over how many devices tokens and vocabulary are spread."""
     sizes = self.mesh.shape
     return (
-        math.prod(sizes[name] for name in self.rows + self.time),
-        math.prod(sizes[name] for name in self.vocab),
+      math.prod(sizes[name] for name in self.rows + self.time),
+      math.prod(sizes[name] for name in self.vocab),
     )
 
   def place_tokens(self, hidden: Array, actions: Array) -> tuple[Array, Array]:
     sharding = functools.partial(jax.NamedSharding, self.mesh)
     return (
-        jax.reshard(hidden, sharding(self.hidden)),
-        jax.reshard(actions, sharding(self.tokens)),
+      jax.reshard(hidden, sharding(self.hidden)),
+      jax.reshard(actions, sharding(self.tokens)),
     )
 
   def gather(self, unembedding: Array, dtype: str) -> Array:
     """The unembedding whole in D, cast before it travels."""
     whole: Array = jax.reshard(
-        unembedding.astype(dtype), jax.NamedSharding(self.mesh, self.unembedding)
+      unembedding.astype(dtype), jax.NamedSharding(self.mesh, self.unembedding)
     )
     return whole
 
   def sum_over_tokens(self, d_unembedding: Array) -> Array:
     """On shards: the sum over all that share the tokens, left divided over `width`."""
     for axis in self.width:
-      d_unembedding = jax.lax.psum_scatter(
-          d_unembedding, axis, scatter_dimension=0, tiled=True
-      )
+      d_unembedding = jax.lax.psum_scatter(d_unembedding, axis, scatter_dimension=0, tiled=True)
     others = set(self.rows + self.time) - set(self.width)
     summed: Array = jax.lax.psum(d_unembedding, tuple(others))
     return summed
@@ -112,11 +110,11 @@ class VocabLayout(NamedTuple):
   def on_shards(self, f: Callable[..., Any], out: Any) -> Callable[..., Any]:
     """f on each device's shards; it does its own sums over devices."""
     mapped = jax.shard_map(
-        f,
-        mesh=self.mesh,
-        out_specs=out,
-        axis_names=frozenset(_explicit_axes(self.mesh)),
-        check_vma=False,
+      f,
+      mesh=self.mesh,
+      out_specs=out,
+      axis_names=frozenset(_explicit_axes(self.mesh)),
+      check_vma=False,
     )
 
     def on_shards(*args: Array) -> Any:
@@ -127,7 +125,7 @@ class VocabLayout(NamedTuple):
 
 
 def vocab_layout(
-    hidden: Float[Array, "B T D"], unembedding: Float[Array, "D V"]
+  hidden: Float[Array, "B T D"], unembedding: Float[Array, "D V"]
 ) -> VocabLayout | None:
   """The layout the operands' types tell; None without Explicit axes.
 

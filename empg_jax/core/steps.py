@@ -32,9 +32,7 @@ def number_runs(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
   return jnp.where(mask, jnp.cumsum(starts, axis=1, dtype=jnp.int32), 0)
 
 
-def step_grid(
-    steps: Int[Array, "B T"], episode_ids: Int[Array, "B"] | None = None
-) -> StepGrid:
+def step_grid(steps: Int[Array, "B T"], episode_ids: Int[Array, "B"] | None = None) -> StepGrid:
   """Finds the batch's steps.
 
   Args:
@@ -53,9 +51,7 @@ def step_grid(
     episodes, steps = episodes.reshape(1, -1), steps.reshape(1, -1)
   steps = jnp.maximum(steps, 0)  # the others come first in their episode
   order = jax.lax.broadcasted_iota(jnp.int32, steps.shape, 1)
-  episodes, steps, order = jax.lax.sort(
-      (episodes, steps, order), dimension=1, num_keys=2
-  )
+  episodes, steps, order = jax.lax.sort((episodes, steps, order), dimension=1, num_keys=2)
   # Neighbours in this order: tokens of one step, then of the one that follows.
   same_episode = _behind_first(episodes[:, 1:] == episodes[:, :-1], episodes)
   increase = _behind_first(steps[:, 1:] - steps[:, :-1], steps)
@@ -64,9 +60,9 @@ def step_grid(
   slot = jnp.where(agent, jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1, -1)
   follows = starts & same_episode & (increase == 1) & (steps > 1)
   return StepGrid(
-      slot=jnp.put_along_axis(slot, order, slot, axis=1, inplace=False),
-      lengths=_sum_by_slot(agent.astype(jnp.float32), slot),
-      has_next=_shift_left(_sum_by_slot(follows.astype(jnp.int32), slot) > 0),
+    slot=jnp.put_along_axis(slot, order, slot, axis=1, inplace=False),
+    lengths=_sum_by_slot(agent.astype(jnp.float32), slot),
+    has_next=_shift_left(_sum_by_slot(follows.astype(jnp.int32), slot) > 0),
   )
 
 
@@ -96,7 +92,7 @@ def step_first(x: Float[Array, "B T"], grid: StepGrid) -> Float[Array, "E S"]:
 
 
 def returns_to_go(
-    rewards: Float[Array, "E S"], grid: StepGrid, gamma: Scalar
+  rewards: Float[Array, "E S"], grid: StepGrid, gamma: Scalar
 ) -> Float[Array, "E S"]:
   """G_t = r_t + gamma G_{t+1} over the steps of each episode.
 
@@ -117,7 +113,7 @@ def next_step(x: Float[Array, "E S"], grid: StepGrid) -> Float[Array, "E S"]:
 
 
 def to_tokens(
-    x: Float[Array, "E S"], grid: StepGrid, shape: tuple[int, ...]
+  x: Float[Array, "E S"], grid: StepGrid, shape: tuple[int, ...]
 ) -> Float[Array, "B T"]:
   """Gives every token its step's value; 0 to tokens in no step."""
   values = jnp.take_along_axis(x, jnp.maximum(grid.slot, 0), axis=1)
@@ -129,7 +125,7 @@ def _sum_by_slot(x: Num[Array, "E S"], slot: Int[Array, "E S"]) -> Num[Array, "E
 
 
 def _by_slot(
-    reduction: Callable[..., Array], x: Num[Array, "E S"], slot: Int[Array, "E S"]
+  reduction: Callable[..., Array], x: Num[Array, "E S"], slot: Int[Array, "E S"]
 ) -> Num[Array, "E S"]:
   """Reduces x [E, S] over the entries of equal slot, row by row; -1 is dropped."""
   size = slot.shape[1]

@@ -10,10 +10,10 @@ from empg_jax.types import Scalar, TokenStats
 
 @jax.jit
 def token_stats(
-    logits: Float[Array, "B T V"],
-    actions: Int[Array, "B T"],
-    *,
-    temperature: Scalar = 1.0,
+  logits: Float[Array, "B T V"],
+  actions: Int[Array, "B T"],
+  *,
+  temperature: Scalar = 1.0,
 ) -> TokenStats:
   """Log-probability of each action, and entropy of the policy that chose it.
 
@@ -44,9 +44,7 @@ def token_stats(
   return TokenStats(_at_action(log_p, actions), entropy)
 
 
-def _at_action(
-    log_p: Float[Array, "B T V"], actions: Int[Array, "B T"]
-) -> Float[Array, "B T"]:
+def _at_action(log_p: Float[Array, "B T V"], actions: Int[Array, "B T"]) -> Float[Array, "B T"]:
   if jax.typeof(log_p).sharding.spec[-1] is None:
     return jnp.take_along_axis(log_p, actions[..., None], axis=-1)[..., 0]
   # A gather cannot reach over a sharded V; a sum can.

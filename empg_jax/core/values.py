@@ -32,13 +32,13 @@ class Estimates(NamedTuple):
 
 @jax.jit
 def gae(
-    rewards: Float[Array, "B T"],
-    values: Float[Array, "B T"],
-    steps: Int[Array, "B T"],
-    episode_ids: Int[Array, "B"],
-    *,
-    gamma: Scalar,
-    lam: Scalar,
+  rewards: Float[Array, "B T"],
+  values: Float[Array, "B T"],
+  steps: Int[Array, "B T"],
+  episode_ids: Int[Array, "B"],
+  *,
+  gamma: Scalar,
+  lam: Scalar,
 ) -> Estimates:
   """The equations above.
 
@@ -55,7 +55,7 @@ def gae(
   border.ids("episode_ids", episode_ids, steps.shape[0])
 
   def on_steps(
-      rewards: Array, values: Array, steps: Array, episode_ids: Array, gamma: Scalar, lam: Scalar
+    rewards: Array, values: Array, steps: Array, episode_ids: Array, gamma: Scalar, lam: Scalar
   ) -> tuple[Array, ...]:
     grid = grids.step_grid(steps, episode_ids)
     r, v = grids.step_value(rewards, grid), grids.step_first(values, grid)
@@ -79,20 +79,20 @@ def fit(estimates: Estimates, steps: Int[Array, "B T"]) -> Metrics:
   _, values, targets = estimates
   left = masked.std(targets - values, mask) ** 2
   return {
-      "value/mean": masked.mean(values, mask),
-      "value/target_mean": masked.mean(targets, mask),
-      "value/explained_variance": 1 - left / (masked.std(targets, mask) ** 2 + 1e-8),
+    "value/mean": masked.mean(values, mask),
+    "value/target_mean": masked.mean(targets, mask),
+    "value/explained_variance": 1 - left / (masked.std(targets, mask) ** 2 + 1e-8),
   }
 
 
 def clipped_value_loss(
-    values: Float[Array, "B T"],
-    targets: Float[Array, "B T"],
-    weights: Float[Array, "B T"],
-    steps: Int[Array, "B T"],
-    *,
-    old_values: Float[Array, "B T"],
-    clip: float,
+  values: Float[Array, "B T"],
+  targets: Float[Array, "B T"],
+  weights: Float[Array, "B T"],
+  steps: Int[Array, "B T"],
+  *,
+  old_values: Float[Array, "B T"],
+  clip: float,
 ) -> tuple[Float[Array, ""], Metrics]:
   """Half the squared error of each step's value, which must not run far from what it was.
 

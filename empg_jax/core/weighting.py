@@ -18,11 +18,11 @@ Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum", "step_mean"
 
 
 def token_weights(
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    aggregation: Aggregation = "token_mean",
-    *,
-    episode_ids: Int[Array, "B"] | None = None,
-    length: Scalar = 1.0,
+  step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+  aggregation: Aggregation = "token_mean",
+  *,
+  episode_ids: Int[Array, "B"] | None = None,
+  length: Scalar = 1.0,
 ) -> Float[Array, "B T"]:
   """How much each token counts in the loss, the same in both row layouts.
 
@@ -53,10 +53,10 @@ def token_weights(
 
 
 def row_votes(
-    step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
-    aggregation: Aggregation,
-    *,
-    episode_ids: Int[Array, "B"] | None = None,
+  step_mask: Bool[Array, "B T"] | Int[Array, "B T"],
+  aggregation: Aggregation,
+  *,
+  episode_ids: Int[Array, "B"] | None = None,
 ) -> Float[Array, "B"]:
   """What the loss is a mean over, by rows: tokens, steps or episodes.
 
@@ -70,7 +70,7 @@ def row_votes(
 
 
 def _sharing(
-    step_mask: Array, aggregation: Aggregation, episode_ids: Array | None
+  step_mask: Array, aggregation: Aggregation, episode_ids: Array | None
 ) -> Float[Array, "B _"]:
   """[B, 1] or [B, T]: the number of tokens that share one vote with each of the agent's."""
   if episode_ids is not None:
@@ -85,8 +85,8 @@ def _sharing(
   if aggregation == "step_mean":
     return _step_lengths(step_mask, episode_ids)
   raise ValueError(
-      f"aggregation is {aggregation!r}; it must be 'token_mean', 'sequence_mean',"
-      " 'sequence_sum' or 'step_mean'."
+    f"aggregation is {aggregation!r}; it must be 'token_mean', 'sequence_mean',"
+    " 'sequence_sum' or 'step_mean'."
   )
 
 

@@ -20,7 +20,7 @@ class Rows(NamedTuple):
 
 
 def transcript(
-    chat: Chat, demo: Demonstration, observation_weight: float
+  chat: Chat, demo: Demonstration, observation_weight: float
 ) -> tuple[list[int], list[float]]:
   """The ids of an episode as the policy would live it, and what each counts.
 
@@ -38,14 +38,14 @@ def transcript(
 
 
 def batches(
-    sources: Sequence[Sequence[Demonstration]],
-    chat: Chat,
-    *,
-    lengths: Sequence[int],
-    tokens: int,
-    microbatch: int,
-    observation_weight: float,
-    seed: int,
+  sources: Sequence[Sequence[Demonstration]],
+  chat: Chat,
+  *,
+  lengths: Sequence[int],
+  tokens: int,
+  microbatch: int,
+  observation_weight: float,
+  seed: int,
 ) -> Iterator[Rows]:
   """Endless batches of about `tokens` tokens, rows of like length together.
 
@@ -77,9 +77,9 @@ def batches(
 
 def _pad(rows: Sequence[tuple[list[int], list[float]]], length: int) -> Rows:
   batch = Rows(
-      np.zeros((len(rows), length), np.int32),
-      np.zeros((len(rows), length), np.int32),
-      np.zeros((len(rows), length), np.float32),
+    np.zeros((len(rows), length), np.int32),
+    np.zeros((len(rows), length), np.int32),
+    np.zeros((len(rows), length), np.float32),
   )
   for row, (ids, weights) in enumerate(rows):
     end = len(ids) - 1

@@ -33,12 +33,14 @@ class Demonstrations(tfds.core.GeneratorBasedBuilder):
   RELEASE_NOTES = {"1.0.0": "First version."}
 
   def _info(self) -> tfds.core.DatasetInfo:
-    features = tfds.features.FeaturesDict({
+    features = tfds.features.FeaturesDict(
+      {
         "task": tfds.features.Text(),
         "won": np.bool_,
         **{key: tfds.features.Sequence(tfds.features.Text()) for key in _TEXTS},
         "trained": tfds.features.Sequence(np.bool_),
-    })
+      }
+    )
     return tfds.core.DatasetInfo(builder=self, description=__doc__, features=features)
 
   def _split_generators(self, dl_manager):
@@ -73,7 +75,7 @@ class Episodes(Sequence[Demonstration]):
 
 
 def demonstrations(
-    environment: str, *, episodes: int, seed: int, data_dir: str | None = None, **options: Any
+  environment: str, *, episodes: int, seed: int, data_dir: str | None = None, **options: Any
 ) -> Episodes:
   """The first `episodes` demonstrations of a stream in shuffled order, made if need be.
 
@@ -92,11 +94,11 @@ def demonstrations(
     raise ValueError(f"episodes must be at least 1, got {episodes!r}.")
   config.check_arguments(_play(environment), options, f"{environment} demonstrations", ["seed"])
   name = "-".join([
-      environment, str(episodes), f"seed{seed}",
-      *(f"{key}_{value}" for key, value in sorted(options.items())),
+    environment, str(episodes), f"seed{seed}",
+    *(f"{key}_{value}" for key, value in sorted(options.items())),
   ])  # fmt: skip
   wanted = DemonstrationsConfig(
-      name=name, environment=environment, episodes=episodes, seed=seed, options=options
+    name=name, environment=environment, episodes=episodes, seed=seed, options=options
   )
   builder = prepared.builder(Demonstrations, wanted, data_dir)
   return Episodes(builder.as_data_source(split="train"))

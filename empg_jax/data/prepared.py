@@ -13,9 +13,9 @@ from empg_jax.io import paths
 
 
 def builder(
-    made_by: type[tfds.core.GeneratorBasedBuilder],
-    config: tfds.core.BuilderConfig,
-    data_dir: str | None = None,
+  made_by: type[tfds.core.GeneratorBasedBuilder],
+  config: tfds.core.BuilderConfig,
+  data_dir: str | None = None,
 ) -> tfds.core.DatasetBuilder:
   """The builder of a dataset that is there, made if need be, in ArrayRecord files.
 
@@ -46,7 +46,7 @@ def _check_writable(home: pathlib.Path) -> None:
   if reason:
     name = "TFDS_DATA_DIR" if os.environ.get("TFDS_DATA_DIR") else "EMPG_JAX_CACHE"
     raise OSError(
-        f"the folder of datasets {home} cannot be written ({reason}): set {name} to one that can."
+      f"the folder of datasets {home} cannot be written ({reason}): set {name} to one that can."
     )
 
 

@@ -38,7 +38,8 @@ class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
-    features = tfds.features.FeaturesDict({
+    features = tfds.features.FeaturesDict(
+      {
         "id": text,  # the task, as the environment plays it
         "question": text,
         "answers": texts,  # each is right
@@ -46,9 +47,10 @@ class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
         "type": text,  # its template, or the collection that it is from
         "hops": np.int32,  # so many titles; 0 if unknown
         "split": text,
-    })
+      }
+    )
     return tfds.core.DatasetInfo(
-        builder=self, description=__doc__, features=features, disable_shuffling=True
+      builder=self, description=__doc__, features=features, disable_shuffling=True
     )
 
   def _split_generators(self, dl_manager):
@@ -61,8 +63,8 @@ class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
       for i, task in enumerate(tasks):
         asked = data.question(task)
         yield i, {
-            "id": task, "question": asked.text, "answers": asked.answers, "titles": asked.titles,
-            "type": asked.kind, "hops": len(asked.titles), "split": split,
+          "id": task, "question": asked.text, "answers": asked.answers, "titles": asked.titles,
+          "type": asked.kind, "hops": len(asked.titles), "split": split,
         }  # fmt: skip
         progress.update(1)
 

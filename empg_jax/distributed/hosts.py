@@ -40,8 +40,8 @@ def join() -> None:
     if not (address and numbers):
       given = ", ".join(f"{name}={os.environ.get(name, '')}" for name in _NAMES)
       raise ValueError(
-          f"The hosts of the run are not clear from {given}: set all three, as HOST:PORT, how"
-          " many processes there are, and which this one is, from 0."
+        f"The hosts of the run are not clear from {given}: set all three, as HOST:PORT, how"
+        " many processes there are, and which this one is, from 0."
       )
     jax.distributed.initialize(address, int(count), int(number))
   elif (jax.config.jax_platforms or "").startswith("tpu"):  # JAX has seen chips
@@ -128,7 +128,7 @@ def gather(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "hosts n"]:
   # has read what the other one held.
   client, place = distributed.global_state.client, f"empg_jax/{next(_asked) % 2}/"
   client.key_value_set_bytes(
-      f"{place}{jax.process_index():08}", values.tobytes(), allow_overwrite=True
+    f"{place}{jax.process_index():08}", values.tobytes(), allow_overwrite=True
   )
   client.wait_at_barrier("empg_jax", _PATIENCE_MS)
   told = sorted(client.key_value_dir_get_bytes(place))
@@ -145,5 +145,5 @@ def gather_bytes(message: bytes) -> list[bytes]:
   own.reshape(-1)[: len(message)] = np.frombuffer(message, np.uint8)
   parts = [multihost_utils.process_allgather(chunk) for chunk in own]
   return [
-      b"".join(part[host].tobytes() for part in parts)[:size] for host, size in enumerate(sizes)
+    b"".join(part[host].tobytes() for part in parts)[:size] for host, size in enumerate(sizes)
   ]

@@ -24,25 +24,25 @@ ROWS = (DATA, FSDP)
 _INWARDS, _OUTWARDS = (TENSOR, FSDP), (FSDP, TENSOR)
 # Of a module's `weight` [out, in]. Norms are whole everywhere; a `bias` [out] lies as `out` does.
 PARAMETERS = {
-    "embed_tokens": _INWARDS,  # [V, D]
-    "lm_head": _INWARDS,
-    "q_proj": _INWARDS,
-    "k_proj": _INWARDS,
-    "v_proj": _INWARDS,
-    "gate_proj": _INWARDS,
-    "up_proj": _INWARDS,
-    "o_proj": _OUTWARDS,
-    "down_proj": _OUTWARDS,
-    "value_head": (),  # [D]
+  "embed_tokens": _INWARDS,  # [V, D]
+  "lm_head": _INWARDS,
+  "q_proj": _INWARDS,
+  "k_proj": _INWARDS,
+  "v_proj": _INWARDS,
+  "gate_proj": _INWARDS,
+  "up_proj": _INWARDS,
+  "o_proj": _OUTWARDS,
+  "down_proj": _OUTWARDS,
+  "value_head": (),  # [D]
 }
 
 
 def make_mesh(
-    *,
-    data: int = 1,
-    fsdp: int = 1,
-    tensor: int = 1,
-    devices: Sequence[jax.Device] | None = None,
+  *,
+  data: int = 1,
+  fsdp: int = 1,
+  tensor: int = 1,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
   """The mesh (data, fsdp, tensor).
 
@@ -56,7 +56,7 @@ def make_mesh(
     ValueError: there are fewer devices, or they do not divide.
   """
   sizes = _sizes(
-      len(jax.devices()) if devices is None else len(devices), data=data, fsdp=fsdp, tensor=tensor
+    len(jax.devices()) if devices is None else len(devices), data=data, fsdp=fsdp, tensor=tensor
   )
   if devices is None:
     devices = jax.devices()
@@ -73,8 +73,8 @@ def _sizes(count: int, **axes: int) -> tuple[int, ...]:
   taken = math.prod(size for size in axes.values() if size)
   if taken > count or open_axes and count % taken:
     raise ValueError(
-        f"config.mesh is {wanted}, but JAX finds {words.count(count, 'device')}: choose axes whose"
-        " product is at most that; one may be 0, for all that the others leave."
+      f"config.mesh is {wanted}, but JAX finds {words.count(count, 'device')}: choose axes whose"
+      " product is at most that; one may be 0, for all that the others leave."
     )
   return tuple(size or count // taken for size in axes.values())
 
@@ -82,8 +82,8 @@ def _sizes(count: int, **axes: int) -> tuple[int, ...]:
 def _check_all_hosts(taken: int, count: int) -> None:
   if jax.process_count() > 1 and taken != count:
     raise ValueError(
-        f"config.mesh takes {taken} of {count} devices, but on several hosts it has to take all:"
-        " make one of its axes 0."
+      f"config.mesh takes {taken} of {count} devices, but on several hosts it has to take all:"
+      " make one of its axes 0."
     )
 
 
@@ -96,16 +96,16 @@ def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarr
     return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
   if sizes[0] % slices:
     raise ValueError(
-        f"config.mesh.data is {sizes[0]} on {slices} slices: make it a multiple of {slices}, for"
-        " the axis data crosses from slice to slice."
+      f"config.mesh.data is {sizes[0]} on {slices} slices: make it a multiple of {slices}, for"
+      " the axis data crosses from slice to slice."
     )
   return mesh_utils.create_hybrid_device_mesh(
-      (sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices, allow_split_physical_axes=True
+    (sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices, allow_split_physical_axes=True
   )
 
 
 def check_rows(
-    key: str, rows: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
+  key: str, rows: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
 ) -> None:
   """Raises ValueError unless config.KEY rows divide over the devices that share them.
 
@@ -114,8 +114,8 @@ def check_rows(
   data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
   if rows % (data * fsdp):
     raise ValueError(
-        f"config.{key} is {rows}, which does not divide over {data * fsdp} devices"
-        " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
+      f"config.{key} is {rows}, which does not divide over {data * fsdp} devices"
+      " (config.mesh.data x config.mesh.fsdp): make it a multiple of them."
     )
 
 
@@ -125,8 +125,8 @@ def check_heads(kv_heads: int, tensor: int = 0) -> None:
   tensor = tensor or (1 if mesh is None else mesh.shape[TENSOR])
   if kv_heads % tensor:
     raise ValueError(
-        f"The model's {kv_heads} key/value heads do not divide over config.mesh.tensor {tensor}:"
-        " choose a divisor, and more of fsdp."
+      f"The model's {kv_heads} key/value heads do not divide over config.mesh.tensor {tensor}:"
+      " choose a divisor, and more of fsdp."
     )
 
 
@@ -155,22 +155,22 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, axes: Sequence[str] = AXES) 
 def _spec(path, shape: tuple[int, ...], parts: dict[str, int]) -> PartitionSpec:
   names = [jax.tree_util.keystr((key,), simple=True) for key in path]
   module, kind = next(
-      ((m, k) for m, k in zip(names[-2::-1], names[:0:-1]) if k in ("weight", "bias")), ("", "")
+    ((m, k) for m, k in zip(names[-2::-1], names[:0:-1]) if k in ("weight", "bias")), ("", "")
   )
   if not kind or module.endswith("norm"):
     return PartitionSpec()
   if module not in PARAMETERS:
     raise ValueError(
-        f"{'.'.join(names)} {list(shape)} has no place on the mesh: add {module!r} to"
-        " sharding.PARAMETERS."
+      f"{'.'.join(names)} {list(shape)} has no place on the mesh: add {module!r} to"
+      " sharding.PARAMETERS."
     )
   axes = PARAMETERS[module] if kind == "weight" else PARAMETERS[module][:1]
   if len(shape) < len(axes):  # a factored moment
     return PartitionSpec()
   sizes = shape[len(shape) - len(axes) :]
   divided = [
-      axis if parts.get(axis, 1) > 1 and size % parts[axis] == 0 else None
-      for axis, size in zip(axes, sizes)
+    axis if parts.get(axis, 1) > 1 and size % parts[axis] == 0 else None
+    for axis, size in zip(axes, sizes)
   ]
   if not any(divided):
     return PartitionSpec()
@@ -236,8 +236,8 @@ def lay(x: jax.Array, there: tuple, back: tuple, dtype: Any = None) -> jax.Array
 
 
 lay.defvjp(
-    lambda x, there, back, dtype: (lay(x, there, back, dtype), None),
-    lambda there, back, dtype, _, g: (divide(g, *back),),
+  lambda x, there, back, dtype: (lay(x, there, back, dtype), None),
+  lambda there, back, dtype, _, g: (divide(g, *back),),
 )
 
 

@@ -34,12 +34,12 @@ from empg_jax.config import lookup
 _NEEDED = ("make", "tasks", "task_type")
 _OPTIONAL = ("expert", "choices", "demonstrations", "prompt")
 _REPLY = {
-    "think": True,  # a reply needs both think tags before its <action>command</action>
-    "lower": False,  # the command is lower-cased
-    "cjk": True,  # a reply may hold Chinese characters
+  "think": True,  # a reply needs both think tags before its <action>command</action>
+  "lower": False,  # the command is lower-cased
+  "cjk": True,  # a reply may hold Chinese characters
 }
 _DEFAULTS: dict[str, Any] = {
-    "SCORE": "won", "REPLY": _REPLY, "PLAIN": {}, "INSTRUCTIONS": "", "PHRASES": ()
+  "SCORE": "won", "REPLY": _REPLY, "PLAIN": {}, "INSTRUCTIONS": "", "PHRASES": ()
 }  # fmt: skip
 
 
@@ -129,8 +129,8 @@ def find(name: str) -> ModuleType:
   lacking = [part for part in _NEEDED if own.get(part) is None]
   if lacking:
     raise ValueError(
-        f"{name} is no environment: it has no {', '.join(lacking)}; {__name__} lists what it must"
-        " have"
+      f"{name} is no environment: it has no {', '.join(lacking)}; {__name__} lists what it must"
+      " have"
     )
   for part in (*_NEEDED, *_OPTIONAL):
     if own.get(part) is not None and not callable(own[part]):
@@ -155,8 +155,8 @@ def need(environment: ModuleType, part: str, wanted_for: str) -> Any:
   found = getattr(environment, part, None)
   if found is None:
     raise ValueError(
-        f"{wanted_for} needs the function {part} of {environment.__name__}, which has none:"
-        f" {__name__} says what it does"
+      f"{wanted_for} needs the function {part} of {environment.__name__}, which has none:"
+      f" {__name__} says what it does"
     )
   return found
 
@@ -174,7 +174,7 @@ def _checked_tasks(tasks: Callable[..., Any], name: str) -> Callable[..., list[s
     names = [] if isinstance(found, str) else list(found)
     if not names or not all(isinstance(task, str) for task in names):
       raise ValueError(
-          f"tasks({split!r}) of {name} returned {found!r:.80}: want a list of strings, one or more"
+        f"tasks({split!r}) of {name} returned {found!r:.80}: want a list of strings, one or more"
       )
     return names
 

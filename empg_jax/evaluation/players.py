@@ -81,13 +81,13 @@ class _Random:
 
 
 def collect(
-    config: Any,
-    environment: ModuleType,
-    name: str,
-    tasks: Sequence[str],
-    *,
-    seed: int,
-    progress: Callable[[int], Any] | None = None,
+  config: Any,
+  environment: ModuleType,
+  name: str,
+  tasks: Sequence[str],
+  *,
+  seed: int,
+  progress: Callable[[int], Any] | None = None,
 ) -> list[Episode]:
   """Plays every task once, with as many turns as a policy has.
 
@@ -114,8 +114,8 @@ def collect(
     env.close()
   if episodes and all(episode.ended == "aborted" for episode in episodes):
     raise ValueError(
-        f"The agent {name} could play no episode of {len(episodes)}; the first, of"
-        f" {episodes[0].task}, ended with {episodes[0].info['error']}: choose tasks that it knows."
+      f"The agent {name} could play no episode of {len(episodes)}; the first, of"
+      f" {episodes[0].task}, ended with {episodes[0].info['error']}: choose tasks that it knows."
     )
   return episodes
 
@@ -136,14 +136,14 @@ def play(env: Env, agent: Agent, task: str, *, max_turns: int, group: int = 0) -
   except (Exception, SystemExit) as error:  # Whatever it is, the evaluation goes on.
     ended, info = "aborted", {**info, **answers.cause(error)}
   return Episode(
-      task=task,
-      group=group,
-      index=0,
-      turns=tuple(turns),
-      reward=sum((turn.reward for turn in turns), start=0.0),
-      success=ended != "aborted" and bool(info.get("won", False)),
-      ended=ended,
-      info=info,
+    task=task,
+    group=group,
+    index=0,
+    turns=tuple(turns),
+    reward=sum((turn.reward for turn in turns), start=0.0),
+    success=ended != "aborted" and bool(info.get("won", False)),
+    ended=ended,
+    info=info,
   )
 
 

@@ -63,9 +63,7 @@ def check(config: Any, environment: ModuleType) -> None:
   if config.rollout.get("window", -1) >= 0:
     envs.need(environment, "prompt", f"config.rollout.window={config.rollout.window}")
   given = ["module", "arguments"]
-  configs.check_arguments(
-      workers.environments, config.get("workers", {}), "config.workers", given
-  )
+  configs.check_arguments(workers.environments, config.get("workers", {}), "config.workers", given)
 
 
 def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Policy:
@@ -76,28 +74,28 @@ def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Pol
 
 
 def collect(
-    config: Any,
-    environment: ModuleType,
-    policy: Policy,
-    chat: chats.Chat,
-    tasks: Sequence[str],
-    *,
-    key: jax.Array,
-    progress: Callable[[int], Any] | None = None,
+  config: Any,
+  environment: ModuleType,
+  policy: Policy,
+  chat: chats.Chat,
+  tasks: Sequence[str],
+  *,
+  key: jax.Array,
+  progress: Callable[[int], Any] | None = None,
 ) -> list[Episode]:
   """Plays every task once, in the config's environment and row layout."""
   arguments = configs.arguments(config.env)
   settings = config.get("workers", {})
   with workers.environments(environment.__name__, arguments, **settings) as make_env:
     return actor.collect(
-        policy,
-        chat,
-        make_env,
-        tasks,
-        group_size=1,
-        max_turns=config.rollout.max_turns,
-        invalid_penalty=config.rollout.invalid_penalty,
-        prompt=play.prompt(config, environment),
-        key=key,
-        progress=progress,
+      policy,
+      chat,
+      make_env,
+      tasks,
+      group_size=1,
+      max_turns=config.rollout.max_turns,
+      invalid_penalty=config.rollout.invalid_penalty,
+      prompt=play.prompt(config, environment),
+      key=key,
+      progress=progress,
     )

@@ -37,17 +37,17 @@ def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
   """What is kept of an episode that an agent played with `seed`."""
   entropy = [float(np.mean(turn.entropy)) for turn in episode.turns if len(turn.entropy)]
   return Record(
-      task=episode.task,
-      type=environment.task_type(episode.task),
-      seed=seed,
-      success=episode.success,
-      reward=round(episode.reward, 6),
-      score=round(envs.score(environment, episode.info), 6),
-      turns=len(episode.turns),
-      invalid=sum(turn.action is None for turn in episode.turns),
-      tokens=sum(len(turn.reply) for turn in episode.turns),
-      entropy=round(sum(entropy) / len(entropy), 6) if entropy else None,
-      ended=episode.ended,
+    task=episode.task,
+    type=environment.task_type(episode.task),
+    seed=seed,
+    success=episode.success,
+    reward=round(episode.reward, 6),
+    score=round(envs.score(environment, episode.info), 6),
+    turns=len(episode.turns),
+    invalid=sum(turn.action is None for turn in episode.turns),
+    tokens=sum(len(turn.reply) for turn in episode.turns),
+    entropy=round(sum(entropy) / len(entropy), 6) if entropy else None,
+    ended=episode.ended,
   )
 
 
@@ -96,13 +96,13 @@ def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]
       there, here = other[key], evaluations[0][key]
       if there != here:
         raise ValueError(
-            f"{path} is of {key} {there} and {paths[0]} of {here}: compare evaluations of the"
-            " same tasks."
+          f"{path} is of {key} {there} and {paths[0]} of {here}: compare evaluations of the"
+          " same tasks."
         )
     if not _played(other) & _played(evaluations[0]):
       raise ValueError(
-          f"{path} and {paths[0]} have no task and seed in common: compare evaluations of the same"
-          " tasks."
+        f"{path} and {paths[0]} have no task and seed in common: compare evaluations of the same"
+        " tasks."
       )
 
 

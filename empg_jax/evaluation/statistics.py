@@ -45,7 +45,7 @@ def summarize(records: Sequence[Record]) -> dict[str, dict[str, int | Estimate]]
 
 
 def compare(
-    a: Sequence[Record], b: Sequence[Record], metric: str, kind: str | None = None
+  a: Sequence[Record], b: Sequence[Record], metric: str, kind: str | None = None
 ) -> Difference | None:
   """The paired difference b - a of a metric, of one task type if `kind` names it.
 
@@ -65,9 +65,7 @@ def compare(
   return Difference(before, after, ratio(deltas, plays), sign_flip_p(deltas))
 
 
-def ratio(
-    numerator: Float[np.ndarray, "N"], denominator: Float[np.ndarray, "N"]
-) -> Estimate:
+def ratio(numerator: Float[np.ndarray, "N"], denominator: Float[np.ndarray, "N"]) -> Estimate:
   """sum(numerator) / sum(denominator), and how it varies when the N tasks are drawn anew."""
   rng, count = np.random.default_rng(0), len(numerator)
   drawn = []

@@ -8,11 +8,11 @@ from empg_jax.evaluation.records import Record
 from empg_jax.evaluation.statistics import Estimate
 
 _SHOWN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("success", "success", lambda x: f"{100 * x:z.1f}"),
-    ("reward", "return", lambda x: f"{x:z.3f}"),
-    ("score", "score", lambda x: f"{x:z.3f}"),
-    ("turns", "turns", lambda x: f"{x:z.1f}"),
-    ("invalid", "invalid", lambda x: f"{100 * x:z.1f}"),
+  ("success", "success", lambda x: f"{100 * x:z.1f}"),
+  ("reward", "return", lambda x: f"{x:z.3f}"),
+  ("score", "score", lambda x: f"{x:z.3f}"),
+  ("turns", "turns", lambda x: f"{x:z.1f}"),
+  ("invalid", "invalid", lambda x: f"{100 * x:z.1f}"),
 )
 
 
@@ -39,8 +39,8 @@ def comparison(names: Sequence[str], evaluations: Sequence[Sequence[Record]]) ->
     rows += [_compared(evaluations[0], other, metric, f"{heading}, {k}", show, k) for k in kinds]
     tables.append(_aligned([row for row in rows if row]))
   note = (
-      "Over the tasks and seeds that both have played: 95% paired bootstrap intervals over tasks,"
-      " two-sided p of the exact sign-flip test; success in %."
+    "Over the tasks and seeds that both have played: 95% paired bootstrap intervals over tasks,"
+    " two-sided p of the exact sign-flip test; success in %."
   )
   return "\n\n".join([*tables, note])
 
@@ -62,6 +62,6 @@ def _estimate(estimate: Estimate, show: Callable[[float], str]) -> str:
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = [
-      "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
   ]
   return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

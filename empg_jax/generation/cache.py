@@ -31,7 +31,7 @@ class Cache(NamedTuple):
 
 
 def empty(
-    config: DecoderConfig, slots: int, capacity: int, max_reply: int, dtype: jnp.dtype
+  config: DecoderConfig, slots: int, capacity: int, max_reply: int, dtype: jnp.dtype
 ) -> Cache:
   """A cache of zeros: `capacity` columns of past and `max_reply` of recent for each slot."""
   layers, heads = config.num_hidden_layers, config.num_key_value_heads

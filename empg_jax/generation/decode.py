@@ -27,25 +27,25 @@ class Replies(NamedTuple):
 
 
 @functools.partial(
-    jax.jit, donate_argnames=("cache",),
-    static_argnames=("window", "max_reply", "end_id", "vocab_size"),
+  jax.jit, donate_argnames=("cache",),
+  static_argnames=("window", "max_reply", "end_id", "vocab_size"),
 )  # fmt: skip
 def turn(
-    model: Decoder,
-    cache: Cache,
-    read: Int[Array, "B"],
-    written: Int[Array, "B"],
-    piece: Int[Array, "B O"],
-    piece_lengths: Int[Array, "B"],
-    episodes: Int[Array, "B"],
-    turns: Int[Array, "B"],
-    key: Key[Array, ""],
-    temperature: Float[Array, ""],
-    *,
-    window: int,
-    max_reply: int,
-    end_id: int,
-    vocab_size: int | None = None,
+  model: Decoder,
+  cache: Cache,
+  read: Int[Array, "B"],
+  written: Int[Array, "B"],
+  piece: Int[Array, "B O"],
+  piece_lengths: Int[Array, "B"],
+  episodes: Int[Array, "B"],
+  turns: Int[Array, "B"],
+  key: Key[Array, ""],
+  temperature: Float[Array, ""],
+  *,
+  window: int,
+  max_reply: int,
+  end_id: int,
+  vocab_size: int | None = None,
 ) -> tuple[Cache, Replies]:
   """Appends a piece of ids to every slot and samples its reply.
 
@@ -73,8 +73,8 @@ def turn(
   keys = sampling.slot_keys(key, *of_slots(episodes, turns))
   start = read + piece_lengths
   recent, replies = _write_reply(
-      model, past, cache.recent, hidden, start, piece_lengths > 0, keys, temperature,
-      window=window, max_reply=max_reply, end_id=end_id, vocab_size=vocab_size,
+    model, past, cache.recent, hidden, start, piece_lengths > 0, keys, temperature,
+    window=window, max_reply=max_reply, end_id=end_id, vocab_size=vocab_size,
   )  # fmt: skip
   return Cache(past, recent), Replies(*of_slots(*replies))
 

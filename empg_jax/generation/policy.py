@@ -19,7 +19,7 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 
 @dataclasses.dataclass(frozen=True)
 class HostReply:
-  """A turn's replies on the host: ids [slots, R], lengths [slots], logprobs and entropy [slots, R]."""
+  """A turn's replies: ids [slots, R], lengths [slots], logprobs and entropy [slots, R]."""
 
   ids: np.ndarray
   lengths: np.ndarray
@@ -73,20 +73,20 @@ class Policy:
   """
 
   def __init__(
-      self,
-      model: Decoder,
-      *,
-      slots: int,
-      max_length: int,
-      max_reply: int,
-      end_id: int,
-      vocab_size: int | None = None,
-      temperature: float = 1.0,
-      compute_dtype: str = "float32",
-      piece_lengths: Sequence[int] = (32, 128),
-      windows: Sequence[int] = (256, 512, 1024),
-      devices: Sequence[jax.Device] | None = None,
-      mesh: Mesh | None = None,
+    self,
+    model: Decoder,
+    *,
+    slots: int,
+    max_length: int,
+    max_reply: int,
+    end_id: int,
+    vocab_size: int | None = None,
+    temperature: float = 1.0,
+    compute_dtype: str = "float32",
+    piece_lengths: Sequence[int] = (32, 128),
+    windows: Sequence[int] = (256, 512, 1024),
+    devices: Sequence[jax.Device] | None = None,
+    mesh: Mesh | None = None,
   ):
     self.slots = self._all_slots = slots
     self.max_length, self.max_reply = max_length, max_reply
@@ -145,14 +145,14 @@ class Policy:
     return Slots(cache, index, np.zeros(self.slots, np.int32))
 
   def act(
-      self,
-      slots: Slots,
-      pieces: Sequence[Sequence[int] | None],
-      episodes: Sequence[int],
-      turns: Sequence[int],
-      key: jax.Array,
-      *,
-      anew: bool = False,
+    self,
+    slots: Slots,
+    pieces: Sequence[Sequence[int] | None],
+    episodes: Sequence[int],
+    turns: Sequence[int],
+    key: jax.Array,
+    *,
+    anew: bool = False,
   ) -> tuple[Slots, Reply | None]:
     """Reads one piece a slot and samples its reply; returns without waiting for it.
 
@@ -190,9 +190,9 @@ class Policy:
       given = self._own.to_devices(given)
     with self._on_mesh():
       cache, replies = decode.turn(
-          self._models[slots.model], slots.cache, *given, key,
-          np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
-          window=next(w for w in self._windows if w >= longest[1]), vocab_size=self._vocab_size,
+        self._models[slots.model], slots.cache, *given, key,
+        np.float32(self.temperature), max_reply=self.max_reply, end_id=self.end_id,
+        window=next(w for w in self._windows if w >= longest[1]), vocab_size=self._vocab_size,
       )  # fmt: skip
     reply = Reply(replies, self._own.from_devices if self._own is not None else jax.device_get)
     return Slots(cache, slots.model, read + written + lengths, reply), reply
@@ -201,7 +201,7 @@ class Policy:
     """Makes empty caches; on a mesh each device makes its part, for no one could hold the whole."""
     capacity = self.max_length + max(self.max_reply, self._piece_lengths[-1])
     make = functools.partial(
-        caching.empty, config, self._all_slots, capacity, self.max_reply, self._dtype
+      caching.empty, config, self._all_slots, capacity, self.max_reply, self._dtype
     )
     if self._mesh is None:
       return make
@@ -231,11 +231,11 @@ class Policy:
   def _check_room(self, longest: int, total: int) -> None:
     if longest > self._piece_lengths[-1]:
       raise ValueError(
-          f"A turn's observation has {longest} tokens, but the largest piece length is"
-          f" {self._piece_lengths[-1]}: add a larger one to policy.piece_lengths."
+        f"A turn's observation has {longest} tokens, but the largest piece length is"
+        f" {self._piece_lengths[-1]}: add a larger one to policy.piece_lengths."
       )
     if total + self.max_reply > self.max_length:
       raise ValueError(
-          f"A conversation of {total} tokens leaves no room for a reply of"
-          f" {self.max_reply} within max_length {self.max_length}: end the episode first."
+        f"A conversation of {total} tokens leaves no room for a reply of"
+        f" {self.max_reply} within max_length {self.max_length}: end the episode first."
       )

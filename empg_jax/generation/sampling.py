@@ -8,7 +8,7 @@ BLOCK = 256  # of the vocabulary
 
 
 def slot_keys(
-    key: Key[Array, ""], episodes: Int[Array, "B"], turns: Int[Array, "B"]
+  key: Key[Array, ""], episodes: Int[Array, "B"], turns: Int[Array, "B"]
 ) -> Key[Array, "B"]:
   """A key for every (episode, turn): what is drawn does not depend on slots or scheduling."""
   fold = jax.vmap(lambda e, t: jax.random.fold_in(jax.random.fold_in(key, e), t))
@@ -16,11 +16,11 @@ def slot_keys(
 
 
 def sample(
-    logits: Float[Array, "B V"],
-    keys: Key[Array, "B"],
-    index: Int[Array, ""],
-    temperature: Array,
-    vocab_size: int | None = None,
+  logits: Float[Array, "B V"],
+  keys: Key[Array, "B"],
+  index: Int[Array, ""],
+  temperature: Array,
+  vocab_size: int | None = None,
 ) -> tuple[Int[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """Draws token number `index` of each reply from softmax(logits / temperature).
 
@@ -50,7 +50,7 @@ def sample(
 
 
 def _draw(
-    probabilities: Float[Array, "V"], uniform: Float[Array, "2"]
+  probabilities: Float[Array, "V"], uniform: Float[Array, "2"]
 ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
   """Draws a block of the vocabulary, then a token within it, each by its cumulative sum.
 

@@ -32,7 +32,7 @@ def read(file: pathlib.Path) -> gguf.GGUFReader:
     return reader
   except Exception as error:  # The library raises whatever it stumbles over.
     raise ValueError(
-        f"{file} is no whole GGUF file ({one_line(error)}): download it again."
+      f"{file} is no whole GGUF file ({one_line(error)}): download it again."
     ) from error
 
 
@@ -43,7 +43,7 @@ def value(reader: gguf.GGUFReader, key: str) -> Any:
     return None if field is None else field.contents()
   except Exception as error:
     raise ValueError(
-        f"{key} of the GGUF file cannot be read ({one_line(error)}): download it again."
+      f"{key} of the GGUF file cannot be read ({one_line(error)}): download it again."
     ) from error
 
 

@@ -12,8 +12,8 @@ def expanded(path: str) -> str:
   found = os.path.expanduser(path)
   if path.startswith("~") and found == path:
     raise ValueError(
-        f"there is no home folder {path.partition('/')[0]!r} of {path!r}: write ./{path} for a"
-        " folder of that name."
+      f"there is no home folder {path.partition('/')[0]!r} of {path!r}: write ./{path} for a"
+      " folder of that name."
     )
   return found
 

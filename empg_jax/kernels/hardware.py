@@ -43,22 +43,22 @@ class Platform(NamedTuple):
 # keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it,
 # and a column of a bfloat16 cache is written by turning the whole cache: bits stay in place.
 CPU = Platform(
-    "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
-    cuts_once=True, float_cache=False, loss_logits=2**19, loss_width=512,
-    whole_mesh=False, torus=False,
+  "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
+  cuts_once=True, float_cache=False, loss_logits=2**19, loss_width=512,
+  whole_mesh=False, torus=False,
 )  # fmt: skip
 # A block of the loss fills a card: 256 MiB of logits. Layers that a loop cuts out of stacked
 # parameters are copied at every token, and so is a window that a layer cuts out of its cache:
 # that took a third of a turn's time on an H100.
 GPU = Platform(
-    "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
-    cuts_once=True, float_cache=True, loss_logits=2**26, loss_width=2048,
-    whole_mesh=True, torus=False,
+  "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
+  cuts_once=True, float_cache=True, loss_logits=2**26, loss_width=2048,
+  whole_mesh=True, torus=False,
 )  # fmt: skip
 TPU = Platform(
-    "tpu", "splash", scanned=True, decode_layers="scanned", narrow=True, merges=False,
-    cuts_once=False, float_cache=True, loss_logits=2**26, loss_width=2048,
-    whole_mesh=True, torus=True,
+  "tpu", "splash", scanned=True, decode_layers="scanned", narrow=True, merges=False,
+  cuts_once=False, float_cache=True, loss_logits=2**26, loss_width=2048,
+  whole_mesh=True, torus=True,
 )  # fmt: skip
 
 

@@ -24,12 +24,12 @@ _SCALAR = pl.BlockSpec(memory_space=pltpu.SMEM)
 
 
 def sums(
-    hidden: Float[Array, "N D"],
-    rows: Float[Array, "V D"],
-    actions: Int[Array, "N"],
-    scale: Float[Array, ""],
-    *,
-    interpret: bool = False,
+  hidden: Float[Array, "N D"],
+  rows: Float[Array, "V D"],
+  actions: Int[Array, "N"],
+  scale: Float[Array, ""],
+  *,
+  interpret: bool = False,
 ) -> tuple[Float[Array, "N"], Float[Array, "N"], Float[Array, "N"], Float[Array, "N"]]:
   """What log-probability and entropy are made of, over the logits z = scale hidden @ rows.T.
 
@@ -47,14 +47,14 @@ def sums(
   size, width = _tile(hidden, rows)
   of_token = pl.BlockSpec((size, 1), lambda i, j: (i, 0))
   out = pl.pallas_call(
-      functools.partial(_sums_kernel, vocab=vocab),
-      grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
-      in_specs=[_SCALAR, *_operand_specs(size, width, hidden.shape[1]), of_token],
-      out_specs=[of_token] * 4,
-      out_shape=[_out((tokens, 1), jnp.float32, hidden)] * 4,
-      compiler_params=_parameters("parallel", "arbitrary"),
-      interpret=interpret,
-      name="token_stats_sums",
+    functools.partial(_sums_kernel, vocab=vocab),
+    grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
+    in_specs=[_SCALAR, *_operand_specs(size, width, hidden.shape[1]), of_token],
+    out_specs=[of_token] * 4,
+    out_shape=[_out((tokens, 1), jnp.float32, hidden)] * 4,
+    compiler_params=_parameters("parallel", "arbitrary"),
+    interpret=interpret,
+    name="token_stats_sums",
   )(scale.reshape(1), hidden, rows, actions[:, None])
   return tuple(x[:, 0] for x in out)
 
@@ -85,18 +85,18 @@ def _sums_kernel(scale, hidden, rows, actions, top, total, weighted, chosen, *, 
 
 
 def gradients(
-    hidden: Float[Array, "N D"],
-    rows: Float[Array, "V D"],
-    actions: Int[Array, "N"],
-    scale: Float[Array, ""],
-    entropy: Float[Array, "N"],
-    top: Float[Array, "N"],
-    log_total: Float[Array, "N"],
-    g_logp: Float[Array, "N"],
-    g_entropy: Float[Array, "N"],
-    *,
-    finish: Callable[[Array], Array],
-    interpret: bool = False,
+  hidden: Float[Array, "N D"],
+  rows: Float[Array, "V D"],
+  actions: Int[Array, "N"],
+  scale: Float[Array, ""],
+  entropy: Float[Array, "N"],
+  top: Float[Array, "N"],
+  log_total: Float[Array, "N"],
+  g_logp: Float[Array, "N"],
+  g_entropy: Float[Array, "N"],
+  *,
+  finish: Callable[[Array], Array],
+  interpret: bool = False,
 ) -> tuple[Float[Array, "N D"], Float[Array, "V _"]]:
   """The gradients of `hidden` and `rows`, float32; the vocabulary goes by in chunks.
 
@@ -137,20 +137,20 @@ def _logit_gradient(hidden, rows, actions, scale, of_token, rest, interpret):
   size, width = _tile(hidden, rows)
   by_token = lambda n: pl.BlockSpec((size, n), lambda i, j: (i, 0))
   return pl.pallas_call(
-      _gradient_kernel,
-      grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
-      in_specs=[
-          _SCALAR,
-          _SCALAR,
-          *_operand_specs(size, width, hidden.shape[1]),
-          by_token(1),
-          by_token(of_token.shape[1]),
-      ],
-      out_specs=pl.BlockSpec((size, width), lambda i, j: (i, j)),
-      out_shape=_out((tokens, vocab), hidden.dtype, hidden),
-      compiler_params=_parameters("parallel", "parallel"),
-      interpret=interpret,
-      name="token_stats_gradient",
+    _gradient_kernel,
+    grid=(pl.cdiv(tokens, size), pl.cdiv(vocab, width)),
+    in_specs=[
+      _SCALAR,
+      _SCALAR,
+      *_operand_specs(size, width, hidden.shape[1]),
+      by_token(1),
+      by_token(of_token.shape[1]),
+    ],
+    out_specs=pl.BlockSpec((size, width), lambda i, j: (i, j)),
+    out_shape=_out((tokens, vocab), hidden.dtype, hidden),
+    compiler_params=_parameters("parallel", "parallel"),
+    interpret=interpret,
+    name="token_stats_gradient",
   )(rest.reshape(1), scale.reshape(1), hidden, rows, actions[:, None], of_token)
 
 
@@ -167,7 +167,7 @@ def _gradient_kernel(rest, scale, hidden, rows, actions, of_token, out):
 def _logits(scale, hidden, rows):
   contract_last = (((1,), (1,)), ((), ()))
   product = jax.lax.dot_general(
-      hidden[...], rows[...], contract_last, preferred_element_type=jnp.float32
+    hidden[...], rows[...], contract_last, preferred_element_type=jnp.float32
   )
   return scale[0] * product
 
@@ -203,8 +203,8 @@ def _out(shape: tuple[int, ...], dtype, like: Array) -> jax.ShapeDtypeStruct:
 
 def _operand_specs(size: int, width: int, dim: int):
   return (
-      pl.BlockSpec((size, dim), lambda i, j: (i, 0)),
-      pl.BlockSpec((width, dim), lambda i, j: (j, 0)),
+    pl.BlockSpec((size, dim), lambda i, j: (i, 0)),
+    pl.BlockSpec((width, dim), lambda i, j: (j, 0)),
   )
 
 

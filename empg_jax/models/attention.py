@@ -15,12 +15,12 @@ _SCORES = 2**26  # that cached_attention holds at a time, as it reads a long pie
 
 
 def causal_attention(
-    q: Float[Array, "B T H D"],
-    k: Float[Array, "B T K D"],
-    v: Float[Array, "B T K D"],
-    compute_dtype: jax.typing.DTypeLike,
-    *,
-    implementation: str | None = None,
+  q: Float[Array, "B T H D"],
+  k: Float[Array, "B T K D"],
+  v: Float[Array, "B T K D"],
+  compute_dtype: jax.typing.DTypeLike,
+  *,
+  implementation: str | None = None,
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself, without [T, T] scores.
 
@@ -46,11 +46,11 @@ def causal_attention(
 
 
 def cached_attention(
-    q: Float[Array, "B T H D"],
-    past: tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]],
-    recent: tuple[Float[Array, "BK R D"], Float[Array, "BK R D"]],
-    past_visible: Bool[Array, "B S"],
-    recent_visible: Bool[Array, "T R"],
+  q: Float[Array, "B T H D"],
+  past: tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]],
+  recent: tuple[Float[Array, "BK R D"], Float[Array, "BK R D"]],
+  past_visible: Bool[Array, "B S"],
+  recent_visible: Bool[Array, "T R"],
 ) -> Float[Array, "B T H D"]:
   """Attention over a long read-only cache and a short recent one, as over their concatenation.
 
@@ -68,8 +68,8 @@ def cached_attention(
   q = jnp.pad(q, ((0, 0), (0, more), (0, 0), (0, 0))).reshape(batch, count, size, heads, dim)
   visible = jnp.pad(recent_visible, ((0, more), (0, 0))).reshape(count, size, -1)
   out = jax.lax.map(
-      lambda block: _cached_block(block[0], past, recent, past_visible, block[1]),
-      (q.swapaxes(0, 1), visible),
+    lambda block: _cached_block(block[0], past, recent, past_visible, block[1]),
+    (q.swapaxes(0, 1), visible),
   )
   return out.swapaxes(0, 1).reshape(batch, -1, heads, dim)[:, :length]
 

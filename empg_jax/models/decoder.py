@@ -45,8 +45,8 @@ class DecoderConfig:
   def __post_init__(self):
     if self.num_attention_heads % self.num_key_value_heads:
       raise ValueError(
-          f"num_attention_heads is {self.num_attention_heads}, which num_key_value_heads"
-          f" {self.num_key_value_heads} does not divide: choose a multiple."
+        f"num_attention_heads is {self.num_attention_heads}, which num_key_value_heads"
+        f" {self.num_key_value_heads} does not divide: choose a multiple."
       )
 
 
@@ -66,7 +66,6 @@ class Linear(nnx.Module):
 
 
 class RMSNorm(nnx.Module):
-
   def __init__(self, size: int):
     self.weight = nnx.Param(jnp.ones(size))
 
@@ -77,7 +76,6 @@ class RMSNorm(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-
   def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
     q, k, v, o = jax.random.split(key, 4)
     width, queries = c.hidden_size, c.num_attention_heads * c.head_dim
@@ -101,7 +99,6 @@ class SelfAttention(nnx.Module):
 
 
 class MLP(nnx.Module):
-
   def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
     gate, up, down = jax.random.split(key, 3)
     width, hidden = c.hidden_size, c.intermediate_size
@@ -117,7 +114,6 @@ class MLP(nnx.Module):
 
 
 class Layer(nnx.Module):
-
   def __init__(self, c: DecoderConfig, key: Key[Array, ""]):
     attention_key, mlp_key = jax.random.split(key)
     self.self_attn = SelfAttention(c, attention_key)
@@ -138,7 +134,6 @@ class Layer(nnx.Module):
 
 
 class Embedding(nnx.Module):
-
   def __init__(self, key: Key[Array, ""], size: int, width: int):
     self.weight = nnx.Param(0.02 * jax.random.normal(key, (size, width)))
 
@@ -180,9 +175,9 @@ class Decoder(nnx.Module):
     return embedding.lookup(self.model.embed_tokens.weight[...], tokens)
 
   def __call__(
-      self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False
+    self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False
   ) -> Float[Array, "B T D"]:
-    """Final hidden states (after the last norm) of whole rows, each token seeing those before it."""
+    """Final hidden states (after the last norm) of whole rows; a token sees those before it."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
     attend = lambda q, k, v: (attention.causal_attention(q, k, v, compute_dtype), None)
 

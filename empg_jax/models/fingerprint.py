@@ -39,7 +39,9 @@ def of(path: str | os.PathLike, parts: Collection[str] = PARTS) -> dict[str, str
   return {part: _HASHES[part](home) for part in parts}
 
 
-def claim(workdir: str | os.PathLike, path: str | os.PathLike, *, begun: bool, weights: bool) -> None:
+def claim(
+  workdir: str | os.PathLike, path: str | os.PathLike, *, begun: bool, weights: bool
+) -> None:
   """Notes the model of a run that begins, or checks that of one that goes on, as `check` does.
 
   Args:
@@ -75,9 +77,9 @@ def check(workdir: str | os.PathLike, path: str | os.PathLike, *, weights: bool)
   here = of(path, parts)
   if changed := [part for part in parts if here[part] != there[part]]:
     raise ValueError(
-        f"{folder.locate(path)} is not the model that the run in {workdir} began with: its"
-        f" {' and '.join(changed)} changed since. Put that model back there, or begin a new run in"
-        " another --workdir."
+      f"{folder.locate(path)} is not the model that the run in {workdir} began with: its"
+      f" {' and '.join(changed)} changed since. Put that model back there, or begin a new run in"
+      " another --workdir."
     )
 
 
@@ -87,8 +89,8 @@ def _read(file: pathlib.Path) -> Mapping[str, str]:
     return {part: str(found[part]) for part in PARTS}
   except (ValueError, KeyError, TypeError, RecursionError):
     raise ValueError(
-        f"{file} is damaged, so whether the run's model is still the same is not known: put it"
-        " right, or remove it to go on without that check."
+      f"{file} is damaged, so whether the run's model is still the same is not known: put it"
+      " right, or remove it to go on without that check."
     ) from None
 
 
@@ -116,8 +118,8 @@ def _content(files: Collection[pathlib.Path]) -> str:
   """One hash over the hashes of the files' pieces."""
   total, pieces = hashlib.sha256(), list(_pieces(files))
   with (
-      concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads,
-      console.Progress("checking the model's files", len(pieces), "pieces of 16 MiB") as progress,
+    concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads,
+    console.Progress("checking the model's files", len(pieces), "pieces of 16 MiB") as progress,
   ):
     for digest in threads.map(_piece, *zip(*pieces)):
       total.update(digest)

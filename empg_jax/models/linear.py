@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def linear(
-    x: Float[Array, "*batch I"], weight: Float[Array, "O I"], compute_dtype: jax.typing.DTypeLike
+  x: Float[Array, "*batch I"], weight: Float[Array, "O I"], compute_dtype: jax.typing.DTypeLike
 ) -> Float[Array, "*batch O"]:
   """x @ weight.T with operands in `compute_dtype` and the sums in float32.
 
@@ -22,10 +22,10 @@ def linear(
 
 def _product(equation: str, a: Array, b: Array, compute_dtype: jax.typing.DTypeLike) -> Array:
   return jnp.einsum(
-      equation,
-      a.astype(compute_dtype),
-      b.astype(compute_dtype),
-      preferred_element_type=jnp.float32,
+    equation,
+    a.astype(compute_dtype),
+    b.astype(compute_dtype),
+    preferred_element_type=jnp.float32,
   )
 
 

@@ -24,7 +24,7 @@ from empg_jax.models.linear import linear
 
 _OF_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _PLACES = {name: "self_attn" for name in _OF_ATTENTION} | {
-    name: "mlp" for name in ("gate_proj", "up_proj", "down_proj")
+  name: "mlp" for name in ("gate_proj", "up_proj", "down_proj")
 }
 
 
@@ -51,12 +51,12 @@ class AdaptedLinear(nnx.Module):
 
 
 def create(
-    base: Decoder,
-    key: Key[Array, ""],
-    *,
-    rank: int,
-    alpha: float = 16.0,
-    targets: Sequence[str] = tuple(_PLACES),
+  base: Decoder,
+  key: Key[Array, ""],
+  *,
+  rank: int,
+  alpha: float = 16.0,
+  targets: Sequence[str] = tuple(_PLACES),
 ) -> Adapters:
   """Adapters that change nothing yet: `b` is zero, `a` uniform in +-1/sqrt(in), both float32.
 
@@ -72,14 +72,14 @@ def create(
   """
   if rank < 1 or not targets:
     raise ValueError(
-        f"Adapters of rank {rank} for {len(targets)} projections train nothing: choose a rank of"
-        " at least 1 and one projection or more."
+      f"Adapters of rank {rank} for {len(targets)} projections train nothing: choose a rank of"
+      " at least 1 and one projection or more."
     )
   a, b = {}, {}
-  for name, key in zip(targets, jax.random.split(key, len(targets))):
+  for name, own in zip(targets, jax.random.split(key, len(targets))):
     layers, outputs, inputs = _projection(base, name).weight.shape
     bound = inputs**-0.5
-    a[name] = jax.random.uniform(key, (layers, rank, inputs), minval=-bound, maxval=bound)
+    a[name] = jax.random.uniform(own, (layers, rank, inputs), minval=-bound, maxval=bound)
     b[name] = jnp.zeros((layers, outputs, rank))
   return Adapters(a, b, alpha / rank)
 
@@ -104,7 +104,7 @@ def attach(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
 
 
 def merge(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
-  """A plain decoder equal to `attach`'s, in the dtype of its base; what is not adapted is shared."""
+  """A plain decoder equal to `attach`'s, in its base's dtype; what is not adapted is shared."""
   if base is None:
     return trained
   model = jax.tree.map(lambda x: x, base)

@@ -11,7 +11,7 @@ TOKENS = 8192  # at a time
 
 
 def by_pieces(
-    f: Callable[[jax.Array], jax.Array], x: Float[Array, "B T D"]
+  f: Callable[[jax.Array], jax.Array], x: Float[Array, "B T D"]
 ) -> Float[Array, "B T D"]:
   """f(x), for an f that treats every token by itself.
 

@@ -20,13 +20,13 @@ class Llama3Scaling:
   def __post_init__(self):
     if not 0 < self.low_freq_factor < self.high_freq_factor:
       raise ValueError(
-          f"The rope scaling has low_freq_factor {self.low_freq_factor} and high_freq_factor"
-          f" {self.high_freq_factor}: the first has to be above 0 and below the second."
+        f"The rope scaling has low_freq_factor {self.low_freq_factor} and high_freq_factor"
+        f" {self.high_freq_factor}: the first has to be above 0 and below the second."
       )
 
 
 def frequencies(
-    head_dim: int, theta: float, scaling: Llama3Scaling | None = None
+  head_dim: int, theta: float, scaling: Llama3Scaling | None = None
 ) -> Float[np.ndarray, "H"]:
   """Radians a position, for each of the head_dim / 2 pairs.
 
@@ -44,7 +44,7 @@ def frequencies(
 
 
 def rotate(
-    x: Float[Array, "B T N D"], positions: Int[Array, "B T"], frequency: Float[np.ndarray, "H"]
+  x: Float[Array, "B T N D"], positions: Int[Array, "B T"], frequency: Float[np.ndarray, "H"]
 ) -> Float[Array, "B T N D"]:
   """Turns the pairs (i, i + D / 2) of each head by position x frequency."""
   angle = positions[..., None, None].astype(jnp.float32) * frequency[None, None, None, :]

@@ -48,10 +48,12 @@ class Safetensors:
           tensor = tensors.get_slice(name)
           if tensor.get_dtype() not in _FLOATS:
             self.faults.append(
-                f"{ascii(name)[1:-1]} is of type {tensor.get_dtype()}, not of {', '.join(_FLOATS)}"
+              f"{ascii(name)[1:-1]} is of type {tensor.get_dtype()}, not of {', '.join(_FLOATS)}"
             )
           if name in self.shapes:
-            self.faults.append(f"{ascii(name)[1:-1]} is set in {self._files[name].name} and in {file.name}")
+            self.faults.append(
+              f"{ascii(name)[1:-1]} is set in {self._files[name].name} and in {file.name}"
+            )
           self._files[name] = file
           self.shapes[name] = tuple(tensor.get_shape())
 
@@ -98,5 +100,5 @@ def _opened(file: pathlib.Path):
     return safe_open(file, "numpy")
   except (SafetensorError, OSError) as error:
     raise ValueError(
-        f"{file} is no whole safetensors file ({error}): download or write it again."
+      f"{file} is no whole safetensors file ({error}): download or write it again."
     ) from error

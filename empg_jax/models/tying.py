@@ -20,20 +20,22 @@ def faults(source: Source) -> list[str]:
   """
   shape = source.shapes[EMBEDDING]
   if source.shapes[HEAD] != shape:
-    return [f"{HEAD} has shape {source.shapes[HEAD]}, and {EMBEDDING}, to which it is tied, {shape}"]
+    return [
+      f"{HEAD} has shape {source.shapes[HEAD]}, and {EMBEDDING}, to which it is tied, {shape}"
+    ]
   for start in range(0, shape[0], _ROWS):
     index = (slice(start, start + _ROWS), slice(None))
     embedding, head = (source.read(name, index, np.dtype("f4")) for name in (EMBEDDING, HEAD))
     if not np.array_equal(embedding, head, equal_nan=True):
       return [
-          f"{HEAD} differs from {EMBEDDING}, to which it is tied (if both are meant, set"
-          " tie_word_embeddings to false)"
+        f"{HEAD} differs from {EMBEDDING}, to which it is tied (if both are meant, set"
+        " tie_word_embeddings to false)"
       ]
   return []
 
 
 def alike(
-    embedding: Callable[[np.ndarray], np.ndarray], head: Callable[[np.ndarray], np.ndarray], rows: int
+  embedding: Callable[[np.ndarray], np.ndarray], head: Callable[[np.ndarray], np.ndarray], rows: int
 ) -> bool:
   """Whether two matrices are one that was quantised twice.
 

@@ -23,7 +23,7 @@ _SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the
 
 
 def write(
-    sources: Iterable[pathlib.Path], title: str, out: pathlib.Path, notes: Sequence[str] = ()
+  sources: Iterable[pathlib.Path], title: str, out: pathlib.Path, notes: Sequence[str] = ()
 ) -> int:
   """Writes the page of these files of episodes to `out`; returns how many episodes it shows.
 
@@ -56,14 +56,14 @@ def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) ->
     elements.append(_element(played))
     tallies.append(summary.tally(played))
   return string.Template(_asset("page.html")).substitute(
-      title=html.escape(title),
-      notes="".join(f"<li>{html.escape(note)}</li>" for note in notes),
-      style=style,
-      script=script,
-      style_hash=_digest(style),
-      script_hash=_digest(script),
-      summary=summary.tables(tallies),
-      sets="\n".join(elements),
+    title=html.escape(title),
+    notes="".join(f"<li>{html.escape(note)}</li>" for note in notes),
+    style=style,
+    script=script,
+    style_hash=_digest(style),
+    script_hash=_digest(script),
+    summary=summary.tables(tallies),
+    sets="\n".join(elements),
   )
 
 
@@ -74,8 +74,8 @@ def _element(played: EpisodeSet) -> str:
   name = html.escape(summary.name(played.step, played.split))
   label = html.escape(f"step {played.step}, {played.split} ({len(played.episodes)})")
   return (
-      f'<script type="application/json" class="set" data-name="{name}" data-label="{label}">'
-      f"{data}</script>"
+    f'<script type="application/json" class="set" data-name="{name}" data-label="{label}">'
+    f"{data}</script>"
   )
 
 

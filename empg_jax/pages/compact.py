@@ -25,10 +25,10 @@ def columns(played: EpisodeSet) -> dict[str, Any]:
   """
   lines, pieces = _Table(), _Table()
   return {
-      "split": played.split,
-      "episodes": [_episode(episode, lines, pieces) for episode in played.episodes],
-      "lines": list(lines),
-      "pieces": list(pieces),
+    "split": played.split,
+    "episodes": [_episode(episode, lines, pieces) for episode in played.episodes],
+    "lines": list(lines),
+    "pieces": list(pieces),
   }
 
 
@@ -37,15 +37,15 @@ def _episode(episode: dict[str, Any], lines: _Table, pieces: _Table) -> dict[str
   names = dict.fromkeys(name for turn in turns for name in turn["values"])
   of_actions = [-1 if turn["action"] is None else lines[turn["action"]] for turn in turns]
   return {
-      **{name: x for name, x in episode.items() if name != "turns"},
-      "observations": [[lines[x] for x in turn["observation"].split("\n")] for turn in turns],
-      "actions": of_actions,
-      "rewards": [turn["reward"] for turn in turns],
-      "pieces": [[pieces[x] for x in zip(turn["ids"], turn["tokens"])] for turn in turns],
-      "entropies": [
-          [None if x is None else round(1000 * x) for x in turn["entropies"]] for turn in turns
-      ],
-      "values": {name: [_short(turn["values"].get(name)) for turn in turns] for name in names},
+    **{name: x for name, x in episode.items() if name != "turns"},
+    "observations": [[lines[x] for x in turn["observation"].split("\n")] for turn in turns],
+    "actions": of_actions,
+    "rewards": [turn["reward"] for turn in turns],
+    "pieces": [[pieces[x] for x in zip(turn["ids"], turn["tokens"])] for turn in turns],
+    "entropies": [
+      [None if x is None else round(1000 * x) for x in turn["entropies"]] for turn in turns
+    ],
+    "values": {name: [_short(turn["values"].get(name)) for turn in turns] for name in names},
   }
 
 

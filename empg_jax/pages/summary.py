@@ -36,8 +36,8 @@ def tally(played: EpisodeSet) -> Tally:
   counted = [episode for episode in played.episodes if episode["ended"] != "aborted"]
   count = lambda episodes: Count(sum(bool(e["success"]) for e in episodes), len(episodes))
   types = {
-      kind: count([episode for episode in counted if episode["type"] == kind])
-      for kind in sorted({episode["type"] for episode in counted})
+    kind: count([episode for episode in counted if episode["type"] == kind])
+    for kind in sorted({episode["type"] for episode in counted})
   }
   return Tally(played.step, played.split, count(counted), types)
 
@@ -55,18 +55,18 @@ def tables(tallies: Sequence[Tally]) -> str:
   by_place = {(t.step, t.split): t for t in tallies}
   steps = sorted({t.step for t in tallies})
   over_steps = [
-      [str(step), *(_link(by_place.get((step, split))) for split in splits)] for step in steps
+    [str(step), *(_link(by_place.get((step, split))) for split in splits)] for step in steps
   ]
   sets = {split: [t for t in tallies if t.split == split] for split in splits}
   kinds = sorted({kind for t in tallies for kind in t.types})
   by_type = [
-      [html.escape(kind.replace("_", " ")), *(_change(sets[split], kind) for split in splits)]
-      for kind in kinds
+    [html.escape(kind.replace("_", " ")), *(_change(sets[split], kind) for split in splits)]
+    for kind in kinds
   ]
   return (
-      '<details id="summary" open><summary>Success</summary>'
-      f"{_table('after step', splits, over_steps)}"
-      f"{_table('by type, first → last', splits, by_type)}</details>"
+    '<details id="summary" open><summary>Success</summary>'
+    f"{_table('after step', splits, over_steps)}"
+    f"{_table('by type, first → last', splits, by_type)}</details>"
   )
 
 
@@ -90,7 +90,7 @@ def _change(sets: Sequence[Tally], kind: str) -> str:
 def _table(corner: str, splits: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   heads = "".join(f'<th scope="col">{html.escape(x)}</th>' for x in [corner, *splits])
   body = "".join(
-      f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-      for first, *cells in rows
+    f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    for first, *cells in rows
   )
   return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

@@ -42,19 +42,19 @@ def _gpu(memory: int, **peaks: float) -> Chip:
 
 
 CHIPS = {
-    "v5e": Chip(memory=15.75, flops=197e12, hbm=819e9, ici=400e9, torus=2, dcn=25e9 / 8),
-    "v5p": Chip(memory=95.74, flops=459e12, hbm=2765e9, ici=1200e9, torus=3, dcn=50e9 / 8),
-    "v6e": Chip(memory=31.25, flops=918e12, hbm=1638e9, ici=800e9, torus=2, dcn=100e9 / 8),
-    "a100": _gpu(84_987_740_160, flops=312e12, hbm=2039e9, ici=600e9, dcn=25e9),
-    "h100": _gpu(84_929_347_584, flops=989e12, hbm=3350e9, ici=900e9, dcn=50e9),
-    "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
+  "v5e": Chip(memory=15.75, flops=197e12, hbm=819e9, ici=400e9, torus=2, dcn=25e9 / 8),
+  "v5p": Chip(memory=95.74, flops=459e12, hbm=2765e9, ici=1200e9, torus=3, dcn=50e9 / 8),
+  "v6e": Chip(memory=31.25, flops=918e12, hbm=1638e9, ici=800e9, torus=2, dcn=100e9 / 8),
+  "a100": _gpu(84_987_740_160, flops=312e12, hbm=2039e9, ici=600e9, dcn=25e9),
+  "h100": _gpu(84_929_347_584, flops=989e12, hbm=3350e9, ici=900e9, dcn=50e9),
+  "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
 }
 
 # Those that the compiler knows and that were tried.
 TOPOLOGIES = {
-    "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-    "v5p": ("2x2x1", "2x2x4", "4x4x4", "4x4x8", "8x8x8"),
-    "v6e": ("2x2", "2x4", "4x4", "8x8", "16x16"),
+  "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
+  "v5p": ("2x2x1", "2x2x4", "4x4x4", "4x4x8", "8x8x8"),
+  "v6e": ("2x2", "2x4", "4x4", "8x8", "16x16"),
 }
 GPUS = ("a100", "h100", "h200")
 _OF_A_HOST = 8  # GPUs that a switch joins
@@ -72,8 +72,8 @@ def of(topology: str) -> Chip:
   elif shape not in TOPOLOGIES.get(kind, ()):
     known = "; ".join(f"{kind}: {', '.join(shapes)}" for kind, shapes in TOPOLOGIES.items())
     raise ValueError(
-        f"There is no topology {topology!r}: write KIND:SHAPE, of {known}; or a GPU of"
-        f" {', '.join(GPUS)}: how many of a host, as h100:8, or hosts x GPUs, as h100:2x8."
+      f"There is no topology {topology!r}: write KIND:SHAPE, of {known}; or a GPU of"
+      f" {', '.join(GPUS)}: how many of a host, as h100:8, or hosts x GPUs, as h100:2x8."
     )
   return lookup.choose(CHIPS, kind, "chip")
 
@@ -88,8 +88,8 @@ def hosts(topology: str) -> tuple[int, int]:
   match = re.fullmatch(r"(?:([1-9]\d*)x)?([1-9]\d*)", shape)
   if match is None or int(match[2]) > _OF_A_HOST:
     raise ValueError(
-        f"There is no topology {topology!r}: write the GPUs of one host, {kind}:1 to"
-        f" {kind}:{_OF_A_HOST}, or hosts x GPUs, as {kind}:2x8."
+      f"There is no topology {topology!r}: write the GPUs of one host, {kind}:1 to"
+      f" {kind}:{_OF_A_HOST}, or hosts x GPUs, as {kind}:2x8."
     )
   return int(match[1] or 1), int(match[2])
 

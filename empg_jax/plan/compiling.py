@@ -22,7 +22,7 @@ class TooLarge(Exception):
   def __init__(self, needed: float, there: float, program: str = ""):
     over = needed - there
     super().__init__(
-        f"it takes {needed:.1f} GiB a chip, {over:.1f} more than the {there:.2f} that there are"
+      f"it takes {needed:.1f} GiB a chip, {over:.1f} more than the {there:.2f} that there are"
     )
     self.needed, self.there, self.program = needed, there, program
 
@@ -82,20 +82,20 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
   operations = flops.of_program(jaxpr, mesh.size, program.loop, platform) / mesh.size
   exchanged = hlo.collectives(text, mesh)
   return Report(
-      name=program.name,
-      compile_s=compile_s,
-      arguments=memory.argument_size_in_bytes / GIB,
-      temporaries=memory.temp_size_in_bytes / GIB,
-      peak=peak,
-      free=chip.memory - peak,
-      flops=operations,
-      model_flops=program.model_flops / mesh.size,
-      tokens=program.tokens / mesh.size,
-      hlo_mb=len(text) / 1e6,
-      largest_buffer=hlo.largest_buffer(text),
-      custom_calls=hlo.custom_calls(text),
-      collectives=exchanged,
-      seconds=_seconds(operations, program.loop * _moved(memory), exchanged, mesh, chip),
+    name=program.name,
+    compile_s=compile_s,
+    arguments=memory.argument_size_in_bytes / GIB,
+    temporaries=memory.temp_size_in_bytes / GIB,
+    peak=peak,
+    free=chip.memory - peak,
+    flops=operations,
+    model_flops=program.model_flops / mesh.size,
+    tokens=program.tokens / mesh.size,
+    hlo_mb=len(text) / 1e6,
+    largest_buffer=hlo.largest_buffer(text),
+    custom_calls=hlo.custom_calls(text),
+    collectives=exchanged,
+    seconds=_seconds(operations, program.loop * _moved(memory), exchanged, mesh, chip),
   )
 
 
@@ -133,10 +133,10 @@ def _seconds(operations, moved, exchanged, mesh, chip: Chip) -> dict[str, float]
       between += x.sent / (chip.dcn * devices / places)
   far = "links between slices" if _platform(mesh) == "tpu" else "network between hosts"
   return {
-      "matrix products": operations / chip.flops,
-      "memory": moved / chip.hbm,
-      "links between chips": within,
-      far: between,
+    "matrix products": operations / chip.flops,
+    "memory": moved / chip.hbm,
+    "links between chips": within,
+    far: between,
   }
 
 

@@ -14,8 +14,8 @@ Change = tuple[ml_collections.ConfigDict, str]  # a config, and what was changed
 
 # What messages call the programs.
 PHASES = {
-    "train": "update", "score": "score pass", "turn": "rollout",
-    "reshard": "handover of the new policy",
+  "train": "update", "score": "score pass", "turn": "rollout",
+  "reshard": "handover of the new policy",
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def of_update(config: ml_collections.ConfigDict, least: int) -> Iterator[Change]
     size //= 2
     sentence = f"config.train.size={size}"
     yield (
-        _with(config, "train", remat=True, size=size),
-        sentence + ("" if remat else " and remat=True"),
+      _with(config, "train", remat=True, size=size),
+      sentence + ("" if remat else " and remat=True"),
     )
 
 

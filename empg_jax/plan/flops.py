@@ -17,7 +17,7 @@ class _At(NamedTuple):
 
 
 def of_program(
-    jaxpr: jax_core.ClosedJaxpr, devices: int, trips: int = 1, platform: str = "tpu"
+  jaxpr: jax_core.ClosedJaxpr, devices: int, trips: int = 1, platform: str = "tpu"
 ) -> float:
   """Those of its matrix products on all devices: loops times their trips, the longest branch.
 

@@ -55,10 +55,10 @@ def count(shape: DecoderConfig) -> int:
 
 
 def items(
-    config: ml_collections.ConfigDict,
-    shape: DecoderConfig,
-    mesh: Mesh | AbstractMesh,
-    copies: int = 1,
+  config: ml_collections.ConfigDict,
+  shape: DecoderConfig,
+  mesh: Mesh | AbstractMesh,
+  copies: int = 1,
 ) -> list[Item]:
   """What a run of launch/train.py keeps, the largest it may be.
 
@@ -80,17 +80,17 @@ def items(
   moments = jax.eval_shape(setup.make_optimizer(config).init, trained)
   whole = not config.lora.rank
   found = [
-      _item(f"parameters ({config.model.dtype})", held, mesh)._replace(
-          inside=("train", "reshard") if whole else ("train",)
-      )
+    _item(f"parameters ({config.model.dtype})", held, mesh)._replace(
+      inside=("train", "reshard") if whole else ("train",)
+    )
   ]
   if not whole:
     found.append(_item(f"adapters of rank {config.lora.rank}", trained, mesh, "train"))
     merged = _item("adapters merged into the parameters", held, mesh, "reshard")
     found.append(merged._replace(lives=("reshard",)))
   found += [
-      _item("AdamW's moments", moments, mesh, "train"),
-      _item("gradient", trained, mesh, "train")._replace(lives=("train",)),
+    _item("AdamW's moments", moments, mesh, "train"),
+    _item("gradient", trained, mesh, "train")._replace(lives=("train",)),
   ]
   if algorithms.make(**config.algorithm.to_dict()).uses_reference and whole:
     cast = lambda model: casting.cast(model, config.train.compute_dtype)
@@ -104,9 +104,7 @@ def _caches(config, shape: DecoderConfig, mesh, dtype) -> list[Item]:
   """One for each half of the slots: while one half decodes, the environments play the other."""
   c = config.policy
   capacity = c.max_length + max(c.max_reply, *c.piece_lengths)
-  make: Callable[[], Any] = lambda: caching.empty(
-      shape, c.slots, capacity, c.max_reply, dtype
-  )
+  make: Callable[[], Any] = lambda: caching.empty(shape, c.slots, capacity, c.max_reply, dtype)
   total = _bytes(jax.eval_shape(make))
   heads = math.gcd(mesh.shape[sharding.TENSOR], shape.num_key_value_heads)
   name = f"KV cache, {c.slots} conversations of {c.max_length:,} tokens"
@@ -126,8 +124,8 @@ def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
   """A tree of parameters, or of what lies as they do."""
   places = jax.tree.leaves(sharding.shardings(tree, mesh, axes))
   parts = [
-      math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-      for leaf, place in zip(jax.tree.leaves(tree), places)
+    math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf, place in zip(jax.tree.leaves(tree), places)
   ]
   return Item(name, _bytes(tree), sum(parts), inside=inside)
 
@@ -139,7 +137,7 @@ def _copied(name: str, tree: Any, mesh, copies: int) -> Item:
   if copies == 1:
     return item
   return item._replace(
-      name=f"{name}, {copies} copies", total=copies * item.total, device=copies * item.device
+    name=f"{name}, {copies} copies", total=copies * item.total, device=copies * item.device
   )
 
 

@@ -49,14 +49,14 @@ def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
   batch = _batch(_rows(config), _length(config), mesh)
   with jax.set_mesh(mesh):
     traced = train_step.trace(
-        state,
-        batch,
-        reference=reference,
-        base=base,
-        algorithm=algorithm,
-        optimizer=optimizer,
-        temperature=config.policy.temperature,
-        **config.train,
+      state,
+      batch,
+      reference=reference,
+      base=base,
+      algorithm=algorithm,
+      optimizer=optimizer,
+      temperature=config.policy.temperature,
+      **config.train,
     )
   needed = flops.of_model(shape, _rows(config), _length(config))
   return Program("train step", traced, _rows(config) * _length(config), needed)
@@ -84,15 +84,15 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
   slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
   with jax.set_mesh(mesh):
     cache = jax.eval_shape(
-        lambda: caching.empty(
-            shape, c.slots, c.max_length + max(c.max_reply, piece), c.max_reply, dtype
-        )
+      lambda: caching.empty(
+        shape, c.slots, c.max_length + max(c.max_reply, piece), c.max_reply, dtype
+      )
     )
     cache = _placed(cache, layout.cache_shardings(cache, mesh))
     traced = decode.turn.trace(
-        model, cache, slots(), slots(), slots(piece), slots(), slots(), slots(),
-        jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.float32),
-        window=min(window, c.max_length), max_reply=c.max_reply, end_id=0,
+      model, cache, slots(), slots(), slots(piece), slots(), slots(), slots(),
+      jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.float32),
+      window=min(window, c.max_length), max_reply=c.max_reply, end_id=0,
     )  # fmt: skip
   needed = flops.of_model(shape, c.slots, piece + c.max_reply) / 3
   return Program("turn", traced, c.slots * c.max_reply, needed, loop=c.max_reply)
@@ -131,16 +131,16 @@ def _batch(rows: int, length: int, mesh: Mesh) -> Batch:
   token = lambda dtype: jax.ShapeDtypeStruct((rows, length), dtype)
   row = lambda dtype: jax.ShapeDtypeStruct((rows,), dtype)
   shapes = Batch(
-      tokens=token(jnp.int32),
-      actions=token(jnp.int32),
-      steps=token(jnp.int32),
-      behavior_logprobs=token(jnp.float32),
-      behavior_entropy=token(jnp.float32),
-      rewards=token(jnp.float32),
-      anchors=token(jnp.int32),
-      returns=row(jnp.float32),
-      group_ids=row(jnp.int32),
-      episode_ids=row(jnp.int32),
+    tokens=token(jnp.int32),
+    actions=token(jnp.int32),
+    steps=token(jnp.int32),
+    behavior_logprobs=token(jnp.float32),
+    behavior_entropy=token(jnp.float32),
+    rewards=token(jnp.float32),
+    anchors=token(jnp.int32),
+    returns=row(jnp.float32),
+    group_ids=row(jnp.int32),
+    episode_ids=row(jnp.int32),
   )
   divided = NamedSharding(mesh, PartitionSpec(sharding.ROWS))
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=divided), shapes)

@@ -16,21 +16,19 @@ def show(report: Report, chip: Chip) -> str:
   """A program's figures, a chip."""
   r = report
   lines = [
-      f"{r.name}, a chip (compiled in {r.compile_s:.0f} s, {r.hlo_mb:.1f} MB of HLO)",
-      f"  memory      {r.peak:.2f} GiB at the peak, {r.free:.2f} free of {chip.memory};"
-      f" arguments {r.arguments:.2f}, temporaries {r.temporaries:.2f}",
+    f"{r.name}, a chip (compiled in {r.compile_s:.0f} s, {r.hlo_mb:.1f} MB of HLO)",
+    f"  memory      {r.peak:.2f} GiB at the peak, {r.free:.2f} free of {chip.memory};"
+    f" arguments {r.arguments:.2f}, temporaries {r.temporaries:.2f}",
   ]
   if r.tokens:
     lines.append(
-        f"  operations  {r.flops / 1e12:,.1f} TFLOP, {r.flops / r.model_flops:.2f} times what the"
-        " model needs (6 N D and attention)"
+      f"  operations  {r.flops / 1e12:,.1f} TFLOP, {r.flops / r.model_flops:.2f} times what the"
+      " model needs (6 N D and attention)"
     )
   for c in r.collectives:
     if c.sent >= 1e6:
       often = words.count(c.times, "time")
-      lines.append(
-          f"  {c.kind:<20} {' x '.join(c.axes):<14} {often:>13} {c.sent / 1e9:>9,.2f} GB"
-      )
+      lines.append(f"  {c.kind:<20} {' x '.join(c.axes):<14} {often:>13} {c.sent / 1e9:>9,.2f} GB")
   kernels = {name: n for name, n in r.custom_calls.items() if name.startswith(_KERNELS)}
   if kernels:
     lines.append("  kernels     " + ", ".join(f"{name} {n}" for name, n in sorted(kernels.items())))
@@ -55,8 +53,8 @@ def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> 
     kept = "".join(f" + {item.name} {item.device / 2**30:.2f}" for item in beside)
     fits = f"{chip.memory - needed:.2f} free" if needed <= chip.memory else "does not fit"
     yield (
-        f"  {needed:.2f} GiB of {chip.memory}, {fits}: the {fitting.PHASES[name]}"
-        f" {reports[name].peak:.2f}{kept}"
+      f"  {needed:.2f} GiB of {chip.memory}, {fits}: the {fitting.PHASES[name]}"
+      f" {reports[name].peak:.2f}{kept}"
     )
 
 

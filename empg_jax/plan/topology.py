@@ -26,10 +26,10 @@ def prepare(topology: str) -> None:
   else:
     _find("libtpu", "TPU", "jax[tpu]", "no TPU")
     os.environ.update(
-        TPU_SKIP_MDS_QUERY="1",
-        TPU_WORKER_HOSTNAMES="localhost",
-        TPU_WORKER_ID="0",
-        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+      TPU_SKIP_MDS_QUERY="1",
+      TPU_WORKER_HOSTNAMES="localhost",
+      TPU_WORKER_ID="0",
+      ALLOW_MULTIPLE_LIBTPU_LOAD="1",
     )
   jax.config.update("jax_platforms", "cpu")
 
@@ -42,7 +42,7 @@ def kind(topology: str) -> str:
 def _find(module: str, name: str, extra: str, needs: str) -> None:
   if importlib.util.find_spec(module) is None:
     raise ImportError(
-        f"There is no {name} compiler here: pip install '{extra}' brings it; it needs {needs}."
+      f"There is no {name} compiler here: pip install '{extra}' brings it; it needs {needs}."
     )
 
 
@@ -59,16 +59,14 @@ def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
     hosts, gpus = chips.hosts(topology)
     if slices > 1:
       raise ValueError(
-          f"--slices is of TPUs: for {slices * hosts} hosts write"
-          f" --topology={kind(topology)}:{slices * hosts}x{gpus}."
+        f"--slices is of TPUs: for {slices * hosts} hosts write"
+        f" --topology={kind(topology)}:{slices * hosts}x{gpus}."
       )
     # Hosts, processes of each, GPUs of each of these.
     given = dict(topology=f"{hosts}x1x{gpus}", target_config=cards.target(kind(topology)))
     return topologies.get_topology_desc(platform="cuda", **given).devices
   several = {} if slices == 1 else {"num_slices": slices}
-  return topologies.get_topology_desc(
-      platform="tpu", topology_name=topology, **several
-  ).devices
+  return topologies.get_topology_desc(platform="tpu", topology_name=topology, **several).devices
 
 
 def mesh(chips: Sequence[jax.Device], *, data: int, fsdp: int, tensor: int) -> Mesh:
@@ -81,7 +79,7 @@ def mesh(chips: Sequence[jax.Device], *, data: int, fsdp: int, tensor: int) -> M
   if made.size < len(chips):
     sizes = ", ".join(f"{name} {size}" for name, size in made.shape.items())
     raise ValueError(
-        f"config.mesh is {sizes}, which takes {made.size} of {len(chips)} chips: make one of its"
-        " axes 0, for all that the others leave, or name a smaller topology."
+      f"config.mesh is {sizes}, which takes {made.size} of {len(chips)} chips: make one of its"
+      " axes 0, for all that the others leave, or name a smaller topology."
     )
   return made

@@ -21,8 +21,8 @@ def draw(ax: Axes, curves: Sequence[Curve]) -> None:
   for step in sorted(noted):
     ax.axvline(step, color=style.GREY, lw=0.8, ls=(0, (4, 2)), zorder=0.5)
     ax.text(
-        step, 0.99, "\n".join(noted[step]), transform=ax.get_xaxis_transform(), rotation=90,
-        fontsize=6, color=style.GREY, ha="left", va="top", linespacing=1.1,
+      step, 0.99, "\n".join(noted[step]), transform=ax.get_xaxis_transform(), rotation=90,
+      fontsize=6, color=style.GREY, ha="left", va="top", linespacing=1.1,
     )  # fmt: skip
 
 

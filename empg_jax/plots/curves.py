@@ -37,10 +37,10 @@ def learning_curves(curves: Sequence[Curve]) -> Figure:
 def training(curves: Sequence[Curve]) -> Figure:
   """Success, length, entropy and gradient norm of the training steps."""
   shown = (
-      ("train/success", _SUCCESS, 100.0),
-      ("train/turns", "turns of an episode", 1.0),
-      ("train/entropy_mean", "step entropy (nats)", 1.0),
-      ("update/grad_norm", "gradient norm", 1.0),
+    ("train/success", _SUCCESS, 100.0),
+    ("train/turns", "turns of an episode", 1.0),
+    ("train/entropy_mean", "step entropy (nats)", 1.0),
+    ("update/grad_norm", "gradient norm", 1.0),
   )
   figure, axes = style.panels(len(shown), height=2.3)
   for ax, (metric, label, scale) in zip(axes, shown):
@@ -94,15 +94,15 @@ def scales(curves: Sequence[Curve]) -> Figure:
   figure, axes = style.panels(len(drawn), width=4.2)
   for ax, curve in zip(axes, drawn):
     low, mean, std, high = (
-        series(curve, f"empg/g_{name}") for name in ("min", "mean", "std", "max")
+      series(curve, f"empg/g_{name}") for name in ("min", "mean", "std", "max")
     )
     ax.fill_between(
-        low.steps, low.low, high.high, color=style.COLOURS[5], alpha=0.3, lw=0,
-        label="lowest to highest",
+      low.steps, low.low, high.high, color=style.COLOURS[5], alpha=0.3, lw=0,
+      label="lowest to highest",
     )  # fmt: skip
     ax.fill_between(
-        mean.steps, mean.mean - std.mean, mean.mean + std.mean, color=style.COLOURS[0],
-        alpha=0.45, lw=0, label="mean ± std",
+      mean.steps, mean.mean - std.mean, mean.mean + std.mean, color=style.COLOURS[0],
+      alpha=0.45, lw=0, label="mean ± std",
     )  # fmt: skip
     ax.axhline(1, color=style.GREY, lw=0.8, ls=":")
     ax.set(title=curve.label, ylabel="g of the steps of a batch", ylim=(0, None))
@@ -137,11 +137,11 @@ def success_by_type(curves: Sequence[Curve]) -> Figure:
 
 
 FIGURES: dict[str, Callable[[Sequence[Curve]], Figure]] = {
-    "learning_curves": learning_curves,
-    "training": training,
-    "kl": kl,
-    "g_over_training": scales,
-    "success_by_type": success_by_type,
+  "learning_curves": learning_curves,
+  "training": training,
+  "kl": kl,
+  "g_over_training": scales,
+  "success_by_type": success_by_type,
 }
 
 
@@ -221,8 +221,8 @@ def _draw(
       ax.plot(found.steps, scale * line, color=colour, lw=0.6, alpha=0.6)
       line = _smoothed(line)
     ax.plot(
-        found.steps, scale * line, color=colour, marker=marker, label=curve.label,
-        clip_on=not marked,
+      found.steps, scale * line, color=colour, marker=marker, label=curve.label,
+      clip_on=not marked,
     )  # fmt: skip
     if band := _interval(curve, metric, found):
       low, high = (scale * end for end in band)

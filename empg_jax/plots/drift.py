@@ -42,7 +42,7 @@ class Drift(NamedTuple):
 
 
 def measure(
-    workdir: str | os.PathLike, count: int, progress: Callable[[int], Any] | None = None
+  workdir: str | os.PathLike, count: int, progress: Callable[[int], Any] | None = None
 ) -> Drift:
   """Scores `count` episodes of each training step that was written down.
 
@@ -93,7 +93,7 @@ def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) 
   """An episode as it was played, with the very ids; log-probabilities are not in its record.
 
   Args:
-    record: of episodes.read.
+    record: of tracking.episode_files.read.
     chat: the run's.
     prompt: what a turn read, where each is a conversation of its own.
   """
@@ -102,32 +102,32 @@ def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) 
     observation = turn["observation"]
     before = next_piece(chat, prompt, turns, observation) if turns else chat.opening(observation)
     turns.append(
-        Turn(
-            context=tuple(before),
-            reply=np.array(turn["ids"], np.int32),
-            logprobs=np.zeros(len(turn["ids"]), np.float32),
-            entropy=np.array(turn["entropies"], np.float32),
-            observation=observation,
-            text="".join(turn["tokens"]),
-            action=turn["action"],
-            reward=float(turn["reward"]),
-        )
+      Turn(
+        context=tuple(before),
+        reply=np.array(turn["ids"], np.int32),
+        logprobs=np.zeros(len(turn["ids"]), np.float32),
+        entropy=np.array(turn["entropies"], np.float32),
+        observation=observation,
+        text="".join(turn["tokens"]),
+        action=turn["action"],
+        reward=float(turn["reward"]),
+      )
     )
   alike = ("task", "group", "index", "reward", "success", "ended", "info")
   return Episode(turns=tuple(turns), **{name: record[name] for name in alike})
 
 
 def mean_kl(
-    batch: Batch, initial: Decoder, config: ml_collections.ConfigDict
+  batch: Batch, initial: Decoder, config: ml_collections.ConfigDict
 ) -> tuple[float, float]:
   """The mean over the agent's tokens, and its standard error: tokens of an episode are alike."""
   ask = functools.partial(
-      _ask, temperature=config.policy.temperature, compute_dtype=config.train.compute_dtype
+    _ask, temperature=config.policy.temperature, compute_dtype=config.train.compute_dtype
   )
   size = config.train.size
   logprobs = [
-      jax.device_get(ask(initial, jax.tree.map(lambda x: x[at : at + size], batch)).logprobs)
-      for at in range(0, len(batch.tokens), size)
+    jax.device_get(ask(initial, jax.tree.map(lambda x: x[at : at + size], batch)).logprobs)
+    for at in range(0, len(batch.tokens), size)
   ]
   own = batch.steps > 0
   kl = np.where(own, -batch.behavior_entropy - np.concatenate(logprobs), 0.0)

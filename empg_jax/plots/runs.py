@@ -57,16 +57,16 @@ def curves(runs: Sequence[Run]) -> list[Curve]:
   members = list(groups.values())
   names = _labels([group[0] for group in members])
   return [
-      Curve(f"{name} ({len(group)} seeds)" if len(group) > 1 else name, tuple(group))
-      for name, group in zip(names, members)
+    Curve(f"{name} ({len(group)} seeds)" if len(group) > 1 else name, tuple(group))
+    for name, group in zip(names, members)
   ]
 
 
 def series(curve: Curve, metric: str) -> Series | None:
   """The metric of a curve; None if no step has it in all of its runs."""
   found = [
-      {row["step"]: row[metric] for row in run.rows if row.get(metric) is not None}
-      for run in curve.runs
+    {row["step"]: row[metric] for row in run.rows if row.get(metric) is not None}
+    for run in curve.runs
   ]
   steps = sorted(set.intersection(*map(set, found)))
   if not steps:

@@ -42,7 +42,7 @@ class Steps(NamedTuple):
 
 
 def measure(
-    workdir: str | os.PathLike, episodes: int, progress: Callable[[int], Any] | None = None
+  workdir: str | os.PathLike, episodes: int, progress: Callable[[int], Any] | None = None
 ) -> Steps:
   """Plays training tasks with a run's initial policy, and scores them by both policies.
 
@@ -59,14 +59,14 @@ def measure(
   tasks = TaskSampler(tasks, config.seed, kind=environment.task_type).at(0, episodes)
   policy = policies.make(config, initial, chat, episodes=episodes)
   played = policies.collect(
-      config, environment, policy, chat, tasks, key=jax.random.key(config.seed), progress=progress
+    config, environment, policy, chat, tasks, key=jax.random.key(config.seed), progress=progress
   )
   if config.rollout.get("window", -1) >= 0:
     played = by_turn(played)
   batch = pack(played, multiple=config.train.size, **config.pack)
   score = functools.partial(
-      scores, batch=batch, size=config.train.size, temperature=config.policy.temperature,
-      compute_dtype=config.train.compute_dtype,
+    scores, batch=batch, size=config.train.size, temperature=config.policy.temperature,
+    compute_dtype=config.train.compute_dtype,
   )  # fmt: skip
   before = score(initial)
   after = score(trained.load(config, workdir / "checkpoints" / str(step)))
@@ -74,7 +74,7 @@ def measure(
 
 
 def scores(
-    model: Decoder, *, batch: Batch, size: int, temperature: float, compute_dtype: str
+  model: Decoder, *, batch: Batch, size: int, temperature: float, compute_dtype: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """A step's mean entropy, expected and drawn squared gradient norm, [n] each.
 
@@ -88,19 +88,19 @@ def scores(
   row = np.broadcast_to(np.arange(len(place))[:, None], place.shape)
   own = place > 0
   _, step, count = np.unique(
-      np.stack([row[own], place[own]]), axis=1, return_inverse=True, return_counts=True
+    np.stack([row[own], place[own]]), axis=1, return_inverse=True, return_counts=True
   )
   return tuple(np.bincount(step.reshape(-1), value[own]) / count for value in values)
 
 
 @functools.partial(jax.jit, static_argnames=("compute_dtype",))
 def token_gradients(
-    model: Decoder,
-    tokens: Int[Array, "B T"],
-    actions: Int[Array, "B T"],
-    *,
-    temperature: Scalar,
-    compute_dtype: str,
+  model: Decoder,
+  tokens: Int[Array, "B T"],
+  actions: Int[Array, "B T"],
+  *,
+  temperature: Scalar,
+  compute_dtype: str,
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"], Float[Array, "B T"]]:
   """Entropy, and the squared norm of grad_z log pi(a) with respect to the logits z.
 

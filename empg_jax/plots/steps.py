@@ -27,8 +27,8 @@ def entropy_change(steps: Steps, k: float, about: str) -> Figure:
   ax.errorbar(centres, mean, error, fmt="none", ecolor=style.GREY, elinewidth=0.8)
   ax.axhline(0, color=style.GREY, lw=0.8)
   ax.set(
-      xlabel="percentile of initial step entropy", ylabel="mean change of step entropy (nats)",
-      xlim=(0, 100),
+    xlabel="percentile of initial step entropy", ylabel="mean change of step entropy (nats)",
+    xlim=(0, 100),
   )  # fmt: skip
   ax.grid(axis="x", visible=False)
   sizes = sorted({len(part) for part in order})
@@ -43,21 +43,21 @@ def gradient_by_entropy(steps: Steps, k: float, about: str) -> Figure:
   figure, (ax,) = style.panels(1, width=5.2, height=3.4)
   blue, red = style.COLOURS[:2]
   ax.plot(
-      steps.entropy, steps.gradient, ".", color=blue, ms=5, alpha=0.4, mew=0, rasterized=True,
-      label=r"a step, expected: mean of $1-\sum_j\pi_j^2$",
+    steps.entropy, steps.gradient, ".", color=blue, ms=5, alpha=0.4, mew=0, rasterized=True,
+    label=r"a step, expected: mean of $1-\sum_j\pi_j^2$",
   )  # fmt: skip
   order = _bins(steps.entropy)
   ax.plot(
-      [steps.entropy[part].mean() for part in order],
-      [steps.gradient_drawn[part].mean() for part in order],
-      "o", color=red, ms=5, markerfacecolor="white",
-      label=r"mean of a twentieth of the steps, of the tokens drawn: $\|e_a-\pi\|^2$",
+    [steps.entropy[part].mean() for part in order],
+    [steps.gradient_drawn[part].mean() for part in order],
+    "o", color=red, ms=5, markerfacecolor="white",
+    label=r"mean of a twentieth of the steps, of the tokens drawn: $\|e_a-\pi\|^2$",
   )  # fmt: skip
   curve = np.linspace(0, max(float(steps.entropy.max()), 1e-3) * 1.02, 200)
   ax.plot(curve, -np.expm1(-curve), color=style.GREY, lw=1, label=r"bound: $1-e^{-H}$")
   ax.set(
-      xlabel="step entropy H (nats)", ylabel="squared gradient norm\nof a token, by its logits",
-      xlim=(0, None), ylim=(0, None),
+    xlabel="step entropy H (nats)", ylabel="squared gradient norm\nof a token, by its logits",
+    xlim=(0, None), ylim=(0, None),
   )  # fmt: skip
   ax.legend(loc="upper left", bbox_to_anchor=(0, -0.17), fontsize=8, markerscale=1.5)
   style.caption(figure, about)
@@ -74,8 +74,8 @@ def scale_distribution(steps: Steps, k: float, about: str) -> Figure:
   for g, name, colour, filled in zip(found, names, style.COLOURS, (True, False)):
     weights = np.full(len(g), 100 / max(len(g), 1))
     ax.hist(
-        g, edges, weights=weights, color=colour, label=name, alpha=0.45 if filled else 1,
-        histtype="stepfilled" if filled else "step", lw=1.6,
+      g, edges, weights=weights, color=colour, label=name, alpha=0.45 if filled else 1,
+      histtype="stepfilled" if filled else "step", lw=1.6,
     )  # fmt: skip
   ax.axvline(1, color=style.GREY, lw=0.8, ls=":")
   ax.set(xlabel=f"g of a step (mean 1, k = {k:g})", ylabel="steps (%)")
@@ -85,9 +85,9 @@ def scale_distribution(steps: Steps, k: float, about: str) -> Figure:
 
 
 FIGURES: dict[str, Callable[[Steps, float, str], Figure]] = {
-    "entropy_change": entropy_change,
-    "gradient_by_entropy": gradient_by_entropy,
-    "g_distribution": scale_distribution,
+  "entropy_change": entropy_change,
+  "gradient_by_entropy": gradient_by_entropy,
+  "g_distribution": scale_distribution,
 }
 
 

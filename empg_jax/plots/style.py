@@ -15,24 +15,24 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
 
 _STYLE = {
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.7,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "figure.facecolor": "white",
-    "savefig.dpi": 150,
-    "svg.hashsalt": "empg_jax",  # the same figure is the same file
+  "font.size": 9.0,
+  "axes.titlesize": 10.0,
+  "axes.titlelocation": "left",
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.edgecolor": GREY,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "grid.color": "#E6E6E6",
+  "grid.linewidth": 0.7,
+  "xtick.color": GREY,
+  "ytick.color": GREY,
+  "legend.frameon": False,
+  "lines.linewidth": 1.6,
+  "lines.markersize": 4.5,
+  "figure.facecolor": "white",
+  "savefig.dpi": 150,
+  "svg.hashsalt": "empg_jax",  # the same figure is the same file
 }
 
 

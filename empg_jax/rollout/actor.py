@@ -35,14 +35,14 @@ class Policy(Protocol):
     """The device state of `slots` empty slots, for the first half or the second."""
 
   def act(
-      self,
-      slots: Any,
-      pieces: list[list[int] | None],
-      episodes: list[int],
-      turns: list[int],
-      key: PRNGKeyArray,
-      *,
-      anew: bool = False,
+    self,
+    slots: Any,
+    pieces: list[list[int] | None],
+    episodes: list[int],
+    turns: list[int],
+    key: PRNGKeyArray,
+    *,
+    anew: bool = False,
   ) -> tuple[Any, Any | None]:
     """Appends each slot's piece and samples its reply, without waiting for either.
 
@@ -52,18 +52,18 @@ class Policy(Protocol):
 
 
 def collect(
-    policy: Policy,
-    chat: Chat,
-    make_env: Callable[[], Env],
-    tasks: Sequence[str],
-    *,
-    group_size: int,
-    max_turns: int,
-    key: PRNGKeyArray,
-    invalid_penalty: float = 0.0,
-    prompt: Prompt | None = None,
-    progress: Callable[[int], Any] | None = None,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+  policy: Policy,
+  chat: Chat,
+  make_env: Callable[[], Env],
+  tasks: Sequence[str],
+  *,
+  group_size: int,
+  max_turns: int,
+  key: PRNGKeyArray,
+  invalid_penalty: float = 0.0,
+  prompt: Prompt | None = None,
+  progress: Callable[[int], Any] | None = None,
+  asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> list[Episode]:
   """Plays every task `group_size` times and returns the episodes, group by group.
 
@@ -94,19 +94,19 @@ def collect(
   queue = collections.deque((tasks[i // group_size], *divmod(i, group_size)) for i in own)
   finished: list[Episode] = []
   make_seat = functools.partial(
-      Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
-      max_turns=max_turns, invalid_penalty=invalid_penalty, prompt=prompt,
-      max_piece=getattr(policy, "max_piece", None),  # of a policy that reads in buckets
+    Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
+    max_turns=max_turns, invalid_penalty=invalid_penalty, prompt=prompt,
+    max_piece=getattr(policy, "max_piece", None),  # of a policy that reads in buckets
   )  # fmt: skip
   with contextlib.ExitStack() as stack:
     seats = [
-        stack.enter_context(contextlib.closing(make_seat()))
-        for _ in range(min(len(queue), 2 * policy.slots))
+      stack.enter_context(contextlib.closing(make_seat()))
+      for _ in range(min(len(queue), 2 * policy.slots))
     ]
     # As few halves as hold the episodes: a half costs the same full or near empty.
     halves = [
-        _Half(policy, half, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
-        for half, first in enumerate((0, policy.slots)[: -(-count // sum(slots))])
+      _Half(policy, half, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
+      for half, first in enumerate((0, policy.slots)[: -(-count // sum(slots))])
     ]
     for ended in _play(halves, queue, asked_to_stop):
       before = len(finished)
@@ -119,7 +119,7 @@ def collect(
 
 
 def _play(
-    halves: Sequence["_Half"], queue: collections.deque, asked_to_stop: Callable[[], bool]
+  halves: Sequence["_Half"], queue: collections.deque, asked_to_stop: Callable[[], bool]
 ) -> Iterator[list[Episode]]:
   """What has ended, whenever something has, until all has."""
   while running := [half for half in halves if half.running]:
@@ -134,14 +134,14 @@ class _Half:
   """Half of the slots: their seats, and the reply that the device is working on."""
 
   def __init__(
-      self,
-      policy: Policy,
-      half: int,
-      seats: list[Seat],
-      group_size: int,
-      key: PRNGKeyArray,
-      *,
-      anew: bool,
+    self,
+    policy: Policy,
+    half: int,
+    seats: list[Seat],
+    group_size: int,
+    key: PRNGKeyArray,
+    *,
+    anew: bool,
   ):
     self._policy = policy
     self._seats = seats
@@ -193,13 +193,13 @@ class _Half:
         episodes[slot] = seat.group * self._group_size + seat.index
         turns[slot] = len(seat.turns)
     self._slots, self._reply = self._policy.act(
-        self._slots, pieces, episodes, turns, self._key, anew=self._anew
+      self._slots, pieces, episodes, turns, self._key, anew=self._anew
     )
 
 
 def _check_some_played(episodes: list[Episode]) -> None:
   if episodes and all(episode.ended == "aborted" for episode in episodes):
     raise RuntimeError(
-        f"No episode of {len(episodes)} was played, since each was aborted; the first,"
-        f" of task {episodes[0].task}, ended with: {episodes[0].info['error']}"
+      f"No episode of {len(episodes)} was played, since each was aborted; the first,"
+      f" of task {episodes[0].task}, ended with: {episodes[0].info['error']}"
     )

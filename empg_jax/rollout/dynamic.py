@@ -25,7 +25,7 @@ class Groups(NamedTuple):
 
 
 def differing_groups(
-    play: Callable[[int, int], Sequence[Episode]], wanted: int, max_rounds: int
+  play: Callable[[int, int], Sequence[Episode]], wanted: int, max_rounds: int
 ) -> Groups:
   """Plays until `wanted` groups are there whose members' returns differ, penalties left out.
 
@@ -43,8 +43,8 @@ def differing_groups(
   for number in range(max(max_rounds, 1)):
     missing = wanted - len(kept)
     episodes = [
-        dataclasses.replace(episode, group=groups + episode.group)
-        for episode in play(number, missing)
+      dataclasses.replace(episode, group=groups + episode.group)
+      for episode in play(number, missing)
     ]
     groups += missing
     played += episodes

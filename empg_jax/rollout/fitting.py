@@ -25,11 +25,11 @@ class _Look(NamedTuple):
 
 
 def check(
-    config: ml_collections.ConfigDict,
-    chat: Chat,
-    make_env: Callable[[], Env],
-    tasks: Sequence[str],
-    prompt: Prompt | None,
+  config: ml_collections.ConfigDict,
+  chat: Chat,
+  make_env: Callable[[], Env],
+  tasks: Sequence[str],
+  prompt: Prompt | None,
 ) -> None:
   """Raises ValueError if a turn with which an episode begins is longer than every bucket.
 
@@ -50,19 +50,19 @@ def check(
   place = "first" if longest.first > buckets[-1] else "second"
   wanted = int(_SPARE * max(look.later for look in looks))
   raise ValueError(
-      f"The {place} turn of {longest.task} reads {getattr(longest, place)} tokens, and the largest"
-      f" of config.policy.piece_lengths is {buckets[-1]}: add a larger one, such as"
-      f' --config.policy.piece_lengths="{(*buckets, -(-wanted // _STEP) * _STEP)}", or take a'
-      " preset that is made for such tasks."
+    f"The {place} turn of {longest.task} reads {getattr(longest, place)} tokens, and the largest"
+    f" of config.policy.piece_lengths is {buckets[-1]}: add a larger one, such as"
+    f' --config.policy.piece_lengths="{(*buckets, -(-wanted // _STEP) * _STEP)}", or take a'
+    " preset that is made for such tasks."
   )
 
 
 def _looks(
-    chat: Chat,
-    make_env: Callable[[], Env],
-    tasks: Sequence[str],
-    prompt: Prompt | None,
-    window: int,
+  chat: Chat,
+  make_env: Callable[[], Env],
+  tasks: Sequence[str],
+  prompt: Prompt | None,
+  window: int,
 ) -> Iterator[_Look]:
   with contextlib.closing(make_env()) as env:
     for task in tasks[:: max(len(tasks) // _TASKS, 1)][:_TASKS]:

@@ -8,23 +8,23 @@ import numpy as np
 from empg_jax.types import Batch, Episode
 
 _OF_TOKENS = {  # what a row holds for each of its ids
-    "ids": np.int32,
-    "steps": np.int32,
-    "behavior_logprobs": np.float32,
-    "behavior_entropy": np.float32,
-    "rewards": np.float32,
-    "anchors": np.int32,
+  "ids": np.int32,
+  "steps": np.int32,
+  "behavior_logprobs": np.float32,
+  "behavior_entropy": np.float32,
+  "rewards": np.float32,
+  "anchors": np.int32,
 }
 
 _FILLER = Episode("", 0, 0, (), 0.0, False, "aborted", {})
 
 
 def pack(
-    episodes: Sequence[Episode],
-    *,
-    lengths: Sequence[int],
-    multiple: int = 1,
-    pad_id: int = 0,
+  episodes: Sequence[Episode],
+  *,
+  lengths: Sequence[int],
+  multiple: int = 1,
+  pad_id: int = 0,
 ) -> Batch:
   """Lays each episode's transcript, or each of its turns (`by_turn`), into one row.
 
@@ -51,8 +51,8 @@ def pack(
   played = [episode for episode in episodes if episode.ended != "aborted" and episode.turns]
   if not played:
     raise ValueError(
-        f"No episode of {len(episodes)} can be trained on: pack() needs at least one"
-        " that has a turn and was not aborted."
+      f"No episode of {len(episodes)} can be trained on: pack() needs at least one"
+      " that has a turn and was not aborted."
     )
   T = _bucket(played, lengths)
   B = -(-len(episodes) // multiple) * multiple
@@ -68,12 +68,12 @@ def pack(
     _lay_out(episode, {name: x[row] for name, x in rows.items()}, anchors)
   ids = rows.pop("ids")
   return Batch(
-      tokens=ids[:, :-1],
-      actions=ids[:, 1:],
-      returns=returns,
-      group_ids=group_ids,
-      episode_ids=_episode_ids(episodes, B),
-      **{name: x[:, 1:] for name, x in rows.items()},
+    tokens=ids[:, :-1],
+    actions=ids[:, 1:],
+    returns=returns,
+    group_ids=group_ids,
+    episode_ids=_episode_ids(episodes, B),
+    **{name: x[:, 1:] for name, x in rows.items()},
   )
 
 
@@ -83,10 +83,10 @@ def by_turn(episodes: Sequence[Episode]) -> list[Episode]:
   For episodes whose turns were read as conversations of their own (collect's `prompt`).
   """
   return [
-      dataclasses.replace(episode, turns=(turn,), first_step=step)
-      for episode in episodes
-      if episode.ended != "aborted"
-      for step, turn in enumerate(episode.turns, 1)
+    dataclasses.replace(episode, turns=(turn,), first_step=step)
+    for episode in episodes
+    if episode.ended != "aborted"
+    for step, turn in enumerate(episode.turns, 1)
   ]
 
 
@@ -112,7 +112,7 @@ def _length(episode: Episode) -> int:
 
 
 def _lay_out(
-    episode: Episode, row: dict[str, np.ndarray], anchors: dict[tuple[int, str], int]
+  episode: Episode, row: dict[str, np.ndarray], anchors: dict[tuple[int, str], int]
 ) -> None:
   """Writes one episode into its row of each array, and numbers what it was shown, in place."""
   start = 0
@@ -145,7 +145,7 @@ def _bucket(episodes: Sequence[Episode], lengths: Sequence[int]) -> int:
   fitting = [length for length in lengths if length >= longest]
   if not fitting:
     raise ValueError(
-        f"An episode needs a row of {longest} tokens and the longest row is {max(lengths)}: "
-        f"add a length of at least {longest} to `lengths`, or lower the policy's max_length."
+      f"An episode needs a row of {longest} tokens and the longest row is {max(lengths)}: "
+      f"add a length of at least {longest} to `lengths`, or lower the policy's max_length."
     )
   return min(fitting)

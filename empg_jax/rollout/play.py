@@ -47,11 +47,11 @@ def prompt(config: ml_collections.ConfigDict, environment: ModuleType) -> Prompt
 
 
 def player(
-    config: ml_collections.ConfigDict,
-    environment: ModuleType,
-    chat: Chat,
-    make_env: Callable[[], Env],
-    asked_to_stop: Callable[[], bool],
+  config: ml_collections.ConfigDict,
+  environment: ModuleType,
+  chat: Chat,
+  make_env: Callable[[], Env],
+  asked_to_stop: Callable[[], bool],
 ) -> Play:
   """What plays every task `group_size` times (`collect`) behind a progress bar.
 
@@ -59,10 +59,10 @@ def player(
     ValueError: what the policy would read is longer than it reads at once (fitting.check).
   """
   of_config = dict(
-      max_turns=config.rollout.max_turns,
-      invalid_penalty=config.rollout.invalid_penalty,
-      prompt=prompt(config, environment),
-      asked_to_stop=asked_to_stop,
+    max_turns=config.rollout.max_turns,
+    invalid_penalty=config.rollout.invalid_penalty,
+    prompt=prompt(config, environment),
+    asked_to_stop=asked_to_stop,
   )
   tasks = environment.tasks("train", **config.tasks)
   fitting.check(config, chat, make_env, tasks, of_config["prompt"])
@@ -70,20 +70,20 @@ def player(
   def play(policy, tasks, group_size, key, title):
     with console.Progress(title, len(tasks) * group_size, "episodes") as progress:
       return collect(
-          policy, chat, make_env, tasks, group_size=group_size, key=key, **of_config,
-          progress=progress.update if hosts.is_first() else None,
+        policy, chat, make_env, tasks, group_size=group_size, key=key, **of_config,
+        progress=progress.update if hosts.is_first() else None,
       )  # fmt: skip
 
   return play
 
 
 def groups(
-    config: ml_collections.ConfigDict,
-    tasks: TaskSampler,
-    play: Play,
-    policy: Policy,
-    step: int,
-    key: PRNGKeyArray,
+  config: ml_collections.ConfigDict,
+  tasks: TaskSampler,
+  play: Play,
+  policy: Policy,
+  step: int,
+  key: PRNGKeyArray,
 ) -> Groups:
   """A training step's episodes (rollout.dynamic), a pure function of policy, step and key.
 
@@ -101,13 +101,13 @@ def groups(
 
 
 def evaluation(
-    config: ml_collections.ConfigDict,
-    environment: ModuleType,
-    play: Play,
-    key: PRNGKeyArray,
-    keep: Callable[[int, str, list[Episode]], Any],
-    policy: Policy,
-    step: int,
+  config: ml_collections.ConfigDict,
+  environment: ModuleType,
+  play: Play,
+  key: PRNGKeyArray,
+  keep: Callable[[int, str, list[Episode]], Any],
+  policy: Policy,
+  step: int,
 ) -> dict[str, int | float]:
   """Plays the validation tasks once each, after training step `step`.
 

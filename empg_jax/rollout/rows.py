@@ -12,7 +12,7 @@ from empg_jax.types import Batch, Episode
 
 
 def make_rows(
-    config: ml_collections.ConfigDict, episodes: Sequence[Episode]
+  config: ml_collections.ConfigDict, episodes: Sequence[Episode]
 ) -> tuple[list[Episode], Batch]:
   """What each row holds, an episode or, where turns are prompts of their own, a turn; the rows."""
   count = config.rollout.tasks * config.rollout.group_size
@@ -24,7 +24,7 @@ def make_rows(
 
 
 def explain_rows(
-    algorithm: Algorithm, order: Sequence[Episode], rows: Batch
+  algorithm: Algorithm, order: Sequence[Episode], rows: Batch
 ) -> dict[tuple[int, int], list[dict[str, float]]]:
   """What the algorithm makes of each turn, by the group and index of its episode."""
   return unpack(algorithms.explain(algorithm, rows, rows.behavior_entropy), rows.steps, order)

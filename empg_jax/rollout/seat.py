@@ -25,21 +25,17 @@ class Chat(Protocol):
 
   end_id: int
 
-  def opening(self, observation: str) -> list[int]:
-    ...
+  def opening(self, observation: str) -> list[int]: ...
 
-  def following(self, observation: str, ended: bool) -> list[int]:
-    ...
+  def following(self, observation: str, ended: bool) -> list[int]: ...
 
-  def text(self, ids: Sequence[int]) -> str:
-    ...
+  def text(self, ids: Sequence[int]) -> str: ...
 
-  def action(self, text: str) -> str | None:
-    ...
+  def action(self, text: str) -> str | None: ...
 
 
 def next_piece(
-    chat: Chat, prompt: Prompt | None, turns: Sequence[Turn], observation: str
+  chat: Chat, prompt: Prompt | None, turns: Sequence[Turn], observation: str
 ) -> list[int]:
   """The ids that are read after one turn or more: the conversation's next, or another's first.
 
@@ -72,16 +68,16 @@ class Seat:
   """
 
   def __init__(
-      self,
-      chat: Chat,
-      make_env: Callable[[], Env],
-      *,
-      max_length: int,
-      max_reply: int,
-      max_turns: int,
-      invalid_penalty: float,
-      max_piece: int | None = None,
-      prompt: Prompt | None = None,
+    self,
+    chat: Chat,
+    make_env: Callable[[], Env],
+    *,
+    max_length: int,
+    max_reply: int,
+    max_turns: int,
+    invalid_penalty: float,
+    max_piece: int | None = None,
+    prompt: Prompt | None = None,
   ):
     self.piece: list[int] | None = None
     self.group = self.index = 0
@@ -111,10 +107,10 @@ class Seat:
     self.piece = self._chat.opening(self._observation)
     if len(self.piece) > self._room:
       return self._end(
-          "aborted",
-          error=f"The first observation takes {len(self.piece)} tokens and a context has "
-          f"room for {self._room} before a reply: raise max_length.",
-          fault="opening",
+        "aborted",
+        error=f"The first observation takes {len(self.piece)} tokens and a context has "
+        f"room for {self._room} before a reply: raise max_length.",
+        fault="opening",
       )
     if len(self.piece) > self._max_piece:
       return self._end("aborted", error=self._too_long(len(self.piece)), fault="opening")
@@ -163,8 +159,8 @@ class Seat:
 
   def _too_long(self, read: int) -> str:
     return (
-        f"A turn would read {read} tokens, and the largest of policy.piece_lengths is"
-        f" {self._max_piece}: add a larger one."
+      f"A turn would read {read} tokens, and the largest of policy.piece_lengths is"
+      f" {self._max_piece}: add a larger one."
     )
 
   def _ask(self, method: str, text: str) -> None:
@@ -192,25 +188,25 @@ class Seat:
         env.close()
 
   def _record(
-      self,
-      ids: np.ndarray,
-      logprobs: np.ndarray,
-      entropy: np.ndarray,
-      text: str,
-      action: str | None,
-      reward: float,
+    self,
+    ids: np.ndarray,
+    logprobs: np.ndarray,
+    entropy: np.ndarray,
+    text: str,
+    action: str | None,
+    reward: float,
   ) -> None:
     self.turns.append(
-        Turn(
-            context=tuple(self.piece),
-            reply=np.array(ids, np.int32),
-            logprobs=np.array(logprobs, np.float32),
-            entropy=np.array(entropy, np.float32),
-            observation=self._observation,
-            text=text,
-            action=action,
-            reward=reward,
-        )
+      Turn(
+        context=tuple(self.piece),
+        reply=np.array(ids, np.int32),
+        logprobs=np.array(logprobs, np.float32),
+        entropy=np.array(entropy, np.float32),
+        observation=self._observation,
+        text=text,
+        action=action,
+        reward=reward,
+      )
     )
     self._length += len(self.piece) + len(ids)
 
@@ -221,12 +217,12 @@ class Seat:
   def _end(self, ended: str, **info: str) -> Episode:
     self.piece = None
     return Episode(
-        task=self._task,
-        group=self.group,
-        index=self.index,
-        turns=tuple(self.turns),
-        reward=sum((turn.reward for turn in self.turns), start=0.0),
-        success=ended != "aborted" and bool(self._info.get("won", False)),
-        ended=ended,
-        info={**self._info, **info},
+      task=self._task,
+      group=self.group,
+      index=self.index,
+      turns=tuple(self.turns),
+      reward=sum((turn.reward for turn in self.turns), start=0.0),
+      success=ended != "aborted" and bool(self._info.get("won", False)),
+      ended=ended,
+      info={**self._info, **info},
     )

@@ -24,10 +24,10 @@ def share(count: int, slots: Sequence[int], host: int) -> list[int]:
   """
   # Each round of dealing begins with another host, lest one gets every second kind of task.
   dealt = [
-      (number + i) % len(slots)
-      for number in range(max(slots))
-      for i in range(len(slots))
-      if number < slots[(number + i) % len(slots)]
+    (number + i) % len(slots)
+    for number in range(max(slots))
+    for i in range(len(slots))
+    if number < slots[(number + i) % len(slots)]
   ]
   return [i for i, other in zip(range(count), itertools.cycle(dealt)) if other == host]
 
@@ -55,16 +55,16 @@ def to_bytes(episodes: Sequence[Episode]) -> bytes:
     return serialization.msgpack_serialize({"episodes": plain}, in_place=True)
   except TypeError as error:
     raise ValueError(
-        f"The episodes cannot be sent to the other hosts ({error}): give plain values in the"
-        " environment's info (bool, number, str, list, dict)."
+      f"The episodes cannot be sent to the other hosts ({error}): give plain values in the"
+      " environment's info (bool, number, str, list, dict)."
     ) from error
 
 
 def from_bytes(message: bytes) -> list[Episode]:
   """What `to_bytes` was given."""
   return [
-      Episode(**episode | dict(turns=tuple(map(_turn, episode["turns"]))))
-      for episode in serialization.msgpack_restore(message)["episodes"]
+    Episode(**episode | dict(turns=tuple(map(_turn, episode["turns"]))))
+    for episode in serialization.msgpack_restore(message)["episodes"]
   ]
 
 

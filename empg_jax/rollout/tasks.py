@@ -17,16 +17,14 @@ class TaskSampler:
   """
 
   def __init__(
-      self,
-      tasks: Sequence[str],
-      seed: int,
-      kind: Callable[[str], str] | None = None,
+    self,
+    tasks: Sequence[str],
+    seed: int,
+    kind: Callable[[str], str] | None = None,
   ):
     """Raises ValueError when there are no tasks."""
     if not tasks:
-      raise ValueError(
-          "There are no tasks to sample from: give a split that holds at least one."
-      )
+      raise ValueError("There are no tasks to sample from: give a split that holds at least one.")
     decks: dict[str, list[str]] = {}
     for task in tasks:
       decks.setdefault(kind(task) if kind else "", []).append(task)

@@ -9,9 +9,9 @@ from empg_jax.types import Episode
 
 
 def unpack(
-    values: Mapping[str, Float[np.ndarray | Array, "B T"]],
-    steps: Int[np.ndarray, "B T"],
-    episodes: Sequence[Episode],
+  values: Mapping[str, Float[np.ndarray | Array, "B T"]],
+  steps: Int[np.ndarray, "B T"],
+  episodes: Sequence[Episode],
 ) -> dict[tuple[int, int], list[dict[str, float]]]:
   """The values of each turn, in order, by the group and index of its episode.
 

@@ -25,20 +25,18 @@ def states(left: pathlib.Path, right: pathlib.Path) -> list[str]:
 def rows(left: pathlib.Path, right: pathlib.Path) -> list[int]:
   """The steps whose metrics differ, but for the time taken, or are there once or twice only."""
   mine, theirs = (
-      [_timeless(row) for row in metrics.read_rows(workdir)] for workdir in (left, right)
+    [_timeless(row) for row in metrics.read_rows(workdir)] for workdir in (left, right)
   )
   steps = sorted({row["step"] for row in mine + theirs})
   of = lambda step, rows: [row for row in rows if row["step"] == step]
-  return [
-      step for step in steps if len(of(step, mine)) != 1 or of(step, mine) != of(step, theirs)
-  ]
+  return [step for step in steps if len(of(step, mine)) != 1 or of(step, mine) != of(step, theirs)]
 
 
 def played(left: pathlib.Path, right: pathlib.Path) -> list[str]:
   """The files of episodes in which two workdirs differ, or that only one of them has."""
   mine, theirs = (
-      {path.name: episode_files.read(path) for path in episode_files.paths(workdir)}
-      for workdir in (left, right)
+    {path.name: episode_files.read(path) for path in episode_files.paths(workdir)}
+    for workdir in (left, right)
   )
   return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
 

@@ -59,12 +59,12 @@ def stop_worker(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Gen
 Fault = Callable[[subprocess.Popen, pathlib.Path, np.random.Generator], None]
 
 KINDS: dict[str, Fault] = {
-    "kill -9": kill,
-    "kill -9 while saving": kill_in_save,
-    "SIGTERM": preempt,
-    "newest checkpoint cut short": damage,
-    "worker killed": kill_worker,
-    "worker hangs": stop_worker,
+  "kill -9": kill,
+  "kill -9 while saving": kill_in_save,
+  "SIGTERM": preempt,
+  "newest checkpoint cut short": damage,
+  "worker killed": kill_worker,
+  "worker hangs": stop_worker,
 }
 
 

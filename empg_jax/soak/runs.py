@@ -17,23 +17,23 @@ from empg_jax.models import folder
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 SMALL: Mapping[str, Any] = {
-    "rollout.tasks": 2,
-    "rollout.group_size": 4,
-    "rollout.max_turns": 3,
-    "rollout.invalid_penalty": 0.1,  # so that returns differ though such a policy wins nothing
-    "rollout.max_aborted": 1.0,
-    "workers.count": 2,
-    "workers.timeout_s": 20.0,
-    "policy.slots": 8,
-    "policy.max_length": 256,
-    "policy.max_reply": 12,
-    "policy.windows": "(256,)",
-    "policy.piece_lengths": "(48,)",
-    "pack.lengths": "(256,)",
-    "train.lengths": "()",
-    "evaluation.tasks": 2,
-    "evaluation.every": 5,
-    "checkpoint.every": 3,
+  "rollout.tasks": 2,
+  "rollout.group_size": 4,
+  "rollout.max_turns": 3,
+  "rollout.invalid_penalty": 0.1,  # so that returns differ though such a policy wins nothing
+  "rollout.max_aborted": 1.0,
+  "workers.count": 2,
+  "workers.timeout_s": 20.0,
+  "policy.slots": 8,
+  "policy.max_length": 256,
+  "policy.max_reply": 12,
+  "policy.windows": "(256,)",
+  "policy.piece_lengths": "(48,)",
+  "pack.lengths": "(256,)",
+  "train.lengths": "()",
+  "evaluation.tasks": 2,
+  "evaluation.every": 5,
+  "checkpoint.every": 3,
 }
 
 
@@ -54,9 +54,9 @@ def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: A
   settings = {**SMALL, "num_steps": steps, "model.path": model}
   settings |= {key.replace("__", "."): value for key, value in changes.items()}
   return [
-      sys.executable, str(_ROOT / "empg_jax" / "launch" / "train.py"), "--notensorboard",
-      "--config=configs/alfworld.py", f"--workdir={workdir.absolute()}",
-      *(f"--config.{key}={value}" for key, value in settings.items()),
+    sys.executable, str(_ROOT / "empg_jax" / "launch" / "train.py"), "--notensorboard",
+    "--config=configs/alfworld.py", f"--workdir={workdir.absolute()}",
+    *(f"--config.{key}={value}" for key, value in settings.items()),
   ]  # fmt: skip
 
 
@@ -69,5 +69,5 @@ def start(arguments: list[str], log: pathlib.Path) -> subprocess.Popen:
   environment.pop("JAX_NUM_CPU_DEVICES", None)
   with log.open("a") as file:
     return subprocess.Popen(
-        arguments, cwd=_ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+      arguments, cwd=_ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
     )

@@ -41,14 +41,14 @@ class EpisodeSet(NamedTuple):
 
 
 def write(
-    workdir: str | os.PathLike,
-    step: int,
-    split: str,
-    episodes: Sequence[Episode],
-    *,
-    text: Callable[[Sequence[int]], str],
-    task_type: Callable[[str], str],
-    values: _Values | None = None,
+  workdir: str | os.PathLike,
+  step: int,
+  split: str,
+  episodes: Sequence[Episode],
+  *,
+  text: Callable[[Sequence[int]], str],
+  task_type: Callable[[str], str],
+  values: _Values | None = None,
 ) -> pathlib.Path:
   """Writes WORKDIR/episodes/step_STEP.SPLIT.jsonl.gz; returns its path.
 
@@ -72,15 +72,15 @@ def write(
   for episode in episodes:
     of_turns = (values or {}).get((episode.group, episode.index), [{}] * len(episode.turns))
     lines.append({
-        "task": episode.task,
-        "type": task_type(episode.task),
-        "group": episode.group,
-        "index": episode.index,
-        "success": episode.success,
-        "ended": episode.ended,
-        "reward": _digits(episode.reward),
-        "info": {name: x for name, x in episode.info.items() if _is_single(x)},
-        "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
+      "task": episode.task,
+      "type": task_type(episode.task),
+      "group": episode.group,
+      "index": episode.index,
+      "success": episode.success,
+      "ended": episode.ended,
+      "reward": _digits(episode.reward),
+      "info": {name: x for name, x in episode.info.items() if _is_single(x)},
+      "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
     })  # fmt: skip
   path = pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
   lines = "".join(json_text.dumps(line) + "\n" for line in lines)
@@ -92,8 +92,8 @@ def write(
   except OSError as error:
     unfinished.unlink(missing_ok=True)
     raise OSError(
-        f"{path} cannot be written ({error.strerror}): put that right and start the same command"
-        " again, which goes on from the newest checkpoint."
+      f"{path} cannot be written ({error.strerror}): put that right and start the same command"
+      " again, which goes on from the newest checkpoint."
     ) from error
   return path
 
@@ -107,8 +107,8 @@ def paths(workdir: str | os.PathLike) -> list[pathlib.Path]:
   found = sorted((pathlib.Path(workdir) / FOLDER).glob("step_*.jsonl.gz"))
   if not found:
     raise FileNotFoundError(
-        f"There are no episodes in {pathlib.Path(workdir) / FOLDER}: launch/train.py writes them"
-        " there when it evaluates and when it saves a checkpoint."
+      f"There are no episodes in {pathlib.Path(workdir) / FOLDER}: launch/train.py writes them"
+      " there when it evaluates and when it saves a checkpoint."
     )
   return found
 
@@ -130,12 +130,12 @@ def read(path: str | os.PathLike) -> EpisodeSet:
   except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
     raise ValueError(f"{path} holds no episodes that can be read ({error}).") from error
   faults = (
-      heading.get("format") != FORMAT and f"its format is not {FORMAT}",
-      not _fits(heading, _HEADING) and "its first line is not a heading",
-      heading.get("episodes") != len(episodes)
-      and f"it has {words.count(len(episodes), 'episode')}, and its heading says"
-      f" {heading.get('episodes')}",
-      *(_fault(episode, number) for number, episode in enumerate(episodes, 1)),
+    heading.get("format") != FORMAT and f"its format is not {FORMAT}",
+    not _fits(heading, _HEADING) and "its first line is not a heading",
+    heading.get("episodes") != len(episodes)
+    and f"it has {words.count(len(episodes), 'episode')}, and its heading says"
+    f" {heading.get('episodes')}",
+    *(_fault(episode, number) for number, episode in enumerate(episodes, 1)),
   )
   if fault := next(filter(None, faults), None):
     raise ValueError(f"{path} holds no episodes that can be read ({fault}).")
@@ -147,13 +147,13 @@ def _turn(turn, values, split_reply) -> dict[str, Any]:
   if len(turn.entropy):  # An expert's has no tokens.
     values = {"entropy": float(np.mean(turn.entropy)), **values}
   return {
-      "observation": turn.observation,
-      "action": turn.action,
-      "reward": _digits(turn.reward),
-      "ids": [int(i) for i in turn.reply],
-      "tokens": split_reply(turn.reply.tolist()),
-      "entropies": [round(float(x), 3) for x in turn.entropy],
-      "values": {name: _digits(x) for name, x in values.items()},
+    "observation": turn.observation,
+    "action": turn.action,
+    "reward": _digits(turn.reward),
+    "ids": [int(i) for i in turn.reply],
+    "tokens": split_reply(turn.reply.tolist()),
+    "entropies": [round(float(x), 3) for x in turn.entropy],
+    "values": {name: _digits(x) for name, x in values.items()},
   }
 
 
@@ -190,12 +190,12 @@ def _no_number(name: str) -> None:
 _NUMBER = (int, float)
 _HEADING = {"step": int, "split": str, "episodes": int}
 _EPISODE = {
-    "task": str, "type": str, "group": int, "index": int, "success": bool, "ended": str,
-    "reward": _NUMBER, "info": dict, "turns": list,
+  "task": str, "type": str, "group": int, "index": int, "success": bool, "ended": str,
+  "reward": _NUMBER, "info": dict, "turns": list,
 }  # fmt: skip
 _TURN = {
-    "observation": str, "action": (str, type(None)), "reward": _NUMBER, "ids": list,
-    "tokens": list, "entropies": list, "values": dict,
+  "observation": str, "action": (str, type(None)), "reward": _NUMBER, "ids": list,
+  "tokens": list, "entropies": list, "values": dict,
 }  # fmt: skip
 
 
@@ -225,8 +225,8 @@ def _is_even(turn: dict[str, Any]) -> bool:
   """Whether ids, tokens and entropies belong together, and these and values are numbers or null."""
   ids, tokens, entropies = (turn[name] for name in ("ids", "tokens", "entropies"))
   return (
-      len(ids) == len(tokens) == len(entropies)
-      and all(_is(x, int) for x in ids)
-      and all(_is(x, str) for x in tokens)
-      and all(x is None or _is(x, _NUMBER) for x in (*entropies, *turn["values"].values()))
+    len(ids) == len(tokens) == len(entropies)
+    and all(_is(x, int) for x in ids)
+    and all(_is(x, str) for x in tokens)
+    and all(x is None or _is(x, _NUMBER) for x in (*entropies, *turn["values"].values()))
   )

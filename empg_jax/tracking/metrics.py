@@ -25,7 +25,7 @@ FILE = "metrics.jsonl"
 
 
 def summarize(
-    episodes: Sequence[Episode], task_type: Callable[[str], str] | None = None
+  episodes: Sequence[Episode], task_type: Callable[[str], str] | None = None
 ) -> dict[str, int | float]:
   """What a set of episodes sums up to; aborted ones are counted and left out.
 
@@ -48,22 +48,22 @@ def summarize(
   entropy = [float(np.mean(turn.entropy)) for turn in turns]
   faults = [turn.action is None and actions.fault(turn.text) for turn in turns]
   summary = {
-      "episodes": len(played),
-      "aborted": len(episodes) - len(played),
-      **{f"aborted_{name}": aborted.count(name) for name in FAULTS},
-      "success": _mean([episode.success for episode in played]),
-      "return": _mean([episode.reward for episode in played]),
-      "turns": _mean([len(episode.turns) for episode in played]),
-      "cut_turns": _mean([episode.ended == "turns" for episode in played]),
-      "cut_length": _mean([episode.ended == "length" for episode in played]),
-      "invalid": _mean([turn.action is None for turn in turns]),
-      **{f"invalid_{name}": _mean([fault == name for fault in faults]) for name in actions.FAULTS},
-      "reply_tokens": _mean([len(turn.reply) for turn in turns]),
-      "tokens": sum(len(turn.reply) for turn in turns),
-      "entropy_min": min(entropy, default=math.nan),
-      "entropy_mean": _mean(entropy),
-      "entropy_max": max(entropy, default=math.nan),
-      "entropy_std": float(np.std(entropy)) if entropy else math.nan,
+    "episodes": len(played),
+    "aborted": len(episodes) - len(played),
+    **{f"aborted_{name}": aborted.count(name) for name in FAULTS},
+    "success": _mean([episode.success for episode in played]),
+    "return": _mean([episode.reward for episode in played]),
+    "turns": _mean([len(episode.turns) for episode in played]),
+    "cut_turns": _mean([episode.ended == "turns" for episode in played]),
+    "cut_length": _mean([episode.ended == "length" for episode in played]),
+    "invalid": _mean([turn.action is None for turn in turns]),
+    **{f"invalid_{name}": _mean([fault == name for fault in faults]) for name in actions.FAULTS},
+    "reply_tokens": _mean([len(turn.reply) for turn in turns]),
+    "tokens": sum(len(turn.reply) for turn in turns),
+    "entropy_min": min(entropy, default=math.nan),
+    "entropy_mean": _mean(entropy),
+    "entropy_max": max(entropy, default=math.nan),
+    "entropy_std": float(np.std(entropy)) if entropy else math.nan,
   }
   if task_type is not None:
     wins: dict[str, list[bool]] = {}
@@ -104,12 +104,12 @@ class MetricsWriter:
   """
 
   def __init__(
-      self,
-      workdir: str | os.PathLike,
-      first_step: int = 0,
-      *,
-      keep: bool = True,
-      watchers: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+    self,
+    workdir: str | os.PathLike,
+    first_step: int = 0,
+    *,
+    keep: bool = True,
+    watchers: Sequence[Callable[[Mapping[str, Any]], None]] = (),
   ):
     """Rows of `first_step` and later, left by a run cut short, are dropped.
 
@@ -136,7 +136,7 @@ class MetricsWriter:
       last = self.rows[-1]["step"] if self.rows else -1
       if step <= last:
         raise ValueError(
-            f"metrics of step {step} came after those of step {last}: steps must ascend."
+          f"metrics of step {step} came after those of step {last}: steps must ascend."
         )
       self._pending = {"step": step}
     for part in values:
@@ -191,8 +191,8 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
     yield
   except OSError as error:
     raise OSError(
-        f"{path} cannot be written ({error.strerror}): put that right and start the same command"
-        " again, which goes on from the newest checkpoint."
+      f"{path} cannot be written ({error.strerror}): put that right and start the same command"
+      " again, which goes on from the newest checkpoint."
     ) from error
 
 
@@ -201,7 +201,7 @@ def scores(rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:
   found = {}
   for row in rows:
     successes = [
-        x for name, x in row.items() if re.fullmatch("eval/[^/]+/success", name) and x is not None
+      x for name, x in row.items() if re.fullmatch("eval/[^/]+/success", name) and x is not None
     ]
     if successes:
       found[row["step"]] = _mean(successes)
@@ -225,8 +225,7 @@ def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
       rows[-1]["step"] + 0
     except (ValueError, KeyError, TypeError, RecursionError):
       raise ValueError(
-          f"Line {number} of {path} is not a JSON object with a step: repair the line or"
-          " remove it."
+        f"Line {number} of {path} is not a JSON object with a step: repair the line or remove it."
       ) from None
   return rows
 
@@ -236,7 +235,7 @@ def _number(name: str, value: Any) -> int | float | None:
   array = np.asarray(value)
   if array.ndim or array.dtype.kind not in "biufV":
     raise ValueError(
-        f"The metric {name} is {array.dtype} of shape {array.shape}: a metric is one number."
+      f"The metric {name} is {array.dtype} of shape {array.shape}: a metric is one number."
     )
   if array.dtype.kind in "biu":
     return int(array)

@@ -26,15 +26,15 @@ _LOADING_S = 5.0  # in which a program that was compiled before is loaded
 
 
 def throughput(
-    episodes: Sequence[Episode], rows: Batch, *, rollout_s: float, update_s: float
+  episodes: Sequence[Episode], rows: Batch, *, rollout_s: float, update_s: float
 ) -> dict[str, float]:
   """The seconds of both phases, and the tokens sampled and trained on in each of them."""
   sampled = sum(len(turn.reply) for episode in episodes for turn in episode.turns)
   return {
-      "time/rollout_s": rollout_s,
-      "time/update_s": update_s,
-      "time/tokens_per_s": sampled / rollout_s,
-      "time/trained_tokens_per_s": (rows.tokens != 0).sum() / update_s,
+    "time/rollout_s": rollout_s,
+    "time/update_s": update_s,
+    "time/tokens_per_s": sampled / rollout_s,
+    "time/trained_tokens_per_s": (rows.tokens != 0).sum() / update_s,
   }
 
 
@@ -90,10 +90,10 @@ class Report:
       hosts.say(self._lines.line(finished, self._left(step)))
       notes(console.warnings(finished))
     shown = [
-        f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
-        f" (score {console.shown(finished[f'eval/{split}/score'], '{:z.3f}'.format)})"
-        for split in self._config.evaluation.splits
-        if f"eval/{split}/success" in finished
+      f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
+      f" (score {console.shown(finished[f'eval/{split}/score'], '{:z.3f}'.format)})"
+      for split in self._config.evaluation.splits
+      if f"eval/{split}/success" in finished
     ]
     if shown:
       notes([f"success after step {step}: " + ", ".join(shown)])

@@ -15,12 +15,12 @@ _WANDB_ID = "wandb_id"  # file of a workdir, so that a run that goes on goes on 
 
 @contextlib.contextmanager
 def watchers(
-    workdir: pathlib.Path,
-    config: Mapping[str, Any],
-    first_step: int,
-    *,
-    tensorboard: bool,
-    wandb: str | None,
+  workdir: pathlib.Path,
+  config: Mapping[str, Any],
+  first_step: int,
+  *,
+  tensorboard: bool,
+  wandb: str | None,
 ) -> Iterator[Sequence[Callable[[Row], None]]]:
   """Yields what is to be called with each finished row.
 
@@ -49,7 +49,7 @@ def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[Callable[[Ro
   import tensorboardX  # takes a second
 
   with tensorboardX.SummaryWriter(
-      str(folder), purge_step=first_step, filename_suffix=f".{first_step}"
+    str(folder), purge_step=first_step, filename_suffix=f".{first_step}"
   ) as writer:
 
     def show(row: Row) -> None:
@@ -62,20 +62,20 @@ def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[Callable[[Ro
 
 @contextlib.contextmanager
 def _wandb(
-    project: str, workdir: pathlib.Path, config: Mapping[str, Any]
+  project: str, workdir: pathlib.Path, config: Mapping[str, Any]
 ) -> Iterator[Callable[[Row], None]]:
   try:
     import wandb
   except ImportError:
     raise ImportError(
-        f"--wandb={project} needs the package wandb: pip install 'empg-jax[wandb]'"
+      f"--wandb={project} needs the package wandb: pip install 'empg-jax[wandb]'"
     ) from None
   workdir.mkdir(parents=True, exist_ok=True)
   file = workdir / _WANDB_ID
   known = file.read_text().strip() if file.exists() else None
   run = wandb.init(
-      project=project, name=workdir.name, dir=str(workdir), config=dict(config), id=known,
-      resume="allow", allow_val_change=True,  # of the config, when the run goes on
+    project=project, name=workdir.name, dir=str(workdir), config=dict(config), id=known,
+    resume="allow", allow_val_change=True,  # of the config, when the run goes on
   )  # fmt: skip
   file.write_text(f"{run.id}\n")
   try:

@@ -30,14 +30,14 @@ def lines(episode: Episode, k: float) -> Iterator[str]:
     h, normal, g = next(values)
     invalid = "" if turn.action is not None else "  no valid action"
     yield (
-        f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:zg}"
-        f"  tokens {len(turn.reply)}{invalid}"
+      f"  H {h:.3f}  Hn {normal:.2f}  g {g:.2f}  reward {turn.reward:zg}"
+      f"  tokens {len(turn.reply)}{invalid}"
     )
   end = "won" if episode.success else episode.info.get("error", "not won")
   mean = f", mean H {np.mean(entropy):.3f}" if entropy else ""
   yield (
-      f"\n=== {printable(str(end))} after {words.count(len(episode.turns), 'turn')} (ended:"
-      f" {episode.ended}), return {episode.reward:zg}{mean}\n"
+    f"\n=== {printable(str(end))} after {words.count(len(episode.turns), 'turn')} (ended:"
+    f" {episode.ended}), return {episode.reward:zg}{mean}\n"
   )
 
 

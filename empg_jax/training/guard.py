@@ -28,20 +28,20 @@ def check_aborted(episodes: Sequence[Episode], most: float, step: int) -> None:
   first = next(episode for episode in aborted if episode.info["fault"] == fault)
   were = "was" if len(aborted) == 1 else "were"
   raise RuntimeError(
-      f"{len(aborted)} of {words.count(len(episodes), 'episode')} {were} aborted in step {step},"
-      f" more than the share of {most:g} that rollout.max_aborted allows, {count} of them by the"
-      f" fault '{fault}':"
-      f" the first such, of task {first.task}, ended with: {first.info['error']}"
+    f"{len(aborted)} of {words.count(len(episodes), 'episode')} {were} aborted in step {step},"
+    f" more than the share of {most:g} that rollout.max_aborted allows, {count} of them by the"
+    f" fault '{fault}':"
+    f" the first such, of task {first.task}, ended with: {first.info['error']}"
   )
 
 
 def watch(
-    step: int,
-    updated: Mapping[str, Any],
-    batch: Batch,
-    episodes: Sequence[Episode],
-    rows: Sequence[Mapping[str, Any]],
-    workdir: str | os.PathLike,
+  step: int,
+  updated: Mapping[str, Any],
+  batch: Batch,
+  episodes: Sequence[Episode],
+  rows: Sequence[Mapping[str, Any]],
+  workdir: str | os.PathLike,
 ) -> tuple[dict[str, int], list[str]]:
   """Looks at an update's gradient.
 
@@ -65,8 +65,8 @@ def watch(
     if hosts.is_first():
       replay.save(batch, path)
     notes.append(
-        f"The loss or its gradient was not finite in step {step}, and the policy stayed as it was:"
-        f" the batch is kept, and --replay={path} runs it again."
+      f"The loss or its gradient was not finite in step {step}, and the policy stayed as it was:"
+      f" the batch is kept, and --replay={path} runs it again."
     )
   spikes = max((row.get("update/spikes") or 0 for row in rows), default=0)
   norm = float(updated["update/grad_norm"])
@@ -75,8 +75,8 @@ def watch(
   if math.isfinite(norm) and norm > _SPIKE * median:
     spikes += 1
     notes.append(
-        f"The gradient's norm in step {step} is {norm:.3g}, and the median of the steps before"
-        f" {median:.3g}; in the batch were {_told(episodes)}."
+      f"The gradient's norm in step {step} is {norm:.3g}, and the median of the steps before"
+      f" {median:.3g}; in the batch were {_told(episodes)}."
     )
   return {"update/spikes": spikes}, notes
 
@@ -99,10 +99,10 @@ def check_finite(skipped: int, step: int) -> None:
   """
   if skipped >= MAX_SKIPPED:
     raise FloatingPointError(
-        f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
-        f" {step}, and the policy is as it was before them. Look at the batches in WORKDIR/skipped"
-        " (--replay=FILE); to go on from the last checkpoint, start the same command again with"
-        " --amend and a lower --config.optimizer.learning_rate. If the numbers of that checkpoint's"
-        " policy are not finite either, begin a new run with an earlier one: --workdir=NEW"
-        " --init_from=WORKDIR@STEP."
+      f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
+      f" {step}, and the policy is as it was before them. Look at the batches in WORKDIR/skipped"
+      " (--replay=FILE); to go on from the last checkpoint, start the same command again with"
+      " --amend and a lower --config.optimizer.learning_rate. If the numbers of that checkpoint's"
+      " policy are not finite either, begin a new run with an earlier one: --workdir=NEW"
+      " --init_from=WORKDIR@STEP."
     )

@@ -43,7 +43,7 @@ def join(pieces: Array) -> Array:
 
 
 def share(
-    weights: Float[Array, "B T"], votes: Float[Array, "B"], size: int, minibatches: int
+  weights: Float[Array, "B T"], votes: Float[Array, "B"], size: int, minibatches: int
 ) -> Float[Array, "B T"]:
   """Token weights of a mean over the whole batch, made those of a mean over each minibatch.
 
@@ -63,19 +63,19 @@ def check(rows: int, size: int, minibatches: int = 1) -> None:
   """Raises ValueError unless the rows divide into minibatches, and those into microbatches."""
   if min(size, minibatches) < 1 or rows % (size * minibatches):
     raise ValueError(
-        f"A batch of {words.count(rows, 'row')} does not divide into"
-        f" {words.count(minibatches, 'minibatch', 'minibatches')} of microbatches of"
-        f" {words.count(size, 'row')}: choose train.minibatches and train.size so that it does."
+      f"A batch of {words.count(rows, 'row')} does not divide into"
+      f" {words.count(minibatches, 'minibatch', 'minibatches')} of microbatches of"
+      f" {words.count(size, 'row')}: choose train.minibatches and train.size so that it does."
     )
 
 
 def sum_gradients(
-    loss: Callable[[Any, Any], tuple[jax.Array, Any]],
-    model: Any,
-    pieces: Pieces,
-    structure: jax.tree_util.PyTreeDef,
-    *,
-    lengths: Sequence[int] = (),
+  loss: Callable[[Any, Any], tuple[jax.Array, Any]],
+  model: Any,
+  pieces: Pieces,
+  structure: jax.tree_util.PyTreeDef,
+  *,
+  lengths: Sequence[int] = (),
 ) -> tuple[Any, Any]:
   """Sums gradient and metrics of `loss(model, rows) -> (scalar, metrics)` over microbatches.
 

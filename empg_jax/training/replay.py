@@ -50,7 +50,7 @@ def load(path: str | os.PathLike) -> Batch:
     wanted = dtype, (B,) if name in _BY_ROW else (B, T)
     if (array.dtype, array.shape) != wanted:
       raise ValueError(
-          f"{path} is no batch that a run kept: its {name} are {array.dtype} {array.shape},"
-          f" not {wanted[0]} {wanted[1]}"
+        f"{path} is no batch that a run kept: its {name} are {array.dtype} {array.shape},"
+        f" not {wanted[0]} {wanted[1]}"
       )
   return Batch(**arrays)

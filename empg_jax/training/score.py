@@ -25,14 +25,14 @@ def token_stats(model: Decoder, rows: Any, **options: Any) -> TokenStats:
 
 
 def scores(
-    model: Decoder,
-    value_head: ValueHead | None,
-    rows: Any,
-    *,
-    temperature: float = 1.0,
-    compute_dtype: str,
-    remat: bool = False,
-    with_stats: bool = True,
+  model: Decoder,
+  value_head: ValueHead | None,
+  rows: Any,
+  *,
+  temperature: float = 1.0,
+  compute_dtype: str,
+  remat: bool = False,
+  with_stats: bool = True,
 ) -> Scores:
   """One pass of the decoder over the rows, and what its last hidden states give.
 
@@ -53,11 +53,11 @@ def scores(
 
   def stats(hidden, unembedding, actions):
     return fused_token_stats(
-        hidden, unembedding, actions, temperature=temperature, compute_dtype=compute_dtype
+      hidden, unembedding, actions, temperature=temperature, compute_dtype=compute_dtype
     )
 
   # A kernel needs specs of what each device holds; XLA does not divide it.
   stats = sharding.typed(
-      stats, (sharding.ROWS,), (sharding.FSDP, sharding.TENSOR), (sharding.ROWS,)
+    stats, (sharding.ROWS,), (sharding.FSDP, sharding.TENSOR), (sharding.ROWS,)
   )
   return Scores(stats(hidden, model.unembedding, rows.actions), values)

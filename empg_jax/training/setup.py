@@ -19,10 +19,10 @@ from empg_jax.training.step import train_step
 
 
 def load(
-    config: ml_collections.ConfigDict,
-    mesh: Mesh,
-    algorithm: Algorithm,
-    optimizer: optax.GradientTransformation,
+  config: ml_collections.ConfigDict,
+  mesh: Mesh,
+  algorithm: Algorithm,
+  optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, dict[str, Any]]:
   """The state before the first update, on the mesh, and what train_step takes beside it.
 
@@ -48,10 +48,10 @@ def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransform
 
 
 def make_update(
-    config: ml_collections.ConfigDict,
-    frozen: dict[str, Any],
-    algorithm: Algorithm,
-    optimizer: optax.GradientTransformation,
+  config: ml_collections.ConfigDict,
+  frozen: dict[str, Any],
+  algorithm: Algorithm,
+  optimizer: optax.GradientTransformation,
 ) -> Callable:
   """train_step with all but the state and the batch."""
   temperature = config.policy.temperature

@@ -16,16 +16,16 @@ from empg_jax.training.state import TrainState, apply_gradient
 
 
 @functools.partial(
-    jax.jit, static_argnames=("optimizer", "size", "compute_dtype"), donate_argnames=("state",)
+  jax.jit, static_argnames=("optimizer", "size", "compute_dtype"), donate_argnames=("state",)
 )
 def sft_step(
-    state: TrainState,
-    rows: Rows,
-    base: Decoder | None = None,
-    *,
-    optimizer: optax.GradientTransformation,
-    size: int,
-    compute_dtype: str,
+  state: TrainState,
+  rows: Rows,
+  base: Decoder | None = None,
+  *,
+  optimizer: optax.GradientTransformation,
+  size: int,
+  compute_dtype: str,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One update towards the rows: the weighted mean of -log p, `size` rows at a time.
 
@@ -46,8 +46,6 @@ def sft_step(
     return value, {"loss": value, "reply_logprob": of_replies}
 
   pieces = microbatch.split(rows, rows.weights > 0, size)
-  metrics, gradient = microbatch.sum_gradients(
-      loss, state.model, pieces, jax.tree.structure(rows)
-  )
+  metrics, gradient = microbatch.sum_gradients(loss, state.model, pieces, jax.tree.structure(rows))
   state, update = apply_gradient(state, optimizer, gradient, metrics["loss"])
   return state, {**metrics, **update}

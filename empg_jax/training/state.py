@@ -46,9 +46,9 @@ def parts(trained: Trained) -> tuple[Decoder | Adapters, ValueHead | None]:
 
 
 def create(
-    model: Decoder | Adapters,
-    optimizer: optax.GradientTransformation,
-    value_head: ValueHead | None = None,
+  model: Decoder | Adapters,
+  optimizer: optax.GradientTransformation,
+  value_head: ValueHead | None = None,
 ) -> TrainState:
   """The state before the first update."""
   state = TrainState(model, (), jnp.int32(0), jnp.int32(0), value_head)
@@ -61,15 +61,15 @@ def copy(model: Decoder) -> Decoder:
 
 
 def make_optimizer(
-    *,
-    learning_rate: float,
-    warmup_steps: int = 0,
-    decay_steps: int = -1,
-    total_steps: int = 0,
-    weight_decay: float = 0.01,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    clip_norm: float = 1.0,
+  *,
+  learning_rate: float,
+  warmup_steps: int = 0,
+  decay_steps: int = -1,
+  total_steps: int = 0,
+  weight_decay: float = 0.01,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  clip_norm: float = 1.0,
 ) -> optax.GradientTransformation:
   """AdamW behind a clip of the global gradient norm.
 
@@ -90,15 +90,15 @@ def make_optimizer(
     decay_steps = total_steps if total_steps > warmup_steps else 0
   if decay_steps:
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10
+      0.0, learning_rate, warmup_steps, decay_steps, learning_rate / 10
     )
   elif warmup_steps:
     schedule = optax.linear_schedule(0.0, learning_rate, warmup_steps)
   else:
     schedule = optax.constant_schedule(learning_rate)
   return optax.chain(
-      optax.clip_by_global_norm(clip_norm),
-      optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices),
+    optax.clip_by_global_norm(clip_norm),
+    optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_matrices),
   )
 
 
@@ -108,10 +108,10 @@ def _matrices(trained: Trained) -> Any:
 
 
 def apply_gradient(
-    state: TrainState,
-    optimizer: optax.GradientTransformation,
-    gradient: Trained,
-    loss: Float[Array, ""],
+  state: TrainState,
+  optimizer: optax.GradientTransformation,
+  gradient: Trained,
+  loss: Float[Array, ""],
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """One optimizer step, or none if the loss or the gradient is not finite.
 
@@ -125,11 +125,11 @@ def apply_gradient(
   keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
   model, value_head = parts(keep(trained, state.trained))
   new = TrainState(
-      model,
-      keep(opt_state, state.opt_state),
-      state.step + 1,
-      jnp.where(finite, 0, state.skipped + 1),
-      value_head,
+    model,
+    keep(opt_state, state.opt_state),
+    state.step + 1,
+    jnp.where(finite, 0, state.skipped + 1),
+    value_head,
   )
   counted = {"update/grad_norm": norm, "update/finite": finite.astype(jnp.float32)}
   return sharding.hold(new), counted

@@ -23,30 +23,30 @@ Entropies = Literal["rollout", "recomputed"]
 
 
 @functools.partial(
-    jax.jit,
-    static_argnames=(
-        "algorithm", "optimizer", "entropies", "truncation", "size", "minibatches", "epochs",
-        "lengths", "temperature", "compute_dtype", "remat",
-    ),
-    donate_argnames=("state",),
+  jax.jit,
+  static_argnames=(
+    "algorithm", "optimizer", "entropies", "truncation", "size", "minibatches", "epochs",
+    "lengths", "temperature", "compute_dtype", "remat",
+  ),
+  donate_argnames=("state",),
 )  # fmt: skip
 def train_step(
-    state: TrainState,
-    batch: Batch,
-    reference: Decoder | None = None,
-    base: Decoder | None = None,
-    *,
-    algorithm: Algorithm,
-    optimizer: optax.GradientTransformation,
-    size: int,
-    minibatches: int = 1,
-    epochs: int = 1,
-    lengths: tuple[int, ...] = (),
-    temperature: float = 1.0,
-    entropies: Entropies = "rollout",
-    truncation: float = 0.0,
-    compute_dtype: str = "float32",
-    remat: bool = False,
+  state: TrainState,
+  batch: Batch,
+  reference: Decoder | None = None,
+  base: Decoder | None = None,
+  *,
+  algorithm: Algorithm,
+  optimizer: optax.GradientTransformation,
+  size: int,
+  minibatches: int = 1,
+  epochs: int = 1,
+  lengths: tuple[int, ...] = (),
+  temperature: float = 1.0,
+  entropies: Entropies = "rollout",
+  truncation: float = 0.0,
+  compute_dtype: str = "float32",
+  remat: bool = False,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
   """The update of the policy on one batch.
 
@@ -76,11 +76,11 @@ def train_step(
   microbatch.check(batch.tokens.shape[0], size, minibatches)
   check_head(algorithm, state)
   score = functools.partial(
-      scores, temperature=temperature, compute_dtype=compute_dtype, remat=remat
+    scores, temperature=temperature, compute_dtype=compute_dtype, remat=remat
   )
   of_policy = functools.partial(score, lora.attach(base, state.model), state.value_head)
   batch, entropy, ratio, mismatch = behavior(
-      of_policy, batch, size, entropies, truncation, algorithm.value_loss is not None
+    of_policy, batch, size, entropies, truncation, algorithm.value_loss is not None
   )
   signal, metrics = algorithm.advantages(batch, entropy)
 
@@ -96,7 +96,7 @@ def train_step(
 
   def update(state, pieces):
     sums, gradient = microbatch.sum_gradients(
-        loss, state.trained, pieces, structure, lengths=lengths
+      loss, state.trained, pieces, structure, lengths=lengths
     )
     state, applied = apply_gradient(state, optimizer, gradient, sums["loss/total"])
     return state, {**sums, **applied}
@@ -118,17 +118,17 @@ def check_head(algorithm: Algorithm, state: TrainState) -> None:
   if (algorithm.value_loss is None) != (state.value_head is None):
     has, does = ("no", "does") if state.value_head is None else ("a", "does not")
     raise ValueError(
-        f"The state has {has} value head and the algorithm {does} estimate values: give"
-        " training.state.create a value_head for such an algorithm, and for no other."
+      f"The state has {has} value head and the algorithm {does} estimate values: give"
+      " training.state.create a value_head for such an algorithm, and for no other."
     )
 
 
 def total_loss(
-    algorithm: Algorithm,
-    scored: Scores,
-    signal: Signal,
-    rows: Batch,
-    reference_logprobs: Float[Array, "B T"] | None,
+  algorithm: Algorithm,
+  scored: Scores,
+  signal: Signal,
+  rows: Batch,
+  reference_logprobs: Float[Array, "B T"] | None,
 ) -> tuple[Float[Array, ""], Metrics]:
   """The policy's loss, and the values' with it where there are any."""
   total, metrics = algorithm.loss(scored.stats, signal, rows, reference_logprobs)
@@ -139,12 +139,12 @@ def total_loss(
 
 
 def behavior(
-    score: Callable[..., Scores],
-    batch: Batch,
-    size: int,
-    entropies: Entropies,
-    truncation: float,
-    with_values: bool,
+  score: Callable[..., Scores],
+  batch: Batch,
+  size: int,
+  entropies: Entropies,
+  truncation: float,
+  with_values: bool,
 ) -> tuple[Batch, Float[Array, "B T"], Float[Array, "B T"] | float, Metrics]:
   """What the policy that sampled is taken to be: recorded, or computed before the update.
 
@@ -160,9 +160,7 @@ def behavior(
   batch = dataclasses.replace(batch, values=values)
   if computed is None:
     return batch, recorded.entropy, 1.0, {}
-  ratio, metrics = truncated_ratio(
-      computed, recorded, batch.steps > 0, truncation or float("inf")
-  )
+  ratio, metrics = truncated_ratio(computed, recorded, batch.steps > 0, truncation or float("inf"))
   entropy = computed.entropy if entropies == "recomputed" else recorded.entropy
   if not truncation:
     return batch, entropy, 1.0, metrics

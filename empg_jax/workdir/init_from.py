@@ -33,7 +33,9 @@ class Origin(NamedTuple):
   model: str  # config.model.path of that run
 
 
-def find(workdir: pathlib.Path, named: str | None, config: ml_collections.ConfigDict) -> Origin | None:
+def find(
+  workdir: pathlib.Path, named: str | None, config: ml_collections.ConfigDict
+) -> Origin | None:
   """What a run that is about to begin in `workdir` takes its weights from; nothing is written.
 
   config.model.path becomes that of RUN, whose tokenizer the run has; where it has begun already,
@@ -58,8 +60,8 @@ def find(workdir: pathlib.Path, named: str | None, config: ml_collections.Config
     return None
   if jax.process_count() > 1:
     raise ValueError(
-        "--init_from is for one host: write the weights with launch/export.py --checkpoint=RUN"
-        " --out=FOLDER, and give --config.model.path=FOLDER."
+      "--init_from is for one host: write the weights with launch/export.py --checkpoint=RUN"
+      " --out=FOLDER, and give --config.model.path=FOLDER."
     )
   run, _, step = named.rpartition("@") if _has_step(named) else (named, "", None)
   there, step = trained.find(run, trained.step(step))
@@ -108,8 +110,8 @@ def _check_same(home: pathlib.Path, given: str | None) -> None:
   if given and given != there and (there is None or given != there.rpartition("@")[0]):
     began = f"began with --init_from={there}" if there else "began without --init_from"
     raise ValueError(
-        f"The run in {home.parent} {began}, not with --init_from={given}: leave the flag out to go"
-        " on with that run, or give another --workdir."
+      f"The run in {home.parent} {began}, not with --init_from={given}: leave the flag out to go"
+      " on with that run, or give another --workdir."
     )
 
 
@@ -119,14 +121,14 @@ def _check_shape(named: str, theirs: str, ours: str) -> None:
     return
   there, here = (families.config(folder.open_source(path).config) for path in (theirs, ours))
   differ = [
-      f"{name} is {getattr(there, name)} there and {getattr(here, name)} here"
-      for name in there.__dataclass_fields__
-      if getattr(there, name) != getattr(here, name)
+    f"{name} is {getattr(there, name)} there and {getattr(here, name)} here"
+    for name in there.__dataclass_fields__
+    if getattr(there, name) != getattr(here, name)
   ]
   if differ:
     raise ValueError(
-        f"--init_from={named} has a model of another shape than {ours}: {', '.join(differ)}. Give"
-        f" that run's own --config.model.path={theirs}."
+      f"--init_from={named} has a model of another shape than {ours}: {', '.join(differ)}. Give"
+      f" that run's own --config.model.path={theirs}."
     )
 
 

@@ -136,7 +136,9 @@ def _has_ended(file: pathlib.Path, there: dict[str, Any], certain: bool) -> bool
   """Whether the holder that the file names is gone, without having said so."""
   if certain and there.get("boot") == _machine()["boot"]:
     return True
-  console.warn(f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of it")
+  console.warn(
+    f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of it"
+  )
   deadline = time.monotonic() + _SILENCE_S
   while time.monotonic() < deadline:
     time.sleep(_LOOK_S)
@@ -162,8 +164,8 @@ def _machine() -> dict[str, str]:
 
 def _in_use(workdir: pathlib.Path, there: dict[str, Any]) -> str:
   return (
-      f"{workdir} is in use by {_named(there)}: wait until it ends, stop it, or choose another"
-      " --workdir."
+    f"{workdir} is in use by {_named(there)}: wait until it ends, stop it, or choose another"
+    " --workdir."
   )
 
 

@@ -44,11 +44,11 @@ class Amendment(NamedTuple):
 
 
 def claim(
-    workdir: str | os.PathLike,
-    config: ml_collections.ConfigDict,
-    *,
-    amend: bool = False,
-    model_moves: bool = False,
+  workdir: str | os.PathLike,
+  config: ml_collections.ConfigDict,
+  *,
+  amend: bool = False,
+  model_moves: bool = False,
 ) -> list[Change]:
   """Makes `workdir` the home of a run of `config`, or checks that the run there may go on with it.
 
@@ -79,11 +79,11 @@ def claim(
 
 
 def check(
-    workdir: pathlib.Path,
-    config: ml_collections.ConfigDict,
-    *,
-    amend: bool = False,
-    model_moves: bool = False,
+  workdir: pathlib.Path,
+  config: ml_collections.ConfigDict,
+  *,
+  amend: bool = False,
+  model_moves: bool = False,
 ) -> list[Change]:
   """As `claim`, where nothing is to be written."""
   if not (workdir / configs.FILE).exists() or not has_begun(workdir):
@@ -122,13 +122,13 @@ def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> Non
     of_model = any(change.key.startswith("model.") for change in told)
     more = "" if of_model else f"; --init_from={workdir} begins a new run from its weights"
     raise ValueError(
-        f"{workdir} holds a run that cannot go on with this config: {listed}. Give another"
-        f" --workdir, or the values there{more}."
+      f"{workdir} holds a run that cannot go on with this config: {listed}. Give another"
+      f" --workdir, or the values there{more}."
     )
   if told and not amend:
     raise ValueError(
-        f"{workdir} holds a run with other values: {listed}. Add --amend to go on with the new"
-        " ones, and the run notes them with the step; or give another --workdir."
+      f"{workdir} holds a run with other values: {listed}. Add --amend to go on with the new"
+      " ones, and the run notes them with the step; or give another --workdir."
     )
 
 
@@ -136,14 +136,16 @@ def check_done(workdir: pathlib.Path, config: ml_collections.ConfigDict, done: i
   """Raises ValueError if a run has done more steps than it is to have."""
   if done > config.num_steps:
     raise ValueError(
-        f"config.num_steps is {config.num_steps}, but the run in {workdir} is at step {done}: give"
-        f" at least {done}, or another --workdir."
+      f"config.num_steps is {config.num_steps}, but the run in {workdir} is at step {done}: give"
+      f" at least {done}, or another --workdir."
     )
 
 
 def record(
-    workdir: str | os.PathLike, config: ml_collections.ConfigDict, changes: Sequence[Change],
-    step: int,
+  workdir: str | os.PathLike,
+  config: ml_collections.ConfigDict,
+  changes: Sequence[Change],
+  step: int,
 ) -> None:
   """Writes down that a run goes on after `step` with `config`, and what in it is new.
 
@@ -178,7 +180,7 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
       found.append(Amendment(int(row["step"]), Change(row["key"], row["old"], row["new"])))
     except (ValueError, KeyError, TypeError, RecursionError):
       raise ValueError(
-          f"Line {number} of {file} is no amendment: repair the line or remove it."
+        f"Line {number} of {file} is no amendment: repair the line or remove it."
       ) from None
   return found
 

@@ -20,12 +20,12 @@ from empg_jax.workers.pool import Pool
 
 @contextlib.contextmanager
 def environments(
-    module: str,
-    arguments: Mapping[str, Any],
-    *,
-    count: int = 0,
-    timeout_s: float = 60.0,
-    memory_mib: int = 2048,
+  module: str,
+  arguments: Mapping[str, Any],
+  *,
+  count: int = 0,
+  timeout_s: float = 60.0,
+  memory_mib: int = 2048,
 ) -> Iterator[Callable[[], Env]]:
   """Yields a function that makes environments, each `module.make(**arguments)`.
 

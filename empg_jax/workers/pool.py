@@ -85,12 +85,12 @@ class Pool:
   """`count` workers; arguments as those of workers.environments. To be used in `with`."""
 
   def __init__(
-      self,
-      module: str,
-      arguments: Mapping[str, Any],
-      count: int,
-      timeout_s: float,
-      memory_mib: int,
+    self,
+    module: str,
+    arguments: Mapping[str, Any],
+    count: int,
+    timeout_s: float,
+    memory_mib: int,
   ):
     self._start = lambda: Worker(module, arguments, memory_mib)
     self._timeout_s = timeout_s

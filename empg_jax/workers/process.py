@@ -45,12 +45,12 @@ class Worker:
     self._life = open(ours, "wb")
     with theirs, open(life, "rb"):
       self._process = subprocess.Popen(
-          [sys.executable, "-P", "-m", "empg_jax.workers.child", str(life)],
-          stdin=theirs,
-          stdout=2,
-          pass_fds=[life],
-          env=_environment(),
-          start_new_session=True,  # the terminal's interrupt is the parent's affair
+        [sys.executable, "-P", "-m", "empg_jax.workers.child", str(life)],
+        stdin=theirs,
+        stdout=2,
+        pass_fds=[life],
+        env=_environment(),
+        start_new_session=True,  # the terminal's interrupt is the parent's affair
       )
     self._link.setblocking(False)
     self._memory = psutil.Process(self._process.pid).memory_info
@@ -158,4 +158,3 @@ def _environment() -> dict[str, str]:
   """The child finds the same modules, has one thread to compute with, and takes no accelerator."""
   path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
   return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-

@@ -25,12 +25,12 @@ DISCOUNTED = ["grpo", "dapo", "rloo", "reinforce_pp", "gspo", "cispo"]
 OVERLONG = dict(soft_length=4, max_length=6)
 MADE = {name: algorithms.make(name, **DUE.get(name, {})) for name in NAMES}
 VARIANTS = {
-    **{f"empg {n}": algorithms.make("empg", base={"name": n, **DUE.get(n, {})}) for n in PLAIN},
-    **{f"{name} 0.9": algorithms.make(name, gamma=0.9) for name in DISCOUNTED},
-    "empg off": algorithms.make("empg", k=0.0, zeta=0.0, **GRPO),
-    "scaling only": algorithms.make("empg", zeta=0.0, **GRPO),
-    "overlong": algorithms.make("dapo", **OVERLONG),
-    "overlong 0.9": algorithms.make("dapo", gamma=0.9, **OVERLONG),
+  **{f"empg {n}": algorithms.make("empg", base={"name": n, **DUE.get(n, {})}) for n in PLAIN},
+  **{f"{name} 0.9": algorithms.make(name, gamma=0.9) for name in DISCOUNTED},
+  "empg off": algorithms.make("empg", k=0.0, zeta=0.0, **GRPO),
+  "scaling only": algorithms.make("empg", zeta=0.0, **GRPO),
+  "overlong": algorithms.make("dapo", **OVERLONG),
+  "overlong 0.9": algorithms.make("dapo", gamma=0.9, **OVERLONG),
 }
 
 
@@ -67,9 +67,9 @@ def filled(batch, order):
   batch = jax.tree.map(grow, batch)
   fillers = jnp.arange(24) >= len(order)
   return dataclasses.replace(
-      batch,
-      episode_ids=jnp.where(fillers, 90 + jnp.arange(24), batch.episode_ids),
-      group_ids=jnp.where(fillers, 99, batch.group_ids),
+    batch,
+    episode_ids=jnp.where(fillers, 90 + jnp.arange(24), batch.episode_ids),
+    group_ids=jnp.where(fillers, 99, batch.group_ids),
   )
 
 
@@ -113,9 +113,7 @@ def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
   order = np.random.default_rng(1).permutation(ROWS)
   want, got = value(batch, name), value(filled(batch, order), name)
   np.testing.assert_allclose(got[0], want[0], rtol=1e-4)
-  np.testing.assert_allclose(
-      got[1].advantages[:ROWS, :-3], want[1].advantages[order], atol=1e-6
-  )
+  np.testing.assert_allclose(got[1].advantages[:ROWS, :-3], want[1].advantages[order], atol=1e-6)
   np.testing.assert_array_equal(got[1].advantages[ROWS:], 0)
   np.testing.assert_array_equal(got[1].votes[ROWS:], 0)
   for metric, x in want[2].items():
@@ -144,7 +142,7 @@ def test_equal_returns_give_no_signal(name, batch):
   """EMPG alone adds something, the bonus; see below. Values foretell what comes: nothing."""
   nothing = jnp.zeros_like(batch.rewards)
   zero = dataclasses.replace(
-      batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=nothing, values=nothing
+    batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=nothing, values=nothing
   )
   _, signal, metrics = value(zero, name)
   np.testing.assert_array_equal(signal.advantages, 0)
@@ -166,9 +164,7 @@ def test_empg_goes_around_it(name, batch):
   bonus = {(e, s): 0.05 * np.exp(-h[e, s + 1]) if (e, s + 1) in h else 0.0 for e, s in h}
   want = {key: base[key] * np.exp(-h[key]) / mean + bonus[key] for key in h}
   centre = np.mean(list(want.values()))
-  assert_same_steps(
-      by_step(batch, signal.advantages), {key: x - centre for key, x in want.items()}
-  )
+  assert_same_steps(by_step(batch, signal.advantages), {key: x - centre for key, x in want.items()})
   np.testing.assert_allclose(metrics["empg/g_mean"], 1, rtol=1e-5)
 
 
@@ -176,9 +172,7 @@ def test_empg_switched_off_is_its_base_centred_over_steps(batch):
   base = by_step(batch, value(batch, "grpo")[1].advantages)
   _, signal, _ = value(batch, "empg off")
   centre = np.mean(list(base.values()))
-  assert_same_steps(
-      by_step(batch, signal.advantages), {key: x - centre for key, x in base.items()}
-  )
+  assert_same_steps(by_step(batch, signal.advantages), {key: x - centre for key, x in base.items()})
 
 
 @pytest.mark.parametrize("name", DISCOUNTED)
@@ -228,9 +222,9 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   assert more["batch/overlong"] == metrics["batch/overlong"]
   last = (batch.steps == batch.steps.max(axis=1, keepdims=True)) & (batch.steps > 0)
   shaped = dataclasses.replace(
-      batch,
-      returns=batch.returns + penalty,
-      rewards=batch.rewards + jnp.where(last, penalty[:, None], 0),
+    batch,
+    returns=batch.returns + penalty,
+    rewards=batch.rewards + jnp.where(last, penalty[:, None], 0),
   )
   want = value(shaped, f"grpo{gamma}")[1].advantages
   np.testing.assert_allclose(signal.advantages, want, atol=1e-6)

@@ -11,12 +11,12 @@ from empg_jax.types import TokenStats
 
 SEQUENCES = dict(aggregation="sequence_mean")
 MADE = {
-    "grpo": algorithms.make("grpo", **SEQUENCES, kl_coef=0.1, entropy_coef=0.1),
-    "empg": algorithms.make("empg", base={"name": "grpo", **SEQUENCES}),
-    "ppo": algorithms.make("ppo", **SEQUENCES),
-    "sequence_sum": algorithms.make("grpo", aggregation="sequence_sum"),
-    "dr_grpo": algorithms.make("dr_grpo", length=7.0),
-    "gspo": algorithms.make("gspo"),
+  "grpo": algorithms.make("grpo", **SEQUENCES, kl_coef=0.1, entropy_coef=0.1),
+  "empg": algorithms.make("empg", base={"name": "grpo", **SEQUENCES}),
+  "ppo": algorithms.make("ppo", **SEQUENCES),
+  "sequence_sum": algorithms.make("grpo", aggregation="sequence_sum"),
+  "dr_grpo": algorithms.make("dr_grpo", length=7.0),
+  "gspo": algorithms.make("gspo"),
 }
 
 
@@ -34,7 +34,7 @@ def every(batch):
 
     moved = batch.behavior_logprobs + 0.1 * jnp.sin(50 * batch.behavior_entropy)
     return jax.value_and_grad(loss, argnums=(0, 1, 2))(
-        moved, batch.behavior_entropy, batch.values + 0.3
+      moved, batch.behavior_entropy, batch.values + 0.3
     )
 
   return {name: one(algorithm) for name, algorithm in MADE.items()}

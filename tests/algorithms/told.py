@@ -25,17 +25,17 @@ def drawn(seed=0) -> Batch:
   played = np.array([[(row == s).any() for s in range(4)] for row in steps])
   played[:, 0] = False
   batch = Batch(
-      tokens=ids[:, :-1],
-      actions=ids[:, 1:],
-      steps=steps,
-      behavior_logprobs=on_steps(-rng.random((ROWS, LENGTH))),
-      behavior_entropy=on_steps(rng.random((ROWS, LENGTH))),
-      rewards=of_steps(rewards),
-      anchors=of_steps(seen).astype(np.int32),
-      returns=np.sum(rewards * played, axis=1, dtype=np.float32),
-      group_ids=groups,
-      episode_ids=np.arange(ROWS, dtype=np.int32),
-      values=rng.normal(size=(ROWS, LENGTH)).astype(np.float32),
+    tokens=ids[:, :-1],
+    actions=ids[:, 1:],
+    steps=steps,
+    behavior_logprobs=on_steps(-rng.random((ROWS, LENGTH))),
+    behavior_entropy=on_steps(rng.random((ROWS, LENGTH))),
+    rewards=of_steps(rewards),
+    anchors=of_steps(seen).astype(np.int32),
+    returns=np.sum(rewards * played, axis=1, dtype=np.float32),
+    group_ids=groups,
+    episode_ids=np.arange(ROWS, dtype=np.int32),
+    values=rng.normal(size=(ROWS, LENGTH)).astype(np.float32),
   )
   return jax.tree.map(jnp.asarray, batch)
 
@@ -171,18 +171,18 @@ def empg(batch):
 
 # {step: advantage} of each algorithm with its default arguments.
 ADVANTAGES = {
-    "grpo": of_episodes,
-    "dapo": of_episodes,
-    "gspo": of_episodes,
-    "cispo": of_episodes,
-    "dr_grpo": lambda batch: of_episodes(batch, "centred"),
-    "rloo": lambda batch: of_episodes(batch, "leave one out"),
-    "reinforce_pp": reinforce_pp,
-    "gigpo": gigpo,
-    "sampo": gigpo,
-    "ppo": ppo,
-    "aem": aem,
-    "empg": empg,
+  "grpo": of_episodes,
+  "dapo": of_episodes,
+  "gspo": of_episodes,
+  "cispo": of_episodes,
+  "dr_grpo": lambda batch: of_episodes(batch, "centred"),
+  "rloo": lambda batch: of_episodes(batch, "leave one out"),
+  "reinforce_pp": reinforce_pp,
+  "gigpo": gigpo,
+  "sampo": gigpo,
+  "ppo": ppo,
+  "aem": aem,
+  "empg": empg,
 }
 
 
@@ -192,11 +192,11 @@ def loss(name, logprobs, batch, advantages, length):
   episodes = {e for e, _ in steps}
   tokens = sum(len(places) for places in steps.values())
   total = 0.0
-  for (e, s), places in steps.items():
+  for places in steps.values():
     ratios = [np.exp(float(logprobs[p] - batch.behavior_logprobs[p])) for p in places]
     for (b, t), ratio in zip(places, ratios):
       low, high = {
-          "dapo": (0.8, 1.28), "gspo": (1 - 3e-4, 1 + 4e-4), "sampo": (1 - 3e-4, 1 + 4e-4),
+        "dapo": (0.8, 1.28), "gspo": (1 - 3e-4, 1 + 4e-4), "sampo": (1 - 3e-4, 1 + 4e-4),
       }.get(name, (0.8, 1.2))  # fmt: skip
       if name in ("gspo", "sampo"):
         ratio = np.exp(np.mean(np.log(ratios)))

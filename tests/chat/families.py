@@ -5,9 +5,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 TEXTS = [
-    "You arrive at fridge 1. The fridge 1 is closed.\n\nCommands: open fridge 1, look.",
-    "<think>I need a apple 123</think><action>go to fridge 12</action>",
-    "system\nuser\nassistant\nYou help.\n\nNothing happens.  Two  blanks.",
+  "You arrive at fridge 1. The fridge 1 is closed.\n\nCommands: open fridge 1, look.",
+  "<think>I need a apple 123</think><action>go to fridge 12</action>",
+  "system\nuser\nassistant\nYou help.\n\nNothing happens.  Two  blanks.",
 ]
 
 # SmolLM2 and Qwen2.5: a system message of their own where none is given.
@@ -51,16 +51,16 @@ _LLAMA3 = """\
 {% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
 
 TEMPLATES = {
-    "smollm2": _CHATML,
-    "qwen2.5": _CHATML,
-    "qwen3": _QWEN3,
-    "thinking": _THINKING,
-    "llama3": _LLAMA3,
+  "smollm2": _CHATML,
+  "qwen2.5": _CHATML,
+  "qwen3": _QWEN3,
+  "thinking": _THINKING,
+  "llama3": _LLAMA3,
 }
 # Qwen and Llama 3 cut text alike, but for how many digits stay together.
 _WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+  r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
+  r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _CHATML_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _LLAMA_TOKENS = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
@@ -83,13 +83,15 @@ def tokenizer(family, template=None):
   trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
   bpe.train_from_iterator(TEXTS * 5, trainer)
   special = _LLAMA_TOKENS if family == "llama3" else _CHATML_TOKENS
-  bpe.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special])
+  bpe.add_special_tokens(
+    [tokenizers.AddedToken(t, special=True, normalized=False) for t in special]
+  )
   if family in ("qwen3", "thinking"):
     tags = ("<think>", "</think>")
     bpe.add_tokens([tokenizers.AddedToken(t, special=False, normalized=False) for t in tags])
   return PreTrainedTokenizerFast(
-      tokenizer_object=bpe,
-      bos_token=special[0],
-      eos_token=special[-1],
-      chat_template=TEMPLATES[family] if template is None else template,
+    tokenizer_object=bpe,
+    bos_token=special[0],
+    eos_token=special[-1],
+    chat_template=TEMPLATES[family] if template is None else template,
   )

@@ -18,7 +18,8 @@ ENVIRONMENTS = ("alfworld", "webshop", "deep_search")
 # Words that mean something somewhere, so that chance comes upon them.
 WORDS = ["<think>", "</think>", "<action>", "</action>", "search[", "click[", "]", "<search>",
          "</search>", "<visit>", "</visit>", "<answer>", "</answer>", "look", "go to ", "buy now",
-         "<|end|>", "<|im_end|>", " ", "\n", "\x00", "\u2028", "\ufeff", "水", "a" * 2000]  # fmt: skip
+         "<|end|>", "<|im_end|>", " ", "\n", "\x00", "\u2028", "\ufeff", "水",
+         "a" * 2000]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(WORDS) | st.text(max_size=6), max_size=12).map("".join)
 
 

@@ -49,12 +49,12 @@ def test_its_chat_is_that_of_the_folder(family, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pre, pieces",
-    [
-        ("smollm", ["1", "2", "3", "4"]),
-        ("qwen2", ["1", "2", "3", "4"]),
-        ("llama-bpe", ["123", "4"]),
-    ],
+  "pre, pieces",
+  [
+    ("smollm", ["1", "2", "3", "4"]),
+    ("qwen2", ["1", "2", "3", "4"]),
+    ("llama-bpe", ["123", "4"]),
+  ],
 )
 def test_digits_are_cut_as_the_model_was_trained(pre, pieces, tmp_path):
   tok = tokenizer("llama3")
@@ -83,8 +83,8 @@ def test_the_real_one_has_its_vocabulary_and_template():
   tok = tokenizers.from_gguf(pathlib.Path(SMOLLM2))
   ids = chat.opening("What is the capital of France?")
   assert tok.decode(ids) == (
-      "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-      "<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
-      "<|im_start|>assistant\n"
+    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+    "<|im_start|>assistant\n"
   )
   assert tok.decode([chat.end_id]) == "<|im_end|>"

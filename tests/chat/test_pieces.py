@@ -22,14 +22,14 @@ def test_a_sentencepiece_reply():
 
 
 @pytest.mark.parametrize(
-    "text, found",
-    [
-        ("", []),
-        ("ab", ["a", "b"]),
-        ("a\u00e9b", ["a", "", "\u00e9", "b"]),
-        ("\u6c34", ["", "", "\u6c34"]),
-        ("a\n\U0001f600", ["a", "\n", "", "", "", "\U0001f600"]),
-    ],
+  "text, found",
+  [
+    ("", []),
+    ("ab", ["a", "b"]),
+    ("a\u00e9b", ["a", "", "\u00e9", "b"]),
+    ("\u6c34", ["", "", "\u6c34"]),
+    ("a\n\U0001f600", ["a", "\n", "", "", "", "\U0001f600"]),
+  ],
 )
 def test_a_character_of_several_tokens_is_its_last_ones(text, found):
   assert splitter(of_bytes)(list(text.encode())) == found

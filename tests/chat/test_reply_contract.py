@@ -35,8 +35,8 @@ def test_a_question_in_chinese_is_won_by_its_answer(monkeypatch):
   question = Question("图书馆几点关门?", ("晚上九点",), (), "webwalker")
   monkeypatch.setattr(DeepSearch, "reset", lambda self, task: self.start(question))
   seat = Seat(
-      SaidAloud(chat("deep_search")), DeepSearch, max_length=4000, max_reply=64, max_turns=3,
-      invalid_penalty=0.1,
+    SaidAloud(chat("deep_search")), DeepSearch, max_length=4000, max_reply=64, max_turns=3,
+    invalid_penalty=0.1,
   )  # fmt: skip
   seat.begin("webwalker/0", 0, 0)
   assert seat.opened() is None
@@ -61,9 +61,9 @@ def test_upper_case_stays_where_the_environment_tells_it_apart():
 
 
 @pytest.mark.parametrize("text, action", [
-    ("<action>look</action>", "look"),
-    ("a</think><action>look</action>", "look"),
-    ("<think>a<action>look</action>", None),  # in a thought that does not end
+  ("<action>look</action>", "look"),
+  ("a</think><action>look</action>", "look"),
+  ("<think>a<action>look</action>", None),  # in a thought that does not end
 ])  # fmt: skip
 def test_think_tags_need_not_be_there_where_none_are_wanted(text, action):
   assert actions.action(text, actions.Rules(think=False)) == action
@@ -71,14 +71,14 @@ def test_think_tags_need_not_be_there_where_none_are_wanted(text, action):
 
 
 @pytest.mark.parametrize("text, action", [
-    ("<think>not <action>go</action>, but</think><action>look</action>", "look"),
-    ("<think>a</think> <think><action>go</action></think><action>look</action>", "look"),
-    ("<action>look</action><think><action>go</action></think>", "look"),
-    ("<think>a</think><action>say <think></action>", "say <think>"),
-    ("<think><action>go</action></think>", None),
-    ("<think>a</think><think><action>go</action>", None),
-    ("<think><action>go</think>north</action>", None),
-    ("<think>a</think>" + 3000 * "<action>" + "<think>", None),
+  ("<think>not <action>go</action>, but</think><action>look</action>", "look"),
+  ("<think>a</think> <think><action>go</action></think><action>look</action>", "look"),
+  ("<action>look</action><think><action>go</action></think>", "look"),
+  ("<think>a</think><action>say <think></action>", "say <think>"),
+  ("<think><action>go</action></think>", None),
+  ("<think>a</think><think><action>go</action>", None),
+  ("<think><action>go</think>north</action>", None),
+  ("<think>a</think>" + 3000 * "<action>" + "<think>", None),
 ])  # fmt: skip
 def test_an_action_in_a_thought_is_a_thought(text, action):
   assert actions.action(text) == action
@@ -89,7 +89,7 @@ def test_the_rules_are_those_that_chats_are_loaded_with():
   options = inspect.signature(chats.load).parameters
   assert set(actions.Rules._fields) == {*options} - {"path", "instructions"}
   assert {name: options[name].default for name in actions.Rules._fields} == {
-      **actions.Rules()._asdict()
+    **actions.Rules()._asdict()
   }
   for environment in ("alfworld", "webshop", "deep_search"):
     assert envs.find(environment).REPLY.keys() == set(actions.Rules._fields)

@@ -12,12 +12,12 @@ from empg_jax.data import vocabulary
 from empg_jax.envs.alfworld import PHRASES
 
 TEXTS = [
-    "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly"
-    " around you, you see a cabinet 2, a cabinet 1, and a fridge 1.\n\nYour task is to: cool some"
-    " apple and put it in cabinet.",
-    "You arrive at fridge 1. The fridge 1 is closed.",
-    "You open the fridge 1. The fridge 1 is open. In it, you see a apple 12, and a egg 1.",
-    "On the cabinet 1, you see nothing.  Two  blanks, a tab\t, caf\u00e9 \u2603 and <|end|>.",
+  "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly"
+  " around you, you see a cabinet 2, a cabinet 1, and a fridge 1.\n\nYour task is to: cool some"
+  " apple and put it in cabinet.",
+  "You arrive at fridge 1. The fridge 1 is closed.",
+  "You open the fridge 1. The fridge 1 is open. In it, you see a apple 12, and a egg 1.",
+  "On the cabinet 1, you see nothing.  Two  blanks, a tab\t, caf\u00e9 \u2603 and <|end|>.",
 ]
 
 
@@ -77,6 +77,6 @@ def test_what_is_missing_or_of_another_kind_is_told(tmp_path, chat):
 def vocabulary_without_marks():
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(TEXTS[:3] * 20), model_writer=model, vocab_size=60, minloglevel=2
+    sentence_iterator=iter(TEXTS[:3] * 20), model_writer=model, vocab_size=60, minloglevel=2
   )
   return model.getvalue()

@@ -10,9 +10,9 @@ from empg_jax.chat.template_chat import TemplateChat
 
 GROWING = ("smollm2", "qwen2.5", "llama3")
 OBSERVATIONS = (
-    "You arrive at fridge 1.\n\nCommands: open fridge 1, look.",
-    "\n\nNothing  happens. 2024 \u00e9\u6f22\u5b57\n",
-    " ",
+  "You arrive at fridge 1.\n\nCommands: open fridge 1, look.",
+  "\n\nNothing  happens. 2024 \u00e9\u6f22\u5b57\n",
+  " ",
 )
 REPLIES = (("I look", "look"), ("a apple 123", "go to fridge 12"))
 
@@ -38,7 +38,7 @@ def rendered(tokenizer, instructions):
       content = f"<think>{thought}</think><action>{action}</action>"
       messages.append({"role": "assistant", "content": content})
   return tokenizer.apply_chat_template(
-      messages, tokenize=False, add_generation_prompt=True, date_string="26 Jul 2024"
+    messages, tokenize=False, add_generation_prompt=True, date_string="26 Jul 2024"
   )
 
 
@@ -132,17 +132,17 @@ def test_ids_beyond_the_vocabulary_are_no_text():
 
 
 @pytest.mark.parametrize(
-    "template, sentence",
-    [
-        ("", "has no chat template"),
-        ("{{ messages[0].nowhere.nothing }}", "fails"),
-        ("{% for %}", "fails"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails .*unsafe"),
-        ("{{ messages | length }}<|im_end|>", "does not show each observation and reply once"),
-        ("{{ messages[0].content | upper }}", "does not show each observation"),
-        ("{% for m in messages %}{{ m.content | replace(' ', '_') }}\n{% endfor %}", "changes the"),
-        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no special token to end it"),
-    ],
+  "template, sentence",
+  [
+    ("", "has no chat template"),
+    ("{{ messages[0].nowhere.nothing }}", "fails"),
+    ("{% for %}", "fails"),
+    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails .*unsafe"),
+    ("{{ messages | length }}<|im_end|>", "does not show each observation and reply once"),
+    ("{{ messages[0].content | upper }}", "does not show each observation"),
+    ("{% for m in messages %}{{ m.content | replace(' ', '_') }}\n{% endfor %}", "changes the"),
+    ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no special token to end it"),
+  ],
 )
 def test_a_template_that_cannot_be_used_is_told_in_one_sentence(template, sentence):
   with pytest.raises(ValueError, match=sentence) as error:
@@ -159,12 +159,12 @@ _NO_SYSTEM = """\
 
 
 @pytest.mark.parametrize(
-    "refusal",
-    ["{{ raise_exception('System role not supported') }}", "{% continue %}"],
-    ids=["refused", "left out"],
+  "refusal",
+  ["{{ raise_exception('System role not supported') }}", "{% continue %}"],
+  ids=["refused", "left out"],
 )
 def test_a_models_template_without_system_role_has_the_instructions_in_the_first_observation(
-    refusal, caplog
+  refusal, caplog
 ):
   tok = tokenizer("qwen2.5", _NO_SYSTEM.replace("SYSTEM", refusal))
   told, plain = TemplateChat(tok, "Be brief.", name="models/x"), TemplateChat(tok)
@@ -196,7 +196,9 @@ def test_what_a_models_template_without_an_end_is_told_to_change_works():
   lacking = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
   with pytest.raises(ValueError, match=r"write {{ eos_token }} behind the assistant's content"):
     TemplateChat(tokenizer("qwen2.5", lacking))
-  mended = lacking.replace("m.content +", "m.content + (eos_token if m.role == 'assistant' else '') +")
+  mended = lacking.replace(
+    "m.content +", "m.content + (eos_token if m.role == 'assistant' else '') +"
+  )
   tok = tokenizer("qwen2.5", mended)
   assert TemplateChat(tok).end_id == tok.eos_token_id
 

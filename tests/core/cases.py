@@ -73,25 +73,25 @@ def case(kind: str, seed: int) -> Case:
     case "equal entropies":
       logits = np.zeros_like(logits) + np.float32(0.1) * rng.normal()
   return Case(
-      logits,
-      rng.integers(0, V, (B, T)).astype(np.int32),
-      rng.normal(size=B).astype(np.float32),
-      numbers,
-      episode_ids,
+    logits,
+    rng.integers(0, V, (B, T)).astype(np.int32),
+    rng.normal(size=B).astype(np.float32),
+    numbers,
+    episode_ids,
   )
 
 
 KINDS = (
-    "packed",
-    "bool mask",
-    "one row a turn",
-    "turns of many rows",
-    "padded rows",
-    "filler rows",
-    "missing numbers",
-    "one step",
-    "no step",
-    "equal entropies",
-    "bfloat16",
-    "extreme logits",
+  "packed",
+  "bool mask",
+  "one row a turn",
+  "turns of many rows",
+  "padded rows",
+  "filler rows",
+  "missing numbers",
+  "one step",
+  "no step",
+  "equal entropies",
+  "bfloat16",
+  "extreme logits",
 )

@@ -72,10 +72,10 @@ def token_weights(step_mask, aggregation, episode_ids=None, length=1.0):
   for (episode, _), places in steps.items():
     for at in places:
       weights[at] = {
-          "token_mean": 1 / tokens,
-          "sequence_mean": 1 / len(of_episode) / of_episode[episode],
-          "sequence_sum": 1 / len(of_episode) / length,
-          "step_mean": 1 / len(steps) / len(places),
+        "token_mean": 1 / tokens,
+        "sequence_mean": 1 / len(of_episode) / of_episode[episode],
+        "sequence_sum": 1 / len(of_episode) / length,
+        "step_mean": 1 / len(steps) / len(places),
       }[aggregation]
   return weights
 
@@ -101,9 +101,7 @@ def empg_loss(
   """(loss, its gradient with respect to the logits), token by token."""
   logprobs, entropy, log_p = token_stats(logits, actions)
   behavior = entropy if token_entropy is None else token_entropy
-  advantages, _, _ = modulate(
-      returns, behavior, step_mask, k, k_future, zeta, episode_ids
-  )
+  advantages, _, _ = modulate(returns, behavior, step_mask, k, k_future, zeta, episode_ids)
   weights = token_weights(step_mask, aggregation, episode_ids)
   loss, gradient = 0.0, np.zeros(log_p.shape)
   for b, t in zip(*np.nonzero(step_mask > 0)):

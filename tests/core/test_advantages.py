@@ -54,7 +54,7 @@ def test_an_episode_of_many_turns_has_one_vote():
   episodes = episodes[order]
   for ddof in (0, 1):
     got = group_advantages(
-        returns[episodes], groups[episodes], episode_ids=episodes + 50, ddof=ddof
+      returns[episodes], groups[episodes], episode_ids=episodes + 50, ddof=ddof
     )
     want = group_advantages(returns, groups, ddof=ddof)[episodes]
     np.testing.assert_allclose(got, want, atol=1e-5)

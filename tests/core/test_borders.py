@@ -21,22 +21,22 @@ def as_a_user_has_it():
 
 
 @pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        ((LOGITS[0], IDS, ROWS, MASK), "logits has shape (3, 5); it must be [B, T, V]."),
-        (
-            (LOGITS, IDS[:, :2], ROWS, MASK),
-            "actions has shape (2, 2); it must be [B, T] = (2, 3).",
-        ),
-        (
-            (LOGITS, IDS, ROWS[:1], MASK),
-            "returns has shape (1,); it must be [B] = (2,) or [B, T] = (2, 3).",
-        ),
-        (
-            (LOGITS, IDS, ROWS, MASK[:, :1]),
-            "step_mask has shape (2, 1); it must be [B, T] = (2, 3).",
-        ),
-    ],
+  "arguments, sentence",
+  [
+    ((LOGITS[0], IDS, ROWS, MASK), "logits has shape (3, 5); it must be [B, T, V]."),
+    (
+      (LOGITS, IDS[:, :2], ROWS, MASK),
+      "actions has shape (2, 2); it must be [B, T] = (2, 3).",
+    ),
+    (
+      (LOGITS, IDS, ROWS[:1], MASK),
+      "returns has shape (1,); it must be [B] = (2,) or [B, T] = (2, 3).",
+    ),
+    (
+      (LOGITS, IDS, ROWS, MASK[:, :1]),
+      "step_mask has shape (2, 1); it must be [B, T] = (2, 3).",
+    ),
+  ],
 )
 def test_shapes_of_the_loss(arguments, sentence):
   with pytest.raises(ValueError) as error:
@@ -53,38 +53,38 @@ def test_optional_arguments_of_the_loss():
 
 
 CALLS = {
-    "empg_loss": lambda **x: empg_jax.empg_loss(
-        **dict(logits=LOGITS, actions=IDS, returns=ROWS, step_mask=IDS) | x
-    ),
-    "modulate_advantages": lambda **x: empg_jax.modulate_advantages(
-        **dict(advantages=ROWS, token_entropy=LOGITS[..., 0], step_mask=IDS) | x
-    ),
-    "token_stats": lambda **x: empg_jax.token_stats(**dict(logits=LOGITS, actions=IDS) | x),
-    "fused_token_stats": lambda **x: empg_jax.fused_token_stats(
-        **dict(hidden=LOGITS, unembedding=LOGITS[0].T, actions=IDS) | x
-    ),
-    "group_advantages": lambda **x: empg_jax.group_advantages(
-        **dict(returns=ROWS, group_ids=IDS[:, 0]) | x
-    ),
+  "empg_loss": lambda **x: empg_jax.empg_loss(
+    **dict(logits=LOGITS, actions=IDS, returns=ROWS, step_mask=IDS) | x
+  ),
+  "modulate_advantages": lambda **x: empg_jax.modulate_advantages(
+    **dict(advantages=ROWS, token_entropy=LOGITS[..., 0], step_mask=IDS) | x
+  ),
+  "token_stats": lambda **x: empg_jax.token_stats(**dict(logits=LOGITS, actions=IDS) | x),
+  "fused_token_stats": lambda **x: empg_jax.fused_token_stats(
+    **dict(hidden=LOGITS, unembedding=LOGITS[0].T, actions=IDS) | x
+  ),
+  "group_advantages": lambda **x: empg_jax.group_advantages(
+    **dict(returns=ROWS, group_ids=IDS[:, 0]) | x
+  ),
 }
 LISTS = {  # what each takes as an array
-    "empg_loss": (
-        "logits", "actions", "returns", "step_mask", "episode_ids", "token_entropy",
-        "behavior_logprobs", "reference_logprobs",
-    ),
-    "modulate_advantages": ("advantages", "token_entropy", "step_mask", "episode_ids"),
-    "token_stats": ("logits", "actions"),
-    "fused_token_stats": ("hidden", "unembedding", "actions"),
-    "group_advantages": ("returns", "group_ids", "episode_ids", "exists"),
+  "empg_loss": (
+    "logits", "actions", "returns", "step_mask", "episode_ids", "token_entropy",
+    "behavior_logprobs", "reference_logprobs",
+  ),
+  "modulate_advantages": ("advantages", "token_entropy", "step_mask", "episode_ids"),
+  "token_stats": ("logits", "actions"),
+  "fused_token_stats": ("hidden", "unembedding", "actions"),
+  "group_advantages": ("returns", "group_ids", "episode_ids", "exists"),
 }  # fmt: skip
 NUMBERS = {
-    "empg_loss": (
-        "k", "k_future", "zeta", "kl_coef", "entropy_coef", "clip_low", "clip_high",
-    ),
-    "modulate_advantages": ("k", "k_future", "zeta"),
-    "token_stats": ("temperature",),
-    "fused_token_stats": ("temperature",),
-    "group_advantages": ("eps",),
+  "empg_loss": (
+    "k", "k_future", "zeta", "kl_coef", "entropy_coef", "clip_low", "clip_high",
+  ),
+  "modulate_advantages": ("k", "k_future", "zeta"),
+  "token_stats": ("temperature",),
+  "fused_token_stats": ("temperature",),
+  "group_advantages": ("eps",),
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_a_list_is_answered_with_what_makes_an_array_of_it(function, name):
   with pytest.raises(TypeError) as error:
     CALLS[function](**{name: [1, 2]})
   assert str(error.value) == (
-      f"{name} is a list; it must be an array: jnp.asarray({name}) makes one."
+    f"{name} is a list; it must be an array: jnp.asarray({name}) makes one."
   )
 
 
@@ -102,7 +102,7 @@ def test_a_number_is_one_for_the_whole_batch(function, name):
   with pytest.raises(ValueError) as error:
     CALLS[function](**{name: np.ones(2, np.float32)})
   assert str(error.value) == (
-      f"{name} has shape (2,); it must be a number, one for the whole batch."
+    f"{name} has shape (2,); it must be a number, one for the whole batch."
   )
   with pytest.raises(TypeError, match=f"^{name} is a list; it must be a number."):
     CALLS[function](**{name: [1.0]})

@@ -20,8 +20,8 @@ def test_a_batch_of_no_tokens_has_a_loss_of_0_and_gradients_of_0(shape):
 
   def loss(logits, ids):
     return empg_loss(
-        logits, steps, np.float32(rows), steps, episode_ids=ids, behavior_logprobs=nothing,
-        reference_logprobs=nothing, kl_coef=0.1, entropy_coef=0.1, aggregation="sequence_mean",
+      logits, steps, np.float32(rows), steps, episode_ids=ids, behavior_logprobs=nothing,
+      reference_logprobs=nothing, kl_coef=0.1, entropy_coef=0.1, aggregation="sequence_mean",
     )  # fmt: skip
 
   for ids in (None, rows):
@@ -35,7 +35,7 @@ def test_statistics_of_no_tokens_move_no_weight(block_size):
   def total(unembedding, temperature):
     hidden, actions = jnp.zeros((0, 3, 4)), jnp.zeros((0, 3), jnp.int32)
     stats = fused_token_stats(
-        hidden, unembedding, actions, temperature=temperature, block_size=block_size
+      hidden, unembedding, actions, temperature=temperature, block_size=block_size
     )
     return jnp.sum(stats.logprobs + stats.entropy)
 
@@ -69,12 +69,12 @@ def test_numbers_below_1_are_no_steps():
   below = np.array([[1, -1, -(LAST), 2]], np.int32)
   zero = np.maximum(below, 0)
   of = lambda steps: empg_loss(
-      np.ones((1, 4, 3), np.float32) * np.arange(3, dtype=np.float32), np.zeros((1, 4), int),
-      np.ones(1, np.float32), steps,
+    np.ones((1, 4, 3), np.float32) * np.arange(3, dtype=np.float32), np.zeros((1, 4), int),
+    np.ones(1, np.float32), steps,
   )[0]  # fmt: skip
   assert of(below) == of(zero)
   np.testing.assert_array_equal(
-      weighting.token_weights(jnp.asarray(below)), weighting.token_weights(jnp.asarray(zero))
+    weighting.token_weights(jnp.asarray(below)), weighting.token_weights(jnp.asarray(zero))
   )
 
 
@@ -84,14 +84,14 @@ def test_no_dtype_is_promoted_implicitly(mask):
   with jax.numpy_dtype_promotion("strict"):
     for aggregation in ("sequence_mean", "step_mean"):
       loss, _ = empg_loss(
-          jnp.zeros((2, 3, 5), jnp.bfloat16), np.zeros((2, 3), np.int32),
-          np.ones(2, np.float32), mask, behavior_logprobs=values, reference_logprobs=values,
-          kl_coef=0.1, aggregation=aggregation,
+        jnp.zeros((2, 3, 5), jnp.bfloat16), np.zeros((2, 3), np.int32),
+        np.ones(2, np.float32), mask, behavior_logprobs=values, reference_logprobs=values,
+        kl_coef=0.1, aggregation=aggregation,
       )  # fmt: skip
       assert np.isfinite(loss)
     stats = fused_token_stats(
-        jnp.zeros((2, 3, 4), jnp.bfloat16), jnp.zeros((4, 5)), np.zeros((2, 3), np.int32),
-        compute_dtype=jnp.bfloat16,
+      jnp.zeros((2, 3, 4), jnp.bfloat16), jnp.zeros((4, 5)), np.zeros((2, 3), np.int32),
+      compute_dtype=jnp.bfloat16,
     )  # fmt: skip
     assert np.isfinite(stats.logprobs).all()
     ids = np.zeros(2, np.int32)
@@ -99,8 +99,14 @@ def test_no_dtype_is_promoted_implicitly(mask):
 
 
 def test_the_package_offers_its_five_functions():
-  five = ["empg_loss", "fused_token_stats", "group_advantages", "modulate_advantages", "token_stats"]
+  five = [
+    "empg_loss",
+    "fused_token_stats",
+    "group_advantages",
+    "modulate_advantages",
+    "token_stats",
+  ]
   imported = {}
-  exec("from empg_jax import *", imported)  # noqa: S102
+  exec("from empg_jax import *", imported)
   assert sorted(imported.keys() - {"__builtins__"}) == sorted(empg_jax.__all__) == five
   assert [name for name in dir(empg_jax) if not name.startswith("__")] == five

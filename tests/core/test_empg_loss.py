@@ -12,21 +12,15 @@ import pytest
 from empg_jax import empg_loss, modulate_advantages
 
 SEEDS = range(20)
-value_and_grad = jax.jit(
-    jax.value_and_grad(empg_loss, has_aux=True), static_argnames="aggregation"
-)
+value_and_grad = jax.jit(jax.value_and_grad(empg_loss, has_aux=True), static_argnames="aggregation")
 
 
 def check(case, kind, **options):
   loss, gradient = oracle.empg_loss(*case[:4], episode_ids=case.episode_ids, **options)
-  (got, metrics), got_gradient = value_and_grad(
-      *case[:4], episode_ids=case.episode_ids, **options
-  )
+  (got, metrics), got_gradient = value_and_grad(*case[:4], episode_ids=case.episode_ids, **options)
   loose = {"bfloat16": 1e-2, "extreme logits": 5e-3}.get(kind, 3e-5)
   np.testing.assert_allclose(got, loss, rtol=loose, atol=loose)
-  np.testing.assert_allclose(
-      np.asarray(got_gradient, np.float32), gradient, rtol=loose, atol=loose
-  )
+  np.testing.assert_allclose(np.asarray(got_gradient, np.float32), gradient, rtol=loose, atol=loose)
   assert metrics["loss/total"] == got
   for name, value in metrics.items():
     assert value.shape == () and value.dtype == jnp.float32, name
@@ -42,11 +36,11 @@ def test_advantages_equal_the_loop(kind):
       entropy = np.full_like(entropy, 0.1 + seed)
     k, k_future, zeta = rng.random(3).astype(np.float32) * (3, 3, 0.2)
     got = modulate_advantages(
-        case.returns, entropy, case.step_mask,
-        k=k, k_future=k_future, zeta=zeta, episode_ids=case.episode_ids,
+      case.returns, entropy, case.step_mask,
+      k=k, k_future=k_future, zeta=zeta, episode_ids=case.episode_ids,
     )  # fmt: skip
     want, _, _ = oracle.modulate(
-        case.returns, entropy, case.step_mask, k, k_future, zeta, case.episode_ids
+      case.returns, entropy, case.step_mask, k, k_future, zeta, case.episode_ids
     )
     np.testing.assert_allclose(got, want, atol=3e-6)
 
@@ -79,19 +73,19 @@ def check_off_policy(kind, aggregation):
     logprobs, _, _ = oracle.token_stats(case.logits, case.actions)
     noise = functools.partial(rng.normal, scale=0.3, size=shape)
     check(
-        case,
-        kind,
-        k=0.5 + seed / 10,
-        k_future=1.5,
-        zeta=0.1,
-        token_entropy=rng.random(shape).astype(np.float32),
-        behavior_logprobs=(logprobs + noise()).astype(np.float32),
-        reference_logprobs=(logprobs + noise()).astype(np.float32),
-        kl_coef=0.1,
-        entropy_coef=0.01,
-        clip_low=0.2,
-        clip_high=0.28,
-        aggregation=aggregation,
+      case,
+      kind,
+      k=0.5 + seed / 10,
+      k_future=1.5,
+      zeta=0.1,
+      token_entropy=rng.random(shape).astype(np.float32),
+      behavior_logprobs=(logprobs + noise()).astype(np.float32),
+      reference_logprobs=(logprobs + noise()).astype(np.float32),
+      kl_coef=0.1,
+      entropy_coef=0.01,
+      clip_low=0.2,
+      clip_high=0.28,
+      aggregation=aggregation,
     )
 
 
@@ -106,8 +100,8 @@ def test_outside_the_mask_everything_may_hold_anything(bad):
     arguments = {name: spoil(x) for name, x in zip(names, logprobs)}
     returns = np.where(read.any(axis=1), case.returns, spoil(case.logits)[:, -1, 0])
     return value_and_grad(
-        spoil(case.logits), case.actions, np.float32(returns), case.step_mask,
-        kl_coef=0.1, entropy_coef=0.1, **arguments,
+      spoil(case.logits), case.actions, np.float32(returns), case.step_mask,
+      kl_coef=0.1, entropy_coef=0.1, **arguments,
     )  # fmt: skip
 
   want = outputs(lambda x: np.where(read.reshape(read.shape + (1,) * (x.ndim - 2)), x, 0))
@@ -150,7 +144,7 @@ def test_metrics_tell_what_happened():
   by_step = [np.mean([entropy[at] for at in places]) for places in steps.values()]
   _, g, final = oracle.modulate(case.returns, entropy, case.step_mask, 1, 1, 0.05)
   for name, values in {
-      "empg/entropy": by_step, "empg/g": list(g.values()), "empg/advantage": list(final.values())
+    "empg/entropy": by_step, "empg/g": list(g.values()), "empg/advantage": list(final.values())
   }.items():  # fmt: skip
     for statistic in ("min", "max", "mean", "std"):
       want = getattr(np, statistic)(values)

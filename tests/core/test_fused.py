@@ -38,7 +38,7 @@ def outputs(stats, hidden, unembedding, actions, cotangents, temperature=1.0):
     return total, (logprobs, entropy)
 
   gradients, values = jax.grad(total, argnums=(0, 1, 2), has_aux=True)(
-      hidden, unembedding, temperature
+    hidden, unembedding, temperature
   )
   return (*values, *gradients)
 
@@ -61,9 +61,7 @@ def test_equals_token_stats_in_value_and_all_gradients(block_size):
 @pytest.mark.parametrize("temperature", [0.4, 2.0])
 def test_a_temperature_divides_the_logits(temperature, block_size):
   fused = functools.partial(fused_token_stats, block_size=block_size)
-  check(
-      outputs(fused, *drawn(), temperature), outputs(unfused, *drawn(), temperature)
-  )
+  check(outputs(fused, *drawn(), temperature), outputs(unfused, *drawn(), temperature))
 
 
 @pytest.mark.parametrize("block_size", [16, V])
@@ -184,8 +182,8 @@ def temporaries(stats, b, t, d, v):
     return jnp.sum(logprobs * actions) + jnp.sum(entropy)
 
   args = [
-      jax.ShapeDtypeStruct(shape, dtype)
-      for shape, dtype in (((b, t, d), "float32"), ((d, v), "float32"), ((b, t), "int32"))
+    jax.ShapeDtypeStruct(shape, dtype)
+    for shape, dtype in (((b, t, d), "float32"), ((d, v), "float32"), ((b, t), "int32"))
   ]
   compiled = jax.jit(jax.grad(total, argnums=(0, 1))).lower(*args).compile()
   return compiled.memory_analysis().temp_size_in_bytes
@@ -209,7 +207,7 @@ def token_stats_of_logits(hidden, unembedding, actions):
 
 @pytest.mark.parametrize("here, blocks", [("CPU", 128), ("GPU", 16)])
 def test_a_block_is_as_large_as_the_hardware_likes_and_divides_the_vocabulary(
-    here, blocks, monkeypatch
+  here, blocks, monkeypatch
 ):
   monkeypatch.setattr(hardware, "current", lambda: getattr(hardware, here))
   assert fused_blocks.count(8192, 151_936, None) == blocks

@@ -96,7 +96,7 @@ def test_bfloat16_operands_accumulate_in_float32(stats):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_temperature_divides_the_products(stats, dtype):
   got, want = (
-      outputs(functools.partial(f, temperature=0.7), *drawn(dtype=dtype)) for f in (stats, plain)
+    outputs(functools.partial(f, temperature=0.7), *drawn(dtype=dtype)) for f in (stats, plain)
   )
   check(got[:2], want[:2])
   check(got[2:], want[2:], tolerance=2e-5 if dtype == jnp.float32 else 2e-2)
@@ -117,9 +117,9 @@ def test_what_overflows_where_nothing_is_read_spoils_no_gradient(stats):
 
 
 LAYOUTS = {  # of hidden states and of the unembedding
-    "rows and vocabulary": (P("data"), P(None, "model")),
-    "fully sharded": (P("data", "model"), P("data", "model")),
-    "width and vocabulary": (P("data"), P("data", "model")),
+  "rows and vocabulary": (P("data"), P(None, "model")),
+  "fully sharded": (P("data", "model"), P("data", "model")),
+  "width and vocabulary": (P("data"), P("data", "model")),
 }
 
 

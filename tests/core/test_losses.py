@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from empg_jax.core.losses import (
-    clipped_surrogate,
-    kl_estimate,
-    kl_penalty,
-    policy_loss,
-    step_surrogate,
-    truncated_surrogate,
+  clipped_surrogate,
+  kl_estimate,
+  kl_penalty,
+  policy_loss,
+  step_surrogate,
+  truncated_surrogate,
 )
 from empg_jax.core.mismatch import truncated_ratio
 from empg_jax.core.weighting import token_weights
@@ -36,8 +36,8 @@ def drawn(seed=0):
 def value_and_gradient(stats, advantages, weights, behavior=None, reference=None):
   def loss(stats):
     return policy_loss(
-        stats, advantages, weights, behavior_logprobs=behavior,
-        reference_logprobs=reference, kl_coef=0.1, entropy_coef=0.01,
+      stats, advantages, weights, behavior_logprobs=behavior,
+      reference_logprobs=reference, kl_coef=0.1, entropy_coef=0.01,
     )  # fmt: skip
 
   (loss, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(stats)
@@ -50,8 +50,8 @@ def test_microbatches_add_up_to_the_batch(aggregation):
   args = stats, advantages, token_weights(mask, aggregation), *logprobs
   loss, metrics, gradient = value_and_gradient(*args)
   parts = [
-      value_and_gradient(*jax.tree.map(lambda x: x[rows], args))
-      for rows in (slice(0, 2), slice(2, 4), slice(4, 6))
+    value_and_gradient(*jax.tree.map(lambda x: x[rows], args))
+    for rows in (slice(0, 2), slice(2, 4), slice(4, 6))
   ]
   sums = jax.tree.map(lambda *parts: sum(parts), *((p[0], p[1]) for p in parts))
   for a, b in zip(jax.tree.leaves(sums), jax.tree.leaves((loss, metrics)), strict=True):
@@ -61,8 +61,8 @@ def test_microbatches_add_up_to_the_batch(aggregation):
 
 
 @pytest.mark.parametrize(
-    "ratio, advantage, loss, slope",
-    [(5, -1, 3, 0), (2, -1, 2, 2), (0.5, -1, 0.8, 0), (5, 1, -1.2, 0), (1.1, 1, -1.1, -1.1)],
+  "ratio, advantage, loss, slope",
+  [(5, -1, 3, 0), (2, -1, 2, 2), (0.5, -1, 0.8, 0), (5, 1, -1.2, 0), (1.1, 1, -1.1, -1.1)],
 )
 def test_dual_clip_bounds_what_one_token_can_do(ratio, advantage, loss, slope):
   one = jnp.ones((1, 1))
@@ -151,8 +151,8 @@ def test_on_policy_the_gradient_is_the_policy_gradient():
 
 
 @pytest.mark.parametrize(
-    "ratio, advantage, clipped",
-    [(1.5, 1, True), (1.5, -1, False), (0.5, 1, False), (0.5, -1, True), (1.1, 1, False)],
+  "ratio, advantage, clipped",
+  [(1.5, 1, True), (1.5, -1, False), (0.5, 1, False), (0.5, -1, True), (1.1, 1, False)],
 )
 def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, clipped):
   one = np.ones((1, 1), np.float32)
@@ -161,16 +161,14 @@ def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, cli
   _, metrics, gradient = value_and_gradient(stats, advantage * one, one, behavior)
   assert metrics["loss/clip_fraction"] == float(clipped)
   np.testing.assert_allclose(
-      gradient.logprobs[0, 0], 0 if clipped else -ratio * advantage, rtol=1e-5
+    gradient.logprobs[0, 0], 0 if clipped else -ratio * advantage, rtol=1e-5
   )
 
 
 def test_tokens_outside_the_mask_may_hold_anything():
   stats, advantages, mask, *logprobs = drawn()
   weights = token_weights(mask)
-  spoilt = jax.tree.map(
-      lambda x: np.where(mask, x, np.nan), (stats, advantages, *logprobs)
-  )
+  spoilt = jax.tree.map(lambda x: np.where(mask, x, np.nan), (stats, advantages, *logprobs))
   got = value_and_gradient(spoilt[0], spoilt[1], weights, *spoilt[2:])
   want = value_and_gradient(stats, advantages, weights, *logprobs)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):

@@ -13,11 +13,11 @@ from empg_jax import empg_loss, fused_token_stats, group_advantages, token_stats
 
 B, T, D, V = 8, 20, 8, 16
 SPECS = {
-    "rows": P("data"),
-    "vocabulary": P(None, None, ("data", "model")),
-    "rows and time": P("data", "model"),
-    "rows and vocabulary": P("data", None, "model"),
-    "time and vocabulary": P(None, "data", "model"),
+  "rows": P("data"),
+  "vocabulary": P(None, None, ("data", "model")),
+  "rows and time": P("data", "model"),
+  "rows and vocabulary": P("data", None, "model"),
+  "time and vocabulary": P(None, "data", "model"),
 }
 KINDS = {"Auto": AxisType.Auto, "Explicit": AxisType.Explicit}
 
@@ -50,11 +50,11 @@ def drawn(kind):
   filler = B - cases.B
   episode_ids = case.episode_ids
   return (
-      rng.normal(size=(B, T, V)).astype(np.float32),
-      rng.integers(0, V, (B, T)).astype(np.int32),
-      rng.normal(size=B).astype(np.float32),
-      np.pad(case.step_mask, ((0, filler), (0, 0))),
-      None if episode_ids is None else np.pad(episode_ids, (0, filler)),
+    rng.normal(size=(B, T, V)).astype(np.float32),
+    rng.integers(0, V, (B, T)).astype(np.int32),
+    rng.normal(size=B).astype(np.float32),
+    np.pad(case.step_mask, ((0, filler), (0, 0))),
+    None if episode_ids is None else np.pad(episode_ids, (0, filler)),
   )
 
 
@@ -68,9 +68,9 @@ def loss_without_a_mesh(kind):
 
 
 @pytest.mark.parametrize(
-    "sharded, kind",
-    [(spec, "bool mask") for spec in SPECS]
-    + [("rows and vocabulary", "one row a turn"), ("rows and time", "one row a turn")],
+  "sharded, kind",
+  [(spec, "bool mask") for spec in SPECS]
+  + [("rows and vocabulary", "one row a turn"), ("rows and time", "one row a turn")],
 )
 def test_empg_loss(mesh, sharded, kind):
   want = loss_without_a_mesh(kind)
@@ -78,9 +78,7 @@ def test_empg_loss(mesh, sharded, kind):
   logits, *rest = drawn(kind)
   logits = put(mesh, logits, *spec)
   with jax.set_mesh(mesh):
-    got = jax.jit(jax.value_and_grad(loss))(
-        logits, *(put(mesh, x, *spec[:1]) for x in rest)
-    )
+    got = jax.jit(jax.value_and_grad(loss))(logits, *(put(mesh, x, *spec[:1]) for x in rest))
   check(got, want)
   check_shardings([got[1]], [logits])
 
@@ -100,11 +98,11 @@ def test_operands_may_be_replicated_numpy(mesh):
 
 
 LAYOUTS = {  # of hidden states and of the unembedding
-    "rows": (P("data"), P()),
-    "rows and vocabulary": (P("data"), P(None, "model")),
-    "fully sharded": (P("data", "model"), P("data", "model")),
-    "width and vocabulary": (P("data", None, "model"), P("data", "model")),
-    "time": (P(None, "data"), P("model", "data")),
+  "rows": (P("data"), P()),
+  "rows and vocabulary": (P("data"), P(None, "model")),
+  "fully sharded": (P("data", "model"), P("data", "model")),
+  "width and vocabulary": (P("data", None, "model"), P("data", "model")),
+  "time": (P(None, "data"), P("model", "data")),
 }
 
 
@@ -155,8 +153,8 @@ def test_fused_token_stats_inside_shard_map(mesh, manual, block_size):
 
   rows = P("data")
   mapped = jax.shard_map(
-      on_shard, mesh=mesh, in_specs=(rows, P(), rows), axis_names=set(manual),
-      out_specs=((P(), (rows, rows)), (rows, P())),
+    on_shard, mesh=mesh, in_specs=(rows, P(), rows), axis_names=set(manual),
+    out_specs=((P(), (rows, rows)), (rows, P())),
   )  # fmt: skip
   vocabulary = () if "model" in manual else (None, "model")
   operands = put(mesh, hidden, "data"), put(mesh, unembedding, *vocabulary)

@@ -36,7 +36,7 @@ def test_mean_g_is_one_and_its_range_is_exp_k(kind):
   returns, entropy, step_mask, episode_ids = drawn(kind)
   for k in (0.0, 1.0, 2.5):
     *_, metrics = modulate(
-        returns, entropy, step_mask, k=k, k_future=1.0, zeta=0.1, episode_ids=episode_ids
+      returns, entropy, step_mask, k=k, k_future=1.0, zeta=0.1, episode_ids=episode_ids
     )
     np.testing.assert_allclose(metrics["empg/g_mean"], 1, rtol=1e-6)
     ratio = metrics["empg/g_max"] / metrics["empg/g_min"]
@@ -50,7 +50,7 @@ def test_the_parts_of_an_advantage_are_those_of_the_equations(kind):
   strengths = dict(k=1.5, k_future=0.5, zeta=0.2)
   _, parts, _ = modulate(returns, entropy, step_mask, episode_ids=episode_ids, **strengths)
   h, normal, g, bonus, base, final = (
-      step_values(np.asarray(x), step_mask, episode_ids) for x in parts
+    step_values(np.asarray(x), step_mask, episode_ids) for x in parts
   )
   steps = oracle.steps_of(step_mask, episode_ids)
   want_final, want_g, _ = oracle.modulate(returns, entropy, step_mask, 1.5, 0.5, 0.2, episode_ids)
@@ -97,20 +97,14 @@ def test_the_surest_step_counts_most_and_the_least_sure_least():
 def test_the_bonus_is_for_the_clarity_of_the_next_step():
   steps = np.array([[1, 2, 3, 0], [1, 0, 0, 0]])
   entropy = np.array([[0.0, 1.0, 0.5, 7], [0.2, 7, 7, 7]], np.float32)
-  final = modulate_advantages(
-      np.zeros(2), entropy, steps, k=0.0, k_future=2.0, zeta=0.1
-  )
+  final = modulate_advantages(np.zeros(2), entropy, steps, k=0.0, k_future=2.0, zeta=0.1)
   bonus = np.array([0.1 * np.exp(-2.0), 0.1 * np.exp(-1.0), 0, 0])  # the last: none
-  np.testing.assert_allclose(
-      np.r_[final[0, :3], final[1, 0]], bonus - bonus.mean(), atol=1e-6
-  )
+  np.testing.assert_allclose(np.r_[final[0, :3], final[1, 0]], bonus - bonus.mean(), atol=1e-6)
 
 
 def test_a_missing_step_number_ends_the_bonus_there():
   entropy = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
-  values = modulate_advantages(
-      np.zeros(1), entropy, np.array([[1, 2, 5, 6]]), k=0.0, zeta=0.1
-  )[0]
+  values = modulate_advantages(np.zeros(1), entropy, np.array([[1, 2, 5, 6]]), k=0.0, zeta=0.1)[0]
   # Step 2 has no step 3: it gets what the last step gets.
   np.testing.assert_allclose(values[1], values[3], atol=1e-7)
   assert values[0] > values[1] and values[2] > values[1]
@@ -154,8 +148,8 @@ def test_padding_and_filler_rows_change_nothing(kind):
   if episode_ids is not None:
     episode_ids = np.pad(episode_ids, (0, 2), mode="edge")
   got = modulate_advantages(
-      np.pad(returns, (0, 2), constant_values=9), entropy, step_mask,
-      episode_ids=episode_ids,
+    np.pad(returns, (0, 2), constant_values=9), entropy, step_mask,
+    episode_ids=episode_ids,
   )  # fmt: skip
   np.testing.assert_allclose(got[:b, :t], want, atol=1e-6)
   np.testing.assert_array_equal(got[b:], 0)
@@ -167,8 +161,8 @@ def test_the_order_of_rows_changes_nothing(kind):
   order = np.random.default_rng(1).permutation(cases.B)
   want = modulate_advantages(returns, entropy, step_mask, episode_ids=episode_ids)
   got = modulate_advantages(
-      returns[order], entropy[order], step_mask[order],
-      episode_ids=None if episode_ids is None else episode_ids[order],
+    returns[order], entropy[order], step_mask[order],
+    episode_ids=None if episode_ids is None else episode_ids[order],
   )  # fmt: skip
   np.testing.assert_allclose(got, want[order], atol=1e-6)
 
@@ -188,17 +182,17 @@ def test_both_layouts_give_the_same_numbers(seed):
     turn_entropy[row, : len(at)] = [entropy[place] for place in at]
   split = modulate_advantages(returns[episodes], turn_entropy, turns, episode_ids=episodes)
   np.testing.assert_allclose(
-      step_values(np.asarray(split), turns, episodes),
-      step_values(np.asarray(packed), steps, None),
-      atol=1e-6,
+    step_values(np.asarray(split), turns, episodes),
+    step_values(np.asarray(packed), steps, None),
+    atol=1e-6,
   )
 
 
 def test_a_bool_mask_is_the_same_as_numbering_its_runs():
   returns, entropy, mask, _ = drawn("bool mask")
   np.testing.assert_array_equal(
-      modulate_advantages(returns, entropy, mask),
-      modulate_advantages(returns, entropy, oracle.run_numbers(mask)),
+    modulate_advantages(returns, entropy, mask),
+    modulate_advantages(returns, entropy, oracle.run_numbers(mask)),
   )
 
 
@@ -214,17 +208,17 @@ def test_no_gradient_flows_through_the_modulation():
 
 @hypothesis.settings(max_examples=200)
 @hypothesis.given(
-    steps=arrays.arrays(np.int32, (4, 6), elements=st.integers(-1, 6)),
-    episode_ids=arrays.arrays(np.int32, 4, elements=st.sampled_from([-5, 0, 7])),
-    entropy=arrays.arrays(np.float32, (4, 6), elements=st.floats(0, 10, width=16)),
-    advantages=arrays.arrays(np.float32, (4, 6), elements=st.floats(-3, 3, width=16)),
-    share=st.booleans(),
+  steps=arrays.arrays(np.int32, (4, 6), elements=st.integers(-1, 6)),
+  episode_ids=arrays.arrays(np.int32, 4, elements=st.sampled_from([-5, 0, 7])),
+  entropy=arrays.arrays(np.float32, (4, 6), elements=st.floats(0, 10, width=16)),
+  advantages=arrays.arrays(np.float32, (4, 6), elements=st.floats(-3, 3, width=16)),
+  share=st.booleans(),
 )
 def test_any_numbering_equals_the_loop(steps, episode_ids, entropy, advantages, share):
   """Steps in pieces, out of order, over several rows, with gaps."""
   episode_ids = episode_ids if share else None
   got = modulate_advantages(
-      advantages, entropy, steps, k=1.0, k_future=0.5, zeta=0.1, episode_ids=episode_ids
+    advantages, entropy, steps, k=1.0, k_future=0.5, zeta=0.1, episode_ids=episode_ids
   )
   want, _, _ = oracle.modulate(advantages, entropy, steps, 1.0, 0.5, 0.1, episode_ids)
   np.testing.assert_allclose(got, want, atol=1e-5)

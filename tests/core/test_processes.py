@@ -54,11 +54,11 @@ def test_two_processes_equal_one():
     free.bind(("127.0.0.1", 0))
     port = str(free.getsockname()[1])
   processes = [
-      subprocess.Popen(
-          [sys.executable, "-c", PROGRAM, port, str(number)],
-          cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      )
-      for number in range(2)
+    subprocess.Popen(
+      [sys.executable, "-c", PROGRAM, port, str(number)],
+      cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    for number in range(2)
   ]  # fmt: skip
   try:
     for process in processes:

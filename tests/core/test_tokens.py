@@ -66,7 +66,7 @@ def test_what_cannot_be_drawn_has_no_part():
 
   gradient = jax.grad(total)(barred)
   np.testing.assert_allclose(
-      gradient[..., : V - 2], jax.grad(total)(logits[..., : V - 2]), atol=1e-6
+    gradient[..., : V - 2], jax.grad(total)(logits[..., : V - 2]), atol=1e-6
   )
   np.testing.assert_array_equal(gradient[..., V - 2 :], 0)
 
@@ -88,8 +88,7 @@ def test_confident_policies_have_small_gradients(scale):
     return token_stats(logits, action[None, None]).logprobs[0, 0]
 
   squared = [
-      np.sum(np.square(jax.grad(logprob)(logits, jnp.asarray(a))), dtype=np.float64)
-      for a in range(V)
+    np.sum(np.square(jax.grad(logprob)(logits, jnp.asarray(a))), dtype=np.float64) for a in range(V)
   ]
   renyi_2 = -np.log(np.sum(p**2))
   np.testing.assert_allclose(p @ squared, 1 - np.exp(-renyi_2), atol=1e-6)

@@ -59,13 +59,9 @@ def by_step(x, steps, order):
   return np.array(result)
 
 
-@hypothesis.given(
-    seed=st.integers(0, 2**32 - 1), gamma=st.floats(0.5, 1), lam=st.floats(0, 1)
-)
+@hypothesis.given(seed=st.integers(0, 2**32 - 1), gamma=st.floats(0.5, 1), lam=st.floats(0, 1))
 @hypothesis.settings(max_examples=50)
-def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_count(
-    seed, gamma, lam
-):
+def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_count(seed, gamma, lam):
   rng = np.random.default_rng(seed)
   episodes, order = drawn(rng), rng.permutation(ROWS)
   rewards, value, steps = laid_out(rng, episodes, order)
@@ -85,9 +81,7 @@ def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_coun
 def test_where_nothing_is_foretold_advantages_are_discounted_returns():
   rewards = jnp.float32([[0, 0, 0.5, 0, 0, 1, 1, 0], [0, 0.25, 0.25, 0, -1, 0, 0, 0]])
   steps = jnp.int32([[0, 1, 2, 0, 0, 3, 3, 0], [0, 1, 1, 0, 2, 0, 0, 0]])
-  got = values.gae(
-      rewards, jnp.zeros((2, 8)), steps, jnp.arange(2), gamma=0.9, lam=1.0
-  )
+  got = values.gae(rewards, jnp.zeros((2, 8)), steps, jnp.arange(2), gamma=0.9, lam=1.0)
   first, second = [0.9 * 0.5 + 0.81, 0.5 + 0.9, 1.0], [0.25 - 0.9, -1.0]
   want = [[0, first[0], first[1], 0, 0, 1, 1, 0], [0, second[0], second[0], 0, -1, 0, 0, 0]]
   np.testing.assert_allclose(got.targets, want, atol=1e-6)
@@ -128,7 +122,7 @@ def test_the_value_loss_and_its_gradient_are_those_of_its_equation(clip):
   new = old + rng.normal(size=old.shape).astype(np.float32)
   loss = functools.partial(values.clipped_value_loss, clip=clip)
   (got, metrics), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-      new, estimates.targets, np.float32(weights), steps, old_values=old
+    new, estimates.targets, np.float32(weights), steps, old_values=old
   )
   gradient = np.asarray(gradient)
   told = lambda new: told_loss(new, np.float64(old), targets, weights, steps, clip)
@@ -148,7 +142,7 @@ def test_what_the_head_says_elsewhere_counts_nowhere():
   first = jnp.array([[0, 1, 0, 0, 1], [0] * 5], bool)  # the tokens whose values are read
   x = jnp.where(steps > 0, jnp.float32(0.3), 0)
   loss = lambda v, targets, old: values.clipped_value_loss(
-      v, targets, x, steps, old_values=old, clip=0.2
+    v, targets, x, steps, old_values=old, clip=0.2
   )[0]
   outputs = jax.jit(lambda v, targets: jax.value_and_grad(loss)(v, targets, v))
   spoilt = jnp.where(first, x, jnp.nan), jnp.where(steps > 0, x, jnp.nan)

@@ -38,8 +38,8 @@ def test_only_the_experts_own_replies_count_in_full(chat, demos):
 
 def test_a_batch_holds_whole_shifted_transcripts(chat, demos):
   batches = cloning.batches(
-      [demos], chat, lengths=(512, 1024), tokens=2048, microbatch=2, observation_weight=0.25,
-      seed=0,
+    [demos], chat, lengths=(512, 1024), tokens=2048, microbatch=2, observation_weight=0.25,
+    seed=0,
   )  # fmt: skip
   known = {tuple(cloning.transcript(chat, demo, 0.25)[0]) for demo in demos}
   for rows in itertools.islice(batches, 3):

@@ -43,7 +43,7 @@ def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
 
 
 def test_else_it_is_the_project_s_cache_and_nothing_alarming_is_printed(
-    tmp_path, monkeypatch, capfd, caplog
+  tmp_path, monkeypatch, capfd, caplog
 ):
   monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
   monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path / "cache"))

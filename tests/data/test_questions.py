@@ -26,9 +26,9 @@ def test_the_dataset_holds_every_embedded_question_in_order(home):
     assert len(read[split]) == len(names)
     for i in range(0, len(names), 97):
       assert read[split][i] == {
-          "id": names[i], "question": asked[i].text, "answers": list(asked[i].answers),
-          "titles": list(asked[i].titles), "type": asked[i].kind, "hops": len(asked[i].titles),
-          "split": split,
+        "id": names[i], "question": asked[i].text, "answers": list(asked[i].answers),
+        "titles": list(asked[i].titles), "type": asked[i].kind, "hops": len(asked[i].titles),
+        "split": split,
       }  # fmt: skip
   assert {read["test"][i]["hops"] for i in range(200)} >= {2, 3}
 
@@ -75,12 +75,12 @@ def write(folder: pathlib.Path, name: str, *entries):
 def test_your_own_files_are_a_dataset_of_the_splits_that_they_have(files):
   read = questions("files")
   assert {split: len(records) for split, records in read.items()} == {
-      "train": 1, "out_of_domain": 1,
+    "train": 1, "out_of_domain": 1,
   }  # fmt: skip
   assert read["train"][0]["answers"] == ["Nero", "Nero Caesar"] and not read["train"][0]["titles"]
   assert read["out_of_domain"][0] == {
-      "id": "files/out_of_domain/musique/0", "question": "Q?", "answers": ["A", "AA"],
-      "titles": ["Łódź"], "type": "musique", "hops": 1, "split": "out_of_domain",
+    "id": "files/out_of_domain/musique/0", "question": "Q?", "answers": ["A", "AA"],
+    "titles": ["Łódź"], "type": "musique", "hops": 1, "split": "out_of_domain",
   }  # fmt: skip
 
 

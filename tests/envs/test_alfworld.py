@@ -31,10 +31,10 @@ PROBLEM = f"""
   (inReceptacle ?o ?r)))))))
 """
 GAME = {
-    "pddl_problem": PROBLEM,
-    "grammar": '"rhs": "Your task is to: put a cool apple in diningtable."',
-    "solvable": True,
-    "walkthrough": [],
+  "pddl_problem": PROBLEM,
+  "grammar": '"rhs": "Your task is to: put a cool apple in diningtable."',
+  "solvable": True,
+  "walkthrough": [],
 }
 TASK = "official/train/pick_cool_then_place_in_recep-Apple-None-DiningTable-1/trial_1"
 
@@ -56,26 +56,23 @@ def env(folder):
 
 def test_an_episode_reads_like_alfworld(env):
   assert env.reset(TASK) == (
-      "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking"
-      " quickly around you, you see a fridge 1, a table 2, and a table 1.\n\nYour task is"
-      " to: put a cool apple in diningtable."
+    "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking"
+    " quickly around you, you see a fridge 1, a table 2, and a table 1.\n\nYour task is"
+    " to: put a cool apple in diningtable."
   )
   for action, observation in (
-      ("look", "You are in the middle of a room. Looking quickly around you, you see"
-               " nothing."),
-      ("inventory", "You are not carrying anything."),
-      ("take apple 1 from table 2", "Nothing happens."),
-      ("go to table 2", "You arrive at table 2. On the table 2, you see a apple 1, and a"
-                        " knife 1."),
-      ("look", "You are facing the table 2. Next to it, you see nothing."),
-      ("take knife 1 from table 2", "You pick up the knife 1 from the table 2."),
-      ("slice apple 1 with knife 1", "You sliced the apple 1 with the knife 1."),
-      ("move knife 1 to table 2", "Nothing happens."),
-      ("inventory", "You are carrying: a knife 1."),
-      ("go to fridge 1", "You arrive at fridge 1. The fridge 1 is closed."),
-      ("open fridge 1", "You open the fridge 1. The fridge 1 is open. In it, you see"
-                        " nothing."),
-      ("close fridge 1", "You close the fridge 1."),
+    ("look", "You are in the middle of a room. Looking quickly around you, you see nothing."),
+    ("inventory", "You are not carrying anything."),
+    ("take apple 1 from table 2", "Nothing happens."),
+    ("go to table 2", "You arrive at table 2. On the table 2, you see a apple 1, and a knife 1."),
+    ("look", "You are facing the table 2. Next to it, you see nothing."),
+    ("take knife 1 from table 2", "You pick up the knife 1 from the table 2."),
+    ("slice apple 1 with knife 1", "You sliced the apple 1 with the knife 1."),
+    ("move knife 1 to table 2", "Nothing happens."),
+    ("inventory", "You are carrying: a knife 1."),
+    ("go to fridge 1", "You arrive at fridge 1. The fridge 1 is closed."),
+    ("open fridge 1", "You open the fridge 1. The fridge 1 is open. In it, you see nothing."),
+    ("close fridge 1", "You close the fridge 1."),
   ):
     step = env.step(action)
     assert step == (observation, 0.0, False, step.info)
@@ -85,8 +82,13 @@ def test_an_episode_reads_like_alfworld(env):
 
 def test_the_goal_gives_reward_1_and_ends_the_episode(env):
   env.reset(TASK)
-  for action in ("go to table 2", "take apple 1 from table 2", "go to fridge 1",
-                 "cool apple 1 with fridge 1", "go to table 1"):
+  for action in (
+    "go to table 2",
+    "take apple 1 from table 2",
+    "go to fridge 1",
+    "cool apple 1 with fridge 1",
+    "go to table 1",
+  ):
     assert env.step(action)[1:3] == (0.0, False)
   step = env.step("move apple 1 to table 1")
   assert (step.reward, step.done, step.info["won"]) == (1.0, True, True)
@@ -99,10 +101,16 @@ def test_the_goal_gives_reward_1_and_ends_the_episode(env):
 def test_what_can_be_done_is_shown_at_the_end_of_each_observation_until_the_goal(folder):
   plain, shown = AlfWorld(), AlfWorld(show_commands=True)
   assert shown.reset(TASK) == plain.reset(TASK) + (
-      "\n\nCommands: go to fridge 1, go to table 1, go to table 2, inventory, look."
+    "\n\nCommands: go to fridge 1, go to table 1, go to table 2, inventory, look."
   )
-  for action in ("go to table 2", "take apple 1 from table 2", "nonsense", "go to fridge 1",
-                 "cool apple 1 with fridge 1", "go to table 1"):
+  for action in (
+    "go to table 2",
+    "take apple 1 from table 2",
+    "nonsense",
+    "go to fridge 1",
+    "cool apple 1 with fridge 1",
+    "go to table 1",
+  ):
     step, listed = plain.step(action), shown.step(action)
     commands = ", ".join(c for c in step.info["admissible_commands"] if c != "help")
     assert listed.observation == f"{step.observation}\n\nCommands: {commands}."
@@ -113,7 +121,12 @@ def test_what_can_be_done_is_shown_at_the_end_of_each_observation_until_the_goal
 def test_admissible_commands_are_known_before_the_first_step(env):
   env.reset(TASK)
   assert env.admissible_commands == [
-      "go to fridge 1", "go to table 1", "go to table 2", "help", "inventory", "look",
+    "go to fridge 1",
+    "go to table 1",
+    "go to table 2",
+    "help",
+    "inventory",
+    "look",
   ]
 
 
@@ -149,10 +162,10 @@ def test_task_lists_are_stable_and_typed():
 
 def test_official_games_leave_out_what_alfworld_leaves_out(folder):
   for name, change in (
-      ("pick_heat_then_place_in_recep-PotatoSliced-None-Fridge-1", {}),
-      ("pick_and_place_with_movable_recep-Apple-Bowl-Fridge-1", {}),
-      ("pick_and_place_simple-Apple-None-Fridge-1", {"solvable": False}),
-      ("pick_and_place_simple-Apple-None-Fridge-2", {"solvable": False, "walkthrough": 999 * ["go"]}),
+    ("pick_heat_then_place_in_recep-PotatoSliced-None-Fridge-1", {}),
+    ("pick_and_place_with_movable_recep-Apple-Bowl-Fridge-1", {}),
+    ("pick_and_place_simple-Apple-None-Fridge-1", {"solvable": False}),
+    ("pick_and_place_simple-Apple-None-Fridge-2", {"solvable": False, "walkthrough": 999 * ["go"]}),
   ):
     path = folder / "train" / name / "trial_1" / "game.tw-pddl"
     path.parent.mkdir(parents=True)
@@ -161,9 +174,7 @@ def test_official_games_leave_out_what_alfworld_leaves_out(folder):
   path = folder / "train" / name / "trial_1" / "game.tw-pddl"
   path.parent.mkdir(parents=True)
   path.write_text(json.dumps(GAME | {"solvable": False}, separators=(",", ":")))
-  (folder / "train" / "look_at_obj_in_light-Book-None-DeskLamp-301" / "trial_1").mkdir(
-      parents=True
-  )
+  (folder / "train" / "look_at_obj_in_light-Book-None-DeskLamp-301" / "trial_1").mkdir(parents=True)
   assert tasks("train", games="official") == [TASK]
 
 
@@ -220,20 +231,29 @@ def test_missing_official_games_are_told_with_the_remedy(tmp_path, monkeypatch):
     tasks("valid_seen", games="official")
 
 
-@pytest.mark.parametrize(("content", "message"), [
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
     (json.dumps(GAME)[:200], "cannot read the game .*game.tw-pddl .*: restore or delete"),
     ("[]", r"cannot read the game .*no JSON object.*: restore or delete"),
     ('{"pddl_problem": 1}', "must be a dict with a text under 'pddl_problem'"),
     ("{}", "must be a dict with a text under 'pddl_problem'"),
     (json.dumps({**GAME, "grammar": ""}), "no sentence 'Your task is to: ..'"),
     (json.dumps({**GAME, "pddl_problem": PROBLEM[:300]}), r"no \(:init ..\) followed by"),
-    (json.dumps({**GAME, "pddl_problem": PROBLEM.replace("atLocation agent1", "at")}),
-     "must say where the agent starts"),
-    (json.dumps({**GAME, "pddl_problem": PROBLEM.replace("receptacleAtLocation", "at")}),
-     "where the receptacles are"),
-    (json.dumps({**GAME, "pddl_problem": PROBLEM.replace("?o AppleType", "")}),
-     "goal is none of ALFWorld's six"),
-])
+    (
+      json.dumps({**GAME, "pddl_problem": PROBLEM.replace("atLocation agent1", "at")}),
+      "must say where the agent starts",
+    ),
+    (
+      json.dumps({**GAME, "pddl_problem": PROBLEM.replace("receptacleAtLocation", "at")}),
+      "where the receptacles are",
+    ),
+    (
+      json.dumps({**GAME, "pddl_problem": PROBLEM.replace("?o AppleType", "")}),
+      "goal is none of ALFWorld's six",
+    ),
+  ],
+)
 def test_broken_game_files_are_told_in_one_sentence(folder, env, content, message):
   path = folder / TASK.removeprefix("official/") / "game.tw-pddl"
   path.write_text(content)

@@ -24,7 +24,7 @@ def test_each_split_has_all_task_types_in_its_own_rooms(games, split):
 
 def test_no_two_games_are_alike():
   contents = Counter(
-      spec.content() for games, split in EVERY for spec in load(games, split).specs.values()
+    spec.content() for games, split in EVERY for spec in load(games, split).specs.values()
   )
   assert len(contents) == 2 * (2000 + 140 + 134)
   assert len(embedded.validation_contents()) == 2 * (140 + 134)

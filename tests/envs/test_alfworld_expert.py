@@ -94,8 +94,9 @@ def test_noise_is_not_trained_on_and_the_expert_still_wins():
   turns = [turn for demo in demos for turn in demo.turns]
   assert 0.05 < sum(not turn.trained for turn in turns) / len(turns) < 0.15
   assert sum(demo.won for demo in demos) >= 0.95 * len(demos)
-  futile = [a for d in demos for a, b in itertools.pairwise(d.turns)
-            if b.observation == "Nothing happens."]
+  futile = [
+    a for d in demos for a, b in itertools.pairwise(d.turns) if b.observation == "Nothing happens."
+  ]
   assert futile and not any(turn.trained for turn in futile)
   clean = list(itertools.islice(demonstrations(1, "small", noise=0.0), 60))
   assert all(turn.trained for demo in clean for turn in demo.turns)
@@ -120,8 +121,7 @@ def test_no_demonstration_plays_a_validation_game():
 
 def test_commands_are_shown_where_they_are_asked_for():
   plain, shown = (
-      next(demonstrations(2, "small", noise=0.0, show_commands=show)).turns
-      for show in (False, True)
+    next(demonstrations(2, "small", noise=0.0, show_commands=show)).turns for show in (False, True)
   )
   for without, turn in zip(plain, shown, strict=True):
     observation, commands = turn.observation.split("\n\nCommands: ")

@@ -90,7 +90,7 @@ def test_the_same_games_come_from_another_process():
   code = "from empg_jax.envs.alfworld.generate import draw; print(draw(1, 2, 'full'))"
   env = os.environ | {"PYTHONHASHSEED": "7"}
   seen = subprocess.run(
-      [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
   )
   assert seen.stdout.strip() == str(draw(1, 2, "full"))
 
@@ -102,7 +102,7 @@ def test_a_game_tells_its_task_and_its_receptacles():
   listed = intro.split("you see ")[1].split(".\n")[0]
   assert listed.count("a ") >= len(spec.receptacles)
   assert name(spec, "trial_1") == (
-      f"pick_heat_then_place_in_recep-{spec.object}-None-{spec.target}-{spec.room}/trial_1"
+    f"pick_heat_then_place_in_recep-{spec.object}-None-{spec.target}-{spec.room}/trial_1"
   )
 
 

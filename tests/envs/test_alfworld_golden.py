@@ -55,8 +55,10 @@ def test_recording_holds_every_task_type_every_verb_and_wins(recording):
   won = {task_type(e["task"]) for e in episodes if e["steps"][-1][3]}
   assert won == set(alfworld.TASK_TYPES)
   verbs = collections.Counter(
-      action.split()[0] for e in episodes for action, answer, *_ in e["steps"]
-      if action.strip() and answer != "Nothing happens."
+    action.split()[0]
+    for e in episodes
+    for action, answer, *_ in e["steps"]
+    if action.strip() and answer != "Nothing happens."
   )
   assert set(verbs) == RECORDER["VERBS"] - {"dance"}
   assert min(verbs.values()) >= 2
@@ -118,12 +120,12 @@ def test_all_real_games_are_won_by_their_walkthroughs():
       lost.append(name)
   assert lost == []
   assert types == {
-      "pick_and_place_simple": 825,
-      "look_at_obj_in_light": 321,
-      "pick_clean_then_place_in_recep": 677,
-      "pick_heat_then_place_in_recep": 475,
-      "pick_cool_then_place_in_recep": 558,
-      "pick_two_obj_and_place": 837,
+    "pick_and_place_simple": 825,
+    "look_at_obj_in_light": 321,
+    "pick_clean_then_place_in_recep": 677,
+    "pick_heat_then_place_in_recep": 475,
+    "pick_cool_then_place_in_recep": 558,
+    "pick_two_obj_and_place": 837,
   }
 
 

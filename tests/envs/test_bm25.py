@@ -9,11 +9,11 @@ import pytest
 from empg_jax.envs._shared import analysis, bm25
 
 DOCUMENTS = [
-    ("B3", "waterproof hiking boots, boots for hikers"),
-    ("B1", "hiking socks"),
-    ("B2", "hiking socks"),
-    ("B0", "the of and"),
-    ("B4", " ".join(["boots", *(f"word{i}" for i in range(60))])),
+  ("B3", "waterproof hiking boots, boots for hikers"),
+  ("B1", "hiking socks"),
+  ("B2", "hiking socks"),
+  ("B0", "the of and"),
+  ("B4", " ".join(["boots", *(f"word{i}" for i in range(60))])),
 ]
 
 
@@ -25,23 +25,33 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("The Men's boots", ["men", "boot"]),
-        ("l'oreal wi_fi 12.5x3 1,000", ["l'oreal", "wi_fi", "12.5x3", "1,000"]),
-        ("usb-c 3/4 50% #1", ["usb", "c", "3", "4", "50", "1"]),
-        ("easily possibly technology technologies", ["easili", "possibl", "technolog", "technolog"]),
-        ("a.b. x:y ___", ["a.b", "x:y"]),
-        ("\u7eff\u8336 tea", ["\u7eff", "\u8336", "tea"]),
-        ("to be or not", []),
-    ],
+  ("text", "words"),
+  [
+    ("The Men's boots", ["men", "boot"]),
+    ("l'oreal wi_fi 12.5x3 1,000", ["l'oreal", "wi_fi", "12.5x3", "1,000"]),
+    ("usb-c 3/4 50% #1", ["usb", "c", "3", "4", "50", "1"]),
+    ("easily possibly technology technologies", ["easili", "possibl", "technolog", "technolog"]),
+    ("a.b. x:y ___", ["a.b", "x:y"]),
+    ("\u7eff\u8336 tea", ["\u7eff", "\u8336", "tea"]),
+    ("to be or not", []),
+  ],
 )
 def test_words_are_lucenes(text, words):
   assert analysis.words(text) == words
 
 
 def test_lengths_are_rounded_as_lucene_rounds_them():
-  pairs = [(0, 0), (39, 39), (40, 40), (41, 40), (42, 42), (56, 56), (59, 56), (100, 96), (1000, 984)]
+  pairs = [
+    (0, 0),
+    (39, 39),
+    (40, 40),
+    (41, 40),
+    (42, 42),
+    (56, 56),
+    (59, 56),
+    (100, 96),
+    (1000, 984),
+  ]
   assert [(length, bm25._rounded(length)) for length, _ in pairs] == pairs
 
 

@@ -34,7 +34,7 @@ SENTENCE = r"the cache .* cannot be written \(Not a directory\): set EMPG_JAX_CA
 
 
 @pytest.mark.parametrize(
-    "use", [deep_search.make, lambda: webshop.tasks("test")], ids=["deep_search", "webshop"]
+  "use", [deep_search.make, lambda: webshop.tasks("test")], ids=["deep_search", "webshop"]
 )
 def test_a_cache_that_cannot_be_written_is_told_before_an_episode(unwritable, use):
   with pytest.raises(OSError, match=SENTENCE) as error:
@@ -71,8 +71,8 @@ def test_a_cache_that_can_only_be_read_will_do(monkeypatch, tmp_path):
 
 def test_a_command_prints_one_sentence_also_where_a_workdir_is_given(unwritable, tmp_path):
   done = subprocess.run(
-      [sys.executable, "launch/train.py", "--config=configs/webshop.py", f"--workdir={tmp_path / 'x'}"],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    [sys.executable, "launch/train.py", "--config=configs/webshop.py", f"--workdir={tmp_path}/x"],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
   assert done.returncode == 1
   assert done.stderr.startswith("error: the cache") and len(done.stderr.splitlines()) == 1

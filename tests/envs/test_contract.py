@@ -59,7 +59,7 @@ def test_what_an_environment_leaves_out_has_a_default(environment):
 
 
 @pytest.mark.parametrize("name, module", [
-    ("alfworld", alfworld), ("webshop", webshop), ("deep_search", deep_search),
+  ("alfworld", alfworld), ("webshop", webshop), ("deep_search", deep_search),
 ])  # fmt: skip
 def test_the_packages_own_have_all_of_their_names(name, module):
   found, split = envs.find(name), {"alfworld": "valid_seen"}.get(name, "test")
@@ -108,15 +108,15 @@ def expert(rng):
 
 
 @pytest.mark.parametrize("more, words", [
-    ("make = None", "it has no make; empg_jax.envs lists what it must have"),
-    ("del make, task_type", "it has no make, task_type; "),
-    ("tasks = ['a']", r"its tasks is \['a'\], no function"),
-    ("expert = 3", "its expert is 3, no function"),
-    ("SCORE = 3", "its SCORE is 3, want a str"),
-    ("PLAIN = None", "its PLAIN is None, want a dict"),
-    ("REPLY = 'think'", "its REPLY is 'think', want a dict"),
-    ("REPLY = {'upper': True}", "its REPLY has 'upper', want True or False for think, lower, cjk"),
-    ("REPLY = {'cjk': 'no'}", "its REPLY has 'cjk', want True or False for think, lower, cjk"),
+  ("make = None", "it has no make; empg_jax.envs lists what it must have"),
+  ("del make, task_type", "it has no make, task_type; "),
+  ("tasks = ['a']", r"its tasks is \['a'\], no function"),
+  ("expert = 3", "its expert is 3, no function"),
+  ("SCORE = 3", "its SCORE is 3, want a str"),
+  ("PLAIN = None", "its PLAIN is None, want a dict"),
+  ("REPLY = 'think'", "its REPLY is 'think', want a dict"),
+  ("REPLY = {'upper': True}", "its REPLY has 'upper', want True or False for think, lower, cjk"),
+  ("REPLY = {'cjk': 'no'}", "its REPLY has 'cjk', want True or False for think, lower, cjk"),
 ])  # fmt: skip
 def test_what_is_no_environment_is_refused_when_it_is_looked_for(environment, more, words):
   with pytest.raises(ValueError, match=f"^coins.coin is no environment: {words}"):

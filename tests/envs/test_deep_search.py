@@ -11,10 +11,10 @@ from empg_jax.envs.deep_search import SPLITS, DeepSearch, task_type, tasks
 from empg_jax.envs.deep_search.questions import Question
 
 QUESTION = Question(
-    "What is the capital of the country where Marie Curie was born?",
-    ("Warsaw", "Warszawa"),
-    ("Marie Curie", "Poland (Government)"),
-    "birth_capital",
+  "What is the capital of the country where Marie Curie was born?",
+  ("Warsaw", "Warszawa"),
+  ("Marie Curie", "Poland (Government)"),
+  "birth_capital",
 )
 
 
@@ -58,15 +58,15 @@ def test_an_answer_counts_by_exact_match_with_any_alias(answer, won, f1):
 
 
 @pytest.mark.parametrize(
-    ("action", "advice"),
-    [
-        ("search for Marie Curie", "No action was understood: write <search>words</search>"),
-        ("", "No action was understood"),
-        ("<search>a</answer>", "No action was understood"),
-        ("<search>a</search><search>b</search>", "There were 2 actions: write one at a time"),
-        ("<answer>  </answer>", "There was nothing between the tags of <answer>"),
-        (f"<search>{'x' * 1001}</search>", "1001 characters are too many for <search>"),
-    ],
+  ("action", "advice"),
+  [
+    ("search for Marie Curie", "No action was understood: write <search>words</search>"),
+    ("", "No action was understood"),
+    ("<search>a</answer>", "No action was understood"),
+    ("<search>a</search><search>b</search>", "There were 2 actions: write one at a time"),
+    ("<answer>  </answer>", "There was nothing between the tags of <answer>"),
+    (f"<search>{'x' * 1001}</search>", "1001 characters are too many for <search>"),
+  ],
 )
 def test_a_malformed_action_is_answered_and_counted(action, advice):
   step = started().step(action)
@@ -123,9 +123,9 @@ def test_the_same_actions_give_the_same_text_and_an_episode_can_be_pickled():
 def test_several_processes_share_one_index(tmp_path, monkeypatch):
   monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path))
   program = (
-      "from empg_jax.envs.deep_search import DeepSearch, tasks\n"
-      "env = DeepSearch(); env.reset(tasks('test')[0])\n"
-      "print(env.step('<search>Marie Curie</search>').observation)"
+    "from empg_jax.envs.deep_search import DeepSearch, tasks\n"
+    "env = DeepSearch(); env.reset(tasks('test')[0])\n"
+    "print(env.step('<search>Marie Curie</search>').observation)"
   )
   run = [sys.executable, "-c", program]
   started = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(2)]

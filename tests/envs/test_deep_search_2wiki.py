@@ -13,7 +13,7 @@ from empg_jax.envs.deep_search import DeepSearch, corpus, data, scoring, tasks
 BESIDE = pathlib.Path(__file__).parents[3] / "shared/data/deep_search"
 REAL = pathlib.Path(os.environ.get("DEEP_SEARCH_SAMPLE", BESIDE))
 pytestmark = pytest.mark.skipif(
-    not REAL.is_dir(), reason=f"needs real questions and passages in {REAL}"
+  not REAL.is_dir(), reason=f"needs real questions and passages in {REAL}"
 )
 
 

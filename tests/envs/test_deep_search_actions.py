@@ -10,32 +10,32 @@ from empg_jax.envs.deep_search.actions import KINDS, MAX_LENGTH, Action, Malform
 
 
 @pytest.mark.parametrize(
-    ("text", "action"),
-    [
-        ("<search>Marie Curie</search>", Action("search", "Marie Curie")),
-        ("So: <visit> Poland\n(Geography) </visit> now", Action("visit", "Poland (Geography)")),
-        ("<ANSWER>Warsaw</Answer>", Action("answer", "Warsaw")),
-        ("<answer>a < b > c</answer>", Action("answer", "a < b > c")),
-        ("<answer>São Tomé \u2014 北京</answer>", Action("answer", "São Tomé \u2014 北京")),
-        ("</search><search>x</search><answer>", Action("search", "x")),
-        (f"<search>{'x' * MAX_LENGTH}</search>", Action("search", "x" * MAX_LENGTH)),
-    ],
+  ("text", "action"),
+  [
+    ("<search>Marie Curie</search>", Action("search", "Marie Curie")),
+    ("So: <visit> Poland\n(Geography) </visit> now", Action("visit", "Poland (Geography)")),
+    ("<ANSWER>Warsaw</Answer>", Action("answer", "Warsaw")),
+    ("<answer>a < b > c</answer>", Action("answer", "a < b > c")),
+    ("<answer>São Tomé \u2014 北京</answer>", Action("answer", "São Tomé \u2014 北京")),
+    ("</search><search>x</search><answer>", Action("search", "x")),
+    (f"<search>{'x' * MAX_LENGTH}</search>", Action("search", "x" * MAX_LENGTH)),
+  ],
 )  # fmt: skip
 def test_one_action_is_found_wherever_it_stands(text, action):
   assert parse(text) == action
 
 
 @pytest.mark.parametrize(
-    ("text", "advice"),
-    [
-        ("Warsaw", "No action was understood"),
-        ("<search>never closed", "No action was understood"),
-        ("<think>x</think>", "No action was understood"),
-        ("< search >x</ search >", "No action was understood"),
-        ("<search>x</search> <answer>y</answer>", "There were 2 actions: write one at a time"),
-        ("<visit>\n\t</visit>", "There was nothing between the tags of <visit>"),
-        (f"<answer>{'x' * (MAX_LENGTH + 1)}</answer>", f"{MAX_LENGTH + 1} characters are too many"),
-    ],
+  ("text", "advice"),
+  [
+    ("Warsaw", "No action was understood"),
+    ("<search>never closed", "No action was understood"),
+    ("<think>x</think>", "No action was understood"),
+    ("< search >x</ search >", "No action was understood"),
+    ("<search>x</search> <answer>y</answer>", "There were 2 actions: write one at a time"),
+    ("<visit>\n\t</visit>", "There was nothing between the tags of <visit>"),
+    (f"<answer>{'x' * (MAX_LENGTH + 1)}</answer>", f"{MAX_LENGTH + 1} characters are too many"),
+  ],
 )
 def test_anything_else_is_answered_with_what_was_wanted(text, advice):
   told = parse(text)

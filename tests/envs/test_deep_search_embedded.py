@@ -50,8 +50,8 @@ def test_all_questions_can_be_answered_by_following_the_titles():
 def test_one_search_is_not_enough():
   searched = corpus("embedded")
   told = [
-      any(holds(hit.passage.contents, question) for hit in searched.search(question.text, 3))
-      for question in sample(250)
+    any(holds(hit.passage.contents, question) for hit in searched.search(question.text, 3))
+    for question in sample(250)
   ]
   assert statistics.mean(told) < 0.25
 

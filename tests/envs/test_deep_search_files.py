@@ -9,9 +9,9 @@ from empg_jax.envs.deep_search import DeepSearch, corpus, question_files, task_t
 from empg_jax.envs.deep_search.questions import Question
 
 PASSAGES = [
-    {"id": "0", "contents": '"Rome"\nRome is the capital of Italy.'},
-    {"id": "1", "contents": '"Rome"\nThe Tiber flows through it.'},
-    {"id": "2", "contents": '"Nero"\nNero was an emperor of Rome.'},
+  {"id": "0", "contents": '"Rome"\nRome is the capital of Italy.'},
+  {"id": "1", "contents": '"Rome"\nThe Tiber flows through it.'},
+  {"id": "2", "contents": '"Nero"\nNero was an emperor of Rome.'},
 ]
 
 
@@ -32,8 +32,8 @@ def write(folder, name, text):
 
 
 HOTPOT = {
-    "_id": "x", "question": "Where did  Nero rule?", "answer": "Rome", "type": "bridge",
-    "supporting_facts": [["Nero", 0], ["Rome", 0], ["Nero", 1]], "context": [["Nero", ["..."]]],
+  "_id": "x", "question": "Where did  Nero rule?", "answer": "Rome", "type": "bridge",
+  "supporting_facts": [["Nero", 0], ["Rome", 0], ["Nero", 1]], "context": [["Nero", ["..."]]],
 }  # fmt: skip
 FORMS = {
     "search_r1": (
@@ -86,23 +86,23 @@ def test_triviaqas_own_files_are_objects_with_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "sentence"),
-    [
-        ("a.jsonl", '{"question": "Q?", "answer": "A"}\n{"quest', "a.jsonl, line 2 is no JSON"),
-        ("a.jsonl", "\x00", "a.jsonl, line 1 is no JSON"),
-        ("a.jsonl", "[1]", r"line 1 is \[1\]: want an object with a question and its answer"),
-        ("a.jsonl", '{"question": "Q?"}', "line 1 is {'question': 'Q\\?'}: want an object"),
-        ("a.jsonl", '{"question": " ", "answer": "A"}', "want an object with a question"),
-        ("a.jsonl", '{"question": "Q?", "answer": [null, " "]}', "want an object with a question"),
-        ("a.jsonl", '{"question": "Q?", "answer": NaN}', "want an object with a question"),
-        ("a.jsonl", r'"a\nb"', r"line 1 is 'a\\nb': want an object"),
-        ("a.jsonl", "[" * 200 + "]" * 200, "no JSON .it nests deeper than 100 levels"),
-        ("a.jsonl", "[" * 100_000, "no JSON .it nests too deeply"),
-        ("a.jsonl", r'{"question": "\udfff", "answer": "A"}', "no JSON .*surrogates not allowed"),
-        ("a.json", '[{"question": "Q?", "answer": "A"}, 7]', "entry 2 is 7: want an object"),
-        ("a.json", '[{"question"', "cannot read .*a.json as one JSON list"),
-        ("a.json", '{"rows": []}', "is an object without a list as 'data'"),
-    ],
+  ("name", "text", "sentence"),
+  [
+    ("a.jsonl", '{"question": "Q?", "answer": "A"}\n{"quest', "a.jsonl, line 2 is no JSON"),
+    ("a.jsonl", "\x00", "a.jsonl, line 1 is no JSON"),
+    ("a.jsonl", "[1]", r"line 1 is \[1\]: want an object with a question and its answer"),
+    ("a.jsonl", '{"question": "Q?"}', "line 1 is {'question': 'Q\\?'}: want an object"),
+    ("a.jsonl", '{"question": " ", "answer": "A"}', "want an object with a question"),
+    ("a.jsonl", '{"question": "Q?", "answer": [null, " "]}', "want an object with a question"),
+    ("a.jsonl", '{"question": "Q?", "answer": NaN}', "want an object with a question"),
+    ("a.jsonl", r'"a\nb"', r"line 1 is 'a\\nb': want an object"),
+    ("a.jsonl", "[" * 200 + "]" * 200, "no JSON .it nests deeper than 100 levels"),
+    ("a.jsonl", "[" * 100_000, "no JSON .it nests too deeply"),
+    ("a.jsonl", r'{"question": "\udfff", "answer": "A"}', "no JSON .*surrogates not allowed"),
+    ("a.json", '[{"question": "Q?", "answer": "A"}, 7]', "entry 2 is 7: want an object"),
+    ("a.json", '[{"question"', "cannot read .*a.json as one JSON list"),
+    ("a.json", '{"rows": []}', "is an object without a list as 'data'"),
+  ],
 )
 def test_broken_questions_are_told_of_in_one_sentence(tmp_path, name, text, sentence):
   (tmp_path / name).write_text(text)
@@ -111,14 +111,14 @@ def test_broken_questions_are_told_of_in_one_sentence(tmp_path, name, text, sent
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        (b'{"id": "0", "contents": "x', "line 4 is no JSON"),
-        (b"\xff\xfe", "line 4 is no JSON"),
-        (b"[]", r'line 4 is \[\]: want {"id": "0", "contents"'),
-        (b'{"id": null, "contents": "x"}', "line 4 is .*: want"),
-        (b'{"id": "0", "text": "x"}', "line 4 is .*: want"),
-    ],
+  ("line", "sentence"),
+  [
+    (b'{"id": "0", "contents": "x', "line 4 is no JSON"),
+    (b"\xff\xfe", "line 4 is no JSON"),
+    (b"[]", r'line 4 is \[\]: want {"id": "0", "contents"'),
+    (b'{"id": null, "contents": "x"}', "line 4 is .*: want"),
+    (b'{"id": "0", "text": "x"}', "line 4 is .*: want"),
+  ],
 )
 def test_a_broken_corpus_is_told_of_and_leaves_nothing_behind(folder, line, sentence):
   with (folder / "corpus.jsonl").open("ab") as f:

@@ -28,12 +28,12 @@ def write(path, text):
 def prepare_natural_questions(home, monkeypatch):
   """TFDS's own builder, on files of the published form instead of a download."""
   lines = (
-      {"question": "who was the first emperor of rome", "answer": ["Augustus", "Octavian"]},
-      {"question": "capital of são tomé", "answer": ["São Tomé"]},
+    {"question": "who was the first emperor of rome", "answer": ["Augustus", "Octavian"]},
+    {"question": "capital of são tomé", "answer": ["São Tomé"]},
   )
   files = {
-      "train": write(home / "train.jsonl", "\n".join(map(json.dumps, lines))),
-      "validation": write(home / "dev.jsonl", json.dumps(lines[1])),
+    "train": write(home / "train.jsonl", "\n".join(map(json.dumps, lines))),
+    "validation": write(home / "dev.jsonl", json.dumps(lines[1])),
   }
   monkeypatch.setattr(tfds.download.DownloadManager, "download", lambda *_: files)
 
@@ -83,8 +83,8 @@ def test_natural_questions_are_prepared_and_played(home, monkeypatch):
   env = DeepSearch()
   asked = {env.reset(task): env.step("<answer>octavian</answer>").info["won"] for task in train}
   assert asked == {
-      "Question: who was the first emperor of rome": True,
-      "Question: capital of são tomé": False,
+    "Question: who was the first emperor of rome": True,
+    "Question: capital of são tomé": False,
   }
 
 
@@ -93,10 +93,10 @@ def test_trivia_qa_is_read_with_its_aliases(home, monkeypatch):
   (task,) = tasks("test", questions=f"tfds:{TRIVIA}")
   assert task == f"tfds/test/{TRIVIA}/0" and task_type(task) == "trivia_qa"
   assert list(published.read(TRIVIA, "train")) == [
-      Question(
-          "Which Lloyd Webber musical premiered in 1993?",
-          ("Sunset Boulevard", "Sunset Blvd"), (), "trivia_qa",
-      )
+    Question(
+      "Which Lloyd Webber musical premiered in 1993?",
+      ("Sunset Boulevard", "Sunset Blvd"), (), "trivia_qa",
+    )
   ]  # fmt: skip
 
 

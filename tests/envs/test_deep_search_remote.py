@@ -26,8 +26,8 @@ from empg_jax.rollout.seat import Seat
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVE = [sys.executable, str(ROOT / "launch" / "serve_search.py")]
 LINES = [
-    {"id": i, "contents": f'"Town {i // 2}"\nTown {i // 2} has {i} bridges over the river.'}
-    for i in range(40)
+  {"id": i, "contents": f'"Town {i // 2}"\nTown {i // 2} has {i} bridges over the river.'}
+  for i in range(40)
 ]
 
 
@@ -37,8 +37,8 @@ def served(tmp_path_factory):
   path = tmp_path_factory.mktemp("served") / "corpus.jsonl"
   path.write_text("\n".join(map(json.dumps, LINES)))
   process = subprocess.Popen(
-      [*SERVE, "--port=0", f"--corpus={path}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-      stdout=subprocess.PIPE, text=True,
+    [*SERVE, "--port=0", f"--corpus={path}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    stdout=subprocess.PIPE, text=True,
   )  # fmt: skip
   line = process.stdout.readline()
   assert line.startswith("40 passages on http://127.0.0.1:"), line
@@ -78,18 +78,18 @@ def test_64_requests_at_the_same_time_are_answered(served):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "reason"),
-    [
-        (b"{", 400, "the request is no JSON"),
-        (b"[" * 100_000, 400, "the request is no JSON"),
-        (b"[]", 400, "the request is no object"),
-        (b'{"queries": "x"}', 400, "queries must be a list of 1 to 256 strings"),
-        (b'{"queries": []}', 400, "queries must be a list of 1 to 256 strings"),
-        (b'{"queries": ["x"], "topk": 0}', 400, "topk must be a whole number from 1 to 100, got 0"),
-        (b'{"queries": ["x"], "topk": true}', 400, "topk must be a whole number"),
-        (json.dumps({"queries": ["x" * 4001]}).encode(), 400, "may have 4000 characters, got 4001"),
-        (b" " * (server.MAX_BODY + 1), 413, "larger than 1048576 bytes"),
-    ],
+  ("body", "status", "reason"),
+  [
+    (b"{", 400, "the request is no JSON"),
+    (b"[" * 100_000, 400, "the request is no JSON"),
+    (b"[]", 400, "the request is no object"),
+    (b'{"queries": "x"}', 400, "queries must be a list of 1 to 256 strings"),
+    (b'{"queries": []}', 400, "queries must be a list of 1 to 256 strings"),
+    (b'{"queries": ["x"], "topk": 0}', 400, "topk must be a whole number from 1 to 100, got 0"),
+    (b'{"queries": ["x"], "topk": true}', 400, "topk must be a whole number"),
+    (json.dumps({"queries": ["x" * 4001]}).encode(), 400, "may have 4000 characters, got 4001"),
+    (b" " * (server.MAX_BODY + 1), 413, "larger than 1048576 bytes"),
+  ],
 )
 def test_what_the_server_refuses_it_says(served, body, status, reason):
   response = urllib3.request("POST", f"{served[0]}/retrieve", body=body)
@@ -97,7 +97,13 @@ def test_what_the_server_refuses_it_says(served, body, status, reason):
 
 
 def test_a_client_that_hangs_up_is_no_error_of_the_server(served):
-  scope = {"type": "http", "method": "POST", "path": "/retrieve", "query_string": b"", "headers": []}
+  scope = {
+    "type": "http",
+    "method": "POST",
+    "path": "/retrieve",
+    "query_string": b"",
+    "headers": [],
+  }
   sent = []
 
   async def receive():
@@ -113,8 +119,8 @@ def test_a_client_that_hangs_up_is_no_error_of_the_server(served):
 def test_a_port_that_is_taken_is_told_of(served):
   port = served[0].rpartition(":")[2]
   done = subprocess.run(
-      [*SERVE, f"--port={port}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-      capture_output=True, text=True,
+    [*SERVE, f"--port={port}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    capture_output=True, text=True,
   )  # fmt: skip
   assert done.returncode == 1
   assert f"error: cannot listen on 127.0.0.1, port {port} (Address already" in done.stderr
@@ -184,26 +190,26 @@ def test_documents_without_an_id_are_search_r1s_too():
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        ((503, b""), "did not answer"),
-        (3.0, "did not answer"),
-        ((404, b"no such page"), r"answered 404 \(b'no such page'\): see the search server's log"),
-        ((200, b"<html>"), "which is not Search-R1's form"),
-        ((200, b'{"result": []}'), "which is not Search-R1's form"),
-        ((200, b'{"result": [[{"id": 1, "contents": null}]]}'), "which is not Search-R1's form"),
-        ((200, b'{"result": [["x"]]}'), "which is not Search-R1's form"),
-        ((200, b'{"result": [[[]]]}'), "which is not Search-R1's form"),
-        ((200, GOOD.replace(b": 2", b": 1" + b"0" * 400)), "which is not Search-R1's form"),
-        ((200, GOOD.replace(b"T", rb"\ud800")), "which is not Search-R1's form"),
-        ((200, b"[" * 100_000), "which is not Search-R1's form"),
-        ((200, GOOD[:-9]), "which is not Search-R1's form"),
-        ((200, GOOD, {"Content-Length": "999"}), "did not answer"),  # and closes
-        ((200, b"x" * 99, {"Content-Encoding": "gzip"}), "did not answer"),
-        ((200, b"\xff" * 99), "which is not Search-R1's form"),
-        ((200, b'"' + b" " * remote._LARGEST + b'"'), "which is not Search-R1's form"),
-        ((302, b"", {"Location": "http://127.0.0.1:1/"}), "did not answer|answered 302"),
-    ],
+  ("answer", "sentence"),
+  [
+    ((503, b""), "did not answer"),
+    (3.0, "did not answer"),
+    ((404, b"no such page"), r"answered 404 \(b'no such page'\): see the search server's log"),
+    ((200, b"<html>"), "which is not Search-R1's form"),
+    ((200, b'{"result": []}'), "which is not Search-R1's form"),
+    ((200, b'{"result": [[{"id": 1, "contents": null}]]}'), "which is not Search-R1's form"),
+    ((200, b'{"result": [["x"]]}'), "which is not Search-R1's form"),
+    ((200, b'{"result": [[[]]]}'), "which is not Search-R1's form"),
+    ((200, GOOD.replace(b": 2", b": 1" + b"0" * 400)), "which is not Search-R1's form"),
+    ((200, GOOD.replace(b"T", rb"\ud800")), "which is not Search-R1's form"),
+    ((200, b"[" * 100_000), "which is not Search-R1's form"),
+    ((200, GOOD[:-9]), "which is not Search-R1's form"),
+    ((200, GOOD, {"Content-Length": "999"}), "did not answer"),  # and closes
+    ((200, b"x" * 99, {"Content-Encoding": "gzip"}), "did not answer"),
+    ((200, b"\xff" * 99), "which is not Search-R1's form"),
+    ((200, b'"' + b" " * remote._LARGEST + b'"'), "which is not Search-R1's form"),
+    ((302, b"", {"Location": "http://127.0.0.1:1/"}), "did not answer|answered 302"),
+  ],
 )
 def test_a_server_that_fails_is_told_of(answer, sentence):
   with stub(answer) as address:

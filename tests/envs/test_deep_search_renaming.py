@@ -1,4 +1,4 @@
-"""Demonstrations of other names: what is copied is another word everywhere, and no more than that."""
+"""Demonstrations of other names: what is copied is another word everywhere, and nothing else is."""
 
 import itertools
 import random
@@ -35,7 +35,7 @@ def test_a_copied_word_is_another_wherever_it_stands():
 @pytest.mark.parametrize("share, least, most", [(0.0, 0, 0), (0.5, 5, 15), (1.0, 20, 20)])
 def test_a_share_of_the_demonstrations_is_renamed_and_the_rest_as_ever(share, least, most):
   take = lambda renamed: list(
-      itertools.islice(demos.demonstrations(3, questions="short", renamed=renamed), 20)
+    itertools.islice(demos.demonstrations(3, questions="short", renamed=renamed), 20)
   )
   plain, told = take(0.0), take(share)
   assert least <= sum(a != b for a, b in zip(plain, told)) <= most

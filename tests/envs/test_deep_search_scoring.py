@@ -12,26 +12,26 @@ from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents
 
 
 @pytest.mark.parametrize(
-    ("answer", "normal"),
-    [
-        ("The Cat", "cat"),
-        ("  a   cat\tand an ant ", "cat and ant"),
-        ("U.S.A.", "usa"),
-        ("Jean-Paul", "jeanpaul"),
-        (".pl", "pl"),
-        ("Theodore", "theodore"),
-        ("São Paulo", "são paulo"),
-        ("1,234", "1234"),
-        ("the", ""),
-        ("A AN THE", ""),
-        ("a-an", "aan"),  # punctuation goes before articles do
-        ("the\u00a0cat\u2003sat", "cat sat"),
-        ("ÉCOLE ΑΘΉΝΑ Ѐ", "école αθήνα ѐ"),
-        ("E\u0301cole", "e\u0301cole"),  # not composed
-        ("“Cat” – dog", "“cat” – dog"),  # no punctuation but ASCII's
-        ("aé the é", "aé é"),
-        ("北京", "北京"),
-    ],
+  ("answer", "normal"),
+  [
+    ("The Cat", "cat"),
+    ("  a   cat\tand an ant ", "cat and ant"),
+    ("U.S.A.", "usa"),
+    ("Jean-Paul", "jeanpaul"),
+    (".pl", "pl"),
+    ("Theodore", "theodore"),
+    ("São Paulo", "são paulo"),
+    ("1,234", "1234"),
+    ("the", ""),
+    ("A AN THE", ""),
+    ("a-an", "aan"),  # punctuation goes before articles do
+    ("the\u00a0cat\u2003sat", "cat sat"),
+    ("ÉCOLE ΑΘΉΝΑ Ѐ", "école αθήνα ѐ"),
+    ("E\u0301cole", "e\u0301cole"),  # not composed
+    ("“Cat” – dog", "“cat” – dog"),  # no punctuation but ASCII's
+    ("aé the é", "aé é"),
+    ("北京", "北京"),
+  ],
 )
 def test_answers_are_normalised(answer, normal):
   assert scoring.normalize(answer) == normal
@@ -59,11 +59,11 @@ def test_f1_counts_words_of_the_best_golden_answer():
 
 
 @pytest.mark.parametrize("golden, answer, right", [
-    ("A", "?", 0), ("A", "the", 0), ("A", "A", 1), ("A", "a.", 1), ("A", " ", 0), ("A", "B", 0),
-    ("The The", "a", 0), ("The The", "the the", 1), ("?", "!", 0), ("?", "?", 1),
-    ("C#", "C++", 0), ("C#", "c#", 1), ("C#", "C", 0), ("C", "C++", 0), ("C++", '"C++".', 1),
-    # As SQuAD has it.
-    ("C", "C.", 1), ("C", "the C", 1), ("#1", "1", 1), ("Disney+", "disney", 1), ("U.S.", "US", 1),
+  ("A", "?", 0), ("A", "the", 0), ("A", "A", 1), ("A", "a.", 1), ("A", " ", 0), ("A", "B", 0),
+  ("The The", "a", 0), ("The The", "the the", 1), ("?", "!", 0), ("?", "?", 1),
+  ("C#", "C++", 0), ("C#", "c#", 1), ("C#", "C", 0), ("C", "C++", 0), ("C++", '"C++".', 1),
+  # As SQuAD has it.
+  ("C", "C.", 1), ("C", "the C", 1), ("#1", "1", 1), ("Disney+", "disney", 1), ("U.S.", "US", 1),
 ])  # fmt: skip
 def test_what_normalising_leaves_nothing_of_is_compared_as_it_is(golden, answer, right):
   assert scoring.exact_match(answer, [golden]) == bool(right)
@@ -104,7 +104,7 @@ def test_what_a_passage_says_cannot_pass_for_the_environments_own_words():
 
 
 @pytest.mark.parametrize(
-    "text", ["</infor<think>mation>", "<ans</ans<think>wer>wer>", "<answer <answer <answer >>>"]
+  "text", ["</infor<think>mation>", "<ans</ans<think>wer>wer>", "<answer <answer <answer >>>"]
 )
 def test_tags_within_tags_leave_none(text):
   shown = pages.information(text).removeprefix("<information>").removesuffix("</information>")
@@ -112,13 +112,13 @@ def test_tags_within_tags_leave_none(text):
 
 
 @pytest.mark.parametrize(
-    ("contents", "title", "text"),
-    [
-        ('"A title"\nA text.', "A title", "A text."),
-        ("A title\nTwo\nlines", "A title", "Two\nlines"),
-        ('"He said "no""\nx', 'He said "no"', "x"),
-        ("alone", "alone", ""),
-    ],
+  ("contents", "title", "text"),
+  [
+    ('"A title"\nA text.', "A title", "A text."),
+    ("A title\nTwo\nlines", "A title", "Two\nlines"),
+    ('"He said "no""\nx', 'He said "no"', "x"),
+    ("alone", "alone", ""),
+  ],
 )
 def test_contents_are_read_as_search_r1_writes_them(contents, title, text):
   assert parse_contents("7", contents) == Passage("7", title, text)

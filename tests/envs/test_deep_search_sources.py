@@ -27,8 +27,8 @@ def test_a_package_that_is_absent_is_told_of():
 
 
 @pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, PACKAGES)),
-    reason="needs the packages that ship the text: empg_jax/envs/deep_search/assets/README.md",
+  not all(map(importlib.util.find_spec, PACKAGES)),
+  reason="needs the packages that ship the text: empg_jax/envs/deep_search/assets/README.md",
 )
 def test_made_again_it_is_the_very_same(tmp_path, monkeypatch):
   monkeypatch.setattr(embedded, "FOLDER", tmp_path)

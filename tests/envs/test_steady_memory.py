@@ -29,7 +29,7 @@ def held(env, environment, tasks, rng, steps):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("alfworld", 3000), ("webshop", 2000), ("deep_search", 600)]
+  ("name", "steps"), [("alfworld", 3000), ("webshop", 2000), ("deep_search", 600)]
 )
 def test_memory_stays_as_it_is(name, steps):
   environment = lookup.find("empg_jax.envs", name)

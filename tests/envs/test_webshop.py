@@ -93,9 +93,9 @@ def test_the_instruction_can_be_said_once():
 def test_several_processes_share_one_shop(tmp_path, monkeypatch):
   monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path))
   program = (
-      "from empg_jax.envs.webshop import WebShop, tasks\n"
-      "env = WebShop(); env.reset(tasks('test')[0])\n"
-      "print(env.step('search[green tea]').observation)"
+    "from empg_jax.envs.webshop import WebShop, tasks\n"
+    "env = WebShop(); env.reset(tasks('test')[0])\n"
+    "print(env.step('search[green tea]').observation)"
   )
   run = [sys.executable, "-c", program]
   started = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -11,8 +11,8 @@ from empg_jax.envs.webshop.session import Session
 from empg_jax.envs.webshop.shop import Shop
 
 ITEM = {
-    "asin": "B0", "name": "lamp", "full_description": "", "category": "garden", "query": "lamp",
-    "product_category": "", "small_description": [], "pricing": "",
+  "asin": "B0", "name": "lamp", "full_description": "", "category": "garden", "query": "lamp",
+  "product_category": "", "small_description": [], "pricing": "",
 }  # fmt: skip
 VALUES = st.text(st.sampled_from("xXl []()\n\t/|<>İßΣ"), max_size=8)
 

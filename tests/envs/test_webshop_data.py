@@ -54,22 +54,22 @@ def test_doubtful_and_double_items_are_left_out(folder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"query": "GONE"}, "item B.* has None as 'query': every item must have a string there"),
-        ({"name": 3}, "item B.* has 3 as 'name': every item must have a string there"),
-        ({"asin": "GONE"}, "an item has no 'asin' .*: every item must be an object with one"),
-        ({"asin": 7}, "an item's asin is 7: want a string"),
-        ({"asin": "B0\n"}, r"an item's asin is 'B0\\n': want a string of letters and digits"),
-        ({"pricing": 7}, "item B.* has the pricing 7: want"),
-        ({"pricing": "$" + "9" * 400}, r"item B.* has the pricing '\$999"),
-        ({"nouns": "lamp"}, "item B.* has 'lamp' as 'nouns': want a list of strings"),
-        ({"pricing": "cheap"}, r"item B.* has the pricing 'cheap': want '\$1.50'"),
-        ({"pricing": "$1e3"}, r"item B.* has the pricing '\$1e3': want"),
-        ({"pricing": "$5-10"}, r"item B.* has the pricing '\$5-10': want"),
-        ({"pricing": "$1.2.3"}, r"item B.* has the pricing '\$1.2.3': want"),
-        ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
-    ],
+  ("changes", "sentence"),
+  [
+    ({"query": "GONE"}, "item B.* has None as 'query': every item must have a string there"),
+    ({"name": 3}, "item B.* has 3 as 'name': every item must have a string there"),
+    ({"asin": "GONE"}, "an item has no 'asin' .*: every item must be an object with one"),
+    ({"asin": 7}, "an item's asin is 7: want a string"),
+    ({"asin": "B0\n"}, r"an item's asin is 'B0\\n': want a string of letters and digits"),
+    ({"pricing": 7}, "item B.* has the pricing 7: want"),
+    ({"pricing": "$" + "9" * 400}, r"item B.* has the pricing '\$999"),
+    ({"nouns": "lamp"}, "item B.* has 'lamp' as 'nouns': want a list of strings"),
+    ({"pricing": "cheap"}, r"item B.* has the pricing 'cheap': want '\$1.50'"),
+    ({"pricing": "$1e3"}, r"item B.* has the pricing '\$1e3': want"),
+    ({"pricing": "$5-10"}, r"item B.* has the pricing '\$5-10': want"),
+    ({"pricing": "$1.2.3"}, r"item B.* has the pricing '\$1.2.3': want"),
+    ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
+  ],
 )
 def test_a_broken_item_is_told_of(folder, changes, sentence):
   change(folder, **changes)
@@ -90,13 +90,13 @@ def test_a_broken_instruction_is_told_of(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "entry", "sentence"),
-    [
-        ("items_ins_v2_1000.json", ["x"], r"the attributes of B.* are \['x'\]: want an object"),
-        ("items_ins_v2_1000.json", {"attributes": [1]}, r"has \[1\] as 'attributes': want a list"),
-        ("items_human_ins.json", {"a": 1}, "the instructions of B.* are {'a': 1}: want a list"),
-        ("items_human_ins.json", ["x"], "an instruction is 'x': want an object"),
-    ],
+  ("name", "entry", "sentence"),
+  [
+    ("items_ins_v2_1000.json", ["x"], r"the attributes of B.* are \['x'\]: want an object"),
+    ("items_ins_v2_1000.json", {"attributes": [1]}, r"has \[1\] as 'attributes': want a list"),
+    ("items_human_ins.json", {"a": 1}, "the instructions of B.* are {'a': 1}: want a list"),
+    ("items_human_ins.json", ["x"], "an instruction is 'x': want an object"),
+  ],
 )
 def test_a_broken_entry_is_told_of(folder, name, entry, sentence):
   write(folder, name, {change(folder)[1]["asin"]: entry})
@@ -117,10 +117,22 @@ _DEEP = "[" * 200 + "]" * 200
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "{}", "[1, 2", "[1 2]", '[{"a": }]', "[1,]", "nonsense", _DEEP, "[" * 10**5, r'["\ud800"]',
-     "[1][2]", "[1]\n]"],
-    ids=range(12),
+  "text",
+  [
+    "",
+    "{}",
+    "[1, 2",
+    "[1 2]",
+    '[{"a": }]',
+    "[1,]",
+    "nonsense",
+    _DEEP,
+    "[" * 10**5,
+    r'["\ud800"]',
+    "[1][2]",
+    "[1]\n]",
+  ],
+  ids=range(12),
 )
 def test_broken_json_is_told_of(tmp_path, text):
   path = tmp_path / "broken.json"

@@ -53,7 +53,7 @@ def test_a_hasty_shopper_buys_what_it_looks_at_and_that_is_trained_on():
 
 def test_demonstrations_may_say_the_instruction_once():
   often, once = (
-      itertools.islice(demos.demonstrations(0, repeat_instruction=say), 20) for say in (True, False)
+    itertools.islice(demos.demonstrations(0, repeat_instruction=say), 20) for say in (True, False)
   )
   for long, short in zip(often, once, strict=True):
     assert [turn.action for turn in short.turns] == [turn.action for turn in long.turns]

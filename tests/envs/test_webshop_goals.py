@@ -5,11 +5,11 @@ import random
 import pytest
 
 from empg_jax.envs.webshop.goals import (
-    NO_LIMIT,
-    draw_price,
-    human_goals,
-    shuffled,
-    synthetic_goals,
+  NO_LIMIT,
+  draw_price,
+  human_goals,
+  shuffled,
+  synthetic_goals,
 )
 from empg_jax.envs.webshop.product import parse_product
 
@@ -32,17 +32,17 @@ def human(price, **changes):
 
 
 @pytest.mark.parametrize(
-    ("pricing", "tag", "prices"),
-    [
-        ("$19.90", "$19.9", [19.9]),
-        ("$1,299.50", "$1299.5", [1299.5]),
-        ("$15.50 - $30.00", "$15.5 to $30.0", [15.5, 30.0]),
-        ("$1.00 $2.00 $3.00", "$1.0 to $2.0", [1.0, 2.0]),
-        ("USD $1 299.50 each", "$1299.5", [1299.5]),
-        ("$19.99 ($1.25 / ounce)", "$19.99 to $1.25", [19.99, 1.25]),
-        ("", "$100.0", [100.0]),
-        (None, "$100.0", [100.0]),
-    ],
+  ("pricing", "tag", "prices"),
+  [
+    ("$19.90", "$19.9", [19.9]),
+    ("$1,299.50", "$1299.5", [1299.5]),
+    ("$15.50 - $30.00", "$15.5 to $30.0", [15.5, 30.0]),
+    ("$1.00 $2.00 $3.00", "$1.0 to $2.0", [1.0, 2.0]),
+    ("USD $1 299.50 each", "$1299.5", [1299.5]),
+    ("$19.99 ($1.25 / ounce)", "$19.99 to $1.25", [19.99, 1.25]),
+    ("", "$100.0", [100.0]),
+    (None, "$100.0", [100.0]),
+  ],
 )
 def test_prices_are_read(pricing, tag, prices):
   read = product(pricing=pricing)
@@ -60,8 +60,8 @@ def test_options_are_lower_case_and_stripped_and_slashes_become_bars():
 
 def test_the_limit_is_the_larger_of_two_of_the_next_four_tens():
   limits = {
-      next(human_goals(0, 20.0, [ENTRY | {"instruction_options": []}], random.Random(i))).price_upper
-      for i in range(50)
+    next(human_goals(0, 20.0, [ENTRY | {"instruction_options": []}], random.Random(i))).price_upper
+    for i in range(50)
   }
   assert limits == {40.0, 50.0, 60.0}
 
@@ -85,8 +85,8 @@ def test_synthetic_goals_are_all_combinations_of_options():
   rng = random.Random(0)
   goals = list(synthetic_goals(0, product(), 20.0, ENTRY, rng))
   assert [goal.options for goal in goals] == [
-      [("base", "oak"), ("size", "s")],
-      [("base", "oak"), ("size", "m | l")],
+    [("base", "oak"), ("size", "s")],
+    [("base", "oak"), ("size", "m | l")],
   ]
   assert goals[1].instruction.startswith("a lamp with base: oak, and size: m | l, and price lower")
   assert len({goal.price_upper for goal in goals}) == 1  # drawn once for each product

@@ -50,19 +50,19 @@ def test_pages_clickables_and_rewards_are_the_originals(recording, goals):
 
 def test_the_recording_holds_every_kind_of_page(recording):
   pages = collections.Counter(
-      page
-      for goals in KINDS
-      for episode in recording["episodes"][goals]
-      for _, text, _, _, offered, _ in episode["steps"]
-      for page, sign in {
-          "search": offered["has_search_bar"],
-          "first results": "Page 1 (Total" in text,
-          "later results": "] < Prev [SEP] Next >" in text,
-          "no results": "(Total results: 0)" in text,
-          "item": "buy now" in offered["clickables"],
-          "sub-page": offered["clickables"] == ["back to search", "< prev"],
-          "done": text.startswith("Thank you"),
-      }.items()
-      if sign
+    page
+    for goals in KINDS
+    for episode in recording["episodes"][goals]
+    for _, text, _, _, offered, _ in episode["steps"]
+    for page, sign in {
+      "search": offered["has_search_bar"],
+      "first results": "Page 1 (Total" in text,
+      "later results": "] < Prev [SEP] Next >" in text,
+      "no results": "(Total results: 0)" in text,
+      "item": "buy now" in offered["clickables"],
+      "sub-page": offered["clickables"] == ["back to search", "< prev"],
+      "done": text.startswith("Thank you"),
+    }.items()
+    if sign
   )
   assert len(pages) == 7 and min(pages.values()) >= 3

@@ -15,9 +15,9 @@ def prepared(name, **env):
 
 
 CASES = [
-    ("alfworld", dict(show_commands=True), "valid_seen", 0.9),
-    ("webshop", dict(show_commands=True), "test", 0.6),
-    ("deep_search", {}, "test", 0.9),
+  ("alfworld", dict(show_commands=True), "valid_seen", 0.9),
+  ("webshop", dict(show_commands=True), "test", 0.6),
+  ("deep_search", {}, "test", 0.9),
 ]
 
 

@@ -15,14 +15,14 @@ def test_an_evaluation_comes_back_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, sentence",
-    [
-        (None, "There is no file"),
-        ("no json", "is no evaluation"),
-        ("[]", "is no evaluation"),
-        ('{"episodes": []}', "lacks agent, environment, split, tasks"),
-        ('{"environment": 1, "split": 1, "tasks": 1, "agent": 1, "episodes": [{}]}', "lacks ended"),
-    ],
+  "text, sentence",
+  [
+    (None, "There is no file"),
+    ("no json", "is no evaluation"),
+    ("[]", "is no evaluation"),
+    ('{"episodes": []}', "lacks agent, environment, split, tasks"),
+    ('{"environment": 1, "split": 1, "tasks": 1, "agent": 1, "episodes": [{}]}', "lacks ended"),
+  ],
 )
 def test_what_is_no_evaluation_is_told(tmp_path, text, sentence):
   if text is not None:

@@ -12,9 +12,9 @@ from empg_jax.evaluation import statistics, tables
 
 def test_means_are_over_episodes_and_invalid_over_turns():
   records = [
-      record("a", True, turns=2, invalid=1),
-      record("b", False, kind="cool", turns=8),
-      record("c", True, ended="aborted"),
+    record("a", True, turns=2, invalid=1),
+    record("b", False, kind="cool", turns=8),
+    record("c", True, ended="aborted"),
   ]
   summary = statistics.summarize(records)
   assert list(summary) == ["all", "cool", "heat"]
@@ -36,7 +36,7 @@ def test_plays_of_one_task_are_not_counted_as_independent():
   once = [record(str(i), i % 2 == 0) for i in range(100)]
   often = [record(str(i), i % 2 == 0, seed) for i in range(100) for seed in range(9)]
   assert statistics.summarize(often)["all"]["success"] == pytest.approx(
-      statistics.summarize(once)["all"]["success"]
+    statistics.summarize(once)["all"]["success"]
   )
 
 

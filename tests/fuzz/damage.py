@@ -24,14 +24,14 @@ def nested(depth, opening="[", closing="]"):
 
 # What stands where something else is wanted; with half a character, as JSON can escape it.
 junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from([0, -1, 10**400, 2**63, 1e308, float("nan"), float("inf"), "nan", "", "\n"]),
-    st.integers(),
-    st.floats(),
-    st.text(st.characters(exclude_categories=[]), max_size=12),
-    st.sampled_from([[], {}, [[]], [None], {"a": 1}, [{"a": []}], ["a"], [1]]),
-    st.integers(1, 200).map(lambda depth: json.loads(nested(depth))),
+  st.none(),
+  st.booleans(),
+  st.sampled_from([0, -1, 10**400, 2**63, 1e308, float("nan"), float("inf"), "nan", "", "\n"]),
+  st.integers(),
+  st.floats(),
+  st.text(st.characters(exclude_categories=[]), max_size=12),
+  st.sampled_from([[], {}, [[]], [None], {"a": 1}, [{"a": []}], ["a"], [1]]),
+  st.integers(1, 200).map(lambda depth: json.loads(nested(depth))),
 )
 
 

@@ -48,12 +48,11 @@ def problems(draw):
     words = facts[at][1:-1].split()
     place = draw(st.integers(0, len(words)))
     words[place : place + draw(st.integers(0, 2))] = draw(
-        st.lists(st.sampled_from(WORDS) | st.text(max_size=5), max_size=2)
+      st.lists(st.sampled_from(WORDS) | st.text(max_size=5), max_size=2)
     )
     facts[at] = draw(st.sampled_from([f"({' '.join(words)})", "", "( )"]))
   rest = iter(facts)
   return re.sub(r"\([^()]+\)", lambda _: next(rest), GAME["pddl_problem"])
-
 
 
 @pytest.mark.parametrize(
@@ -79,14 +78,14 @@ def test_a_fact_that_no_game_has_is_told_of(play, facts, sentence):
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b'{"grammar": ' + damage.nested(101).encode() + b"}", "it nests deeper than 100 levels"),
-        (b'{"grammar": ' + b"[" * 10**6, "it nests too deeply"),
-        (b" " * (1 << 23) + b"{}", "more than 8388608 bytes"),
-        (rb'{"grammar": "\ud800"}', "surrogates not allowed"),
-    ],
-    ids=range(4),
+  ("content", "sentence"),
+  [
+    (b'{"grammar": ' + damage.nested(101).encode() + b"}", "it nests deeper than 100 levels"),
+    (b'{"grammar": ' + b"[" * 10**6, "it nests too deeply"),
+    (b" " * (1 << 23) + b"{}", "more than 8388608 bytes"),
+    (rb'{"grammar": "\ud800"}', "surrogates not allowed"),
+  ],
+  ids=range(4),
 )
 def test_a_file_beyond_the_limits_is_refused(play, content, sentence):
   with pytest.raises(ValueError, match=f"cannot read the game .*{sentence}"):

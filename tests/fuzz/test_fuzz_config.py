@@ -21,17 +21,47 @@ HERE = "--config.mesh.data=1"  # the tests have more devices than a small batch 
 FILES = ("configs/alfworld.py", "configs/webshop.py", "configs/deep_search.py:tiny")
 KEYS = sorted({key for file in FILES for key, _ in configs.leaves(configs.load(file))})
 TEXTS = st.one_of(
-    st.sampled_from(["", "0", "-1", "1", "1e9", "nan", "inf", "-inf", "True", "()", "(0,)", "(-1,)",
-                     "(1, 'a')", "((1,),)", "None", "x", "\n", "../x", "1" * 5000, "(" * 300,
-                     "__import__('os')", "[1]", "{}", "'", "0x10", "1_0", "9" * 30]),  # fmt: skip
-    st.text(max_size=8),
-    st.integers().map(str),
-    st.floats().map(str),
+  st.sampled_from(
+    [
+      "",
+      "0",
+      "-1",
+      "1",
+      "1e9",
+      "nan",
+      "inf",
+      "-inf",
+      "True",
+      "()",
+      "(0,)",
+      "(-1,)",
+      "(1, 'a')",
+      "((1,),)",
+      "None",
+      "x",
+      "\n",
+      "../x",
+      "1" * 5000,
+      "(" * 300,
+      "__import__('os')",
+      "[1]",
+      "{}",
+      "'",
+      "0x10",
+      "1_0",
+      "9" * 30,
+    ]
+  ),  # fmt: skip
+  st.text(max_size=8),
+  st.integers().map(str),
+  st.floats().map(str),
 )
 OVERRIDES = st.lists(
-    st.tuples(st.sampled_from(KEYS) | st.text(max_size=6), TEXTS).map("--config.{0[0]}={0[1]}".format),
-    min_size=1,
-    max_size=2,
+  st.tuples(st.sampled_from(KEYS) | st.text(max_size=6), TEXTS).map(
+    "--config.{0[0]}={0[1]}".format
+  ),
+  min_size=1,
+  max_size=2,
 )
 
 

@@ -12,8 +12,8 @@ from empg_jax.envs import deep_search
 from empg_jax.envs.deep_search import remote
 
 PASSAGES = [
-    {"id": "0", "contents": '"Rome"\nRome is the capital of Italy.'},
-    {"id": 1, "contents": '"Nero"\nNero was an emperor of Rome.'},
+  {"id": "0", "contents": '"Rome"\nRome is the capital of Italy.'},
+  {"id": 1, "contents": '"Nero"\nNero was an emperor of Rome.'},
 ]
 QUESTIONS = [
     {"question": "Q?", "golden_answers": ["A"], "metadata": {"supporting_facts": {"title": ["T"]}}},
@@ -94,7 +94,7 @@ def test_damaged_questions_are_played_or_refused(play, questions, name):
 def reply(body, monkeypatch):
   """What a search of a server's finds that answers so, None if it is refused."""
   response = types.SimpleNamespace(
-      status=200, read=lambda *_, **__: body, release_conn=lambda: None
+    status=200, read=lambda *_, **__: body, release_conn=lambda: None
   )
   pool = types.SimpleNamespace(request=lambda *_, **__: response)
   monkeypatch.setattr(remote, "_pool", lambda: pool)

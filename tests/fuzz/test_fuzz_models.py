@@ -24,12 +24,12 @@ CONFIG = {
                      "high_freq_factor": 4.0, "original_max_position_embeddings": 32},
 }  # fmt: skip
 SHAPES = {
-    "model.embed_tokens": (16, 8), "model.norm": (8,),
-    "model.layers.0.input_layernorm": (8,), "model.layers.0.post_attention_layernorm": (8,),
-    "model.layers.0.self_attn.q_proj": (8, 8), "model.layers.0.self_attn.k_proj": (4, 8),
-    "model.layers.0.self_attn.v_proj": (4, 8), "model.layers.0.self_attn.o_proj": (8, 8),
-    "model.layers.0.mlp.gate_proj": (12, 8), "model.layers.0.mlp.up_proj": (12, 8),
-    "model.layers.0.mlp.down_proj": (8, 12),
+  "model.embed_tokens": (16, 8), "model.norm": (8,),
+  "model.layers.0.input_layernorm": (8,), "model.layers.0.post_attention_layernorm": (8,),
+  "model.layers.0.self_attn.q_proj": (8, 8), "model.layers.0.self_attn.k_proj": (4, 8),
+  "model.layers.0.self_attn.v_proj": (4, 8), "model.layers.0.self_attn.o_proj": (8, 8),
+  "model.layers.0.mlp.gate_proj": (12, 8), "model.layers.0.mlp.up_proj": (12, 8),
+  "model.layers.0.mlp.down_proj": (8, 12),
 }  # fmt: skip
 TENSORS = {f"{name}.weight": np.ones(shape, np.float32) for name, shape in SHAPES.items()}
 WHOLE = safetensors.save(TENSORS)
@@ -77,21 +77,21 @@ def test_another_config_describes_a_model_or_is_refused(home, config):
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"hidden_size": "8"}, "hidden_size is '8', not a whole number from 1 to 16777216"),
-        ({"num_attention_heads": 0}, "num_attention_heads is 0, not a whole number"),
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, not a whole number"),
-        ({"rope_theta": []}, r"rope_theta is \[\], not a number above 0"),
-        ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1, not true or false"),
-        ({"layer_types": 5}, "layer_types are not all full_attention"),
-        ({"layer_types": [[]]}, "layer_types are not all full_attention"),
-        ({"rope_scaling": 5}, "The rope scaling is 5: want an object or null"),
-        ({"rope_scaling": CONFIG["rope_scaling"] | {"factor": "8"}}, "has factor '8': want a number"),
-        ({"head_dim": 3}, "its head_dim is 3, not an even number"),
-        ({"model_type": "a\nb"}, r"type 'a\\nb' cannot be used: .* has no module 'a\\nb'"),
-    ],
-    ids=range(11),
+  ("change", "sentence"),
+  [
+    ({"hidden_size": "8"}, "hidden_size is '8', not a whole number from 1 to 16777216"),
+    ({"num_attention_heads": 0}, "num_attention_heads is 0, not a whole number"),
+    ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, not a whole number"),
+    ({"rope_theta": []}, r"rope_theta is \[\], not a number above 0"),
+    ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1, not true or false"),
+    ({"layer_types": 5}, "layer_types are not all full_attention"),
+    ({"layer_types": [[]]}, "layer_types are not all full_attention"),
+    ({"rope_scaling": 5}, "The rope scaling is 5: want an object or null"),
+    ({"rope_scaling": CONFIG["rope_scaling"] | {"factor": "8"}}, "has factor '8': want a number"),
+    ({"head_dim": 3}, "its head_dim is 3, not an even number"),
+    ({"model_type": "a\nb"}, r"type 'a\\nb' cannot be used: .* has no module 'a\\nb'"),
+  ],
+  ids=range(11),
 )
 def test_a_config_that_no_model_has_is_told_of(change, sentence):
   with pytest.raises(ValueError, match=sentence):

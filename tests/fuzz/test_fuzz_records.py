@@ -18,17 +18,21 @@ from empg_jax.training import replay
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 TURN = {
-    "observation": HOSTILE, "action": HOSTILE, "reward": 1.0, "ids": [1, 2], "entropies": [0.5, 0],
-    "tokens": [HOSTILE, ""], "values": {HOSTILE: 0.25, "entropy": 0.25},
+  "observation": HOSTILE, "action": HOSTILE, "reward": 1.0, "ids": [1, 2], "entropies": [0.5, 0],
+  "tokens": [HOSTILE, ""], "values": {HOSTILE: 0.25, "entropy": 0.25},
 }  # fmt: skip
 EPISODE = {
-    "task": HOSTILE, "type": HOSTILE, "group": 0, "index": 0, "success": True, "ended": HOSTILE,
-    "reward": 1.0, "info": {"won": True, HOSTILE: HOSTILE}, "turns": [TURN, TURN | {"action": None}],
+  "task": HOSTILE, "type": HOSTILE, "group": 0, "index": 0, "success": True, "ended": HOSTILE,
+  "reward": 1.0, "info": {"won": True, HOSTILE: HOSTILE}, "turns": [TURN, TURN | {"action": None}],
 }  # fmt: skip
-LINES = [{"format": episode_files.FORMAT, "step": 3, "split": HOSTILE, "episodes": 2}, EPISODE, EPISODE]
+LINES = [
+  {"format": episode_files.FORMAT, "step": 3, "split": HOSTILE, "episodes": 2},
+  EPISODE,
+  EPISODE,
+]
 ROW = {
-    "task": "a", "type": "b", "seed": 0, "success": True, "reward": 1.0, "score": 0.5, "turns": 3,
-    "invalid": 0, "tokens": 9, "entropy": 0.5, "ended": "done",
+  "task": "a", "type": "b", "seed": 0, "success": True, "reward": 1.0, "score": 0.5, "turns": 3,
+  "invalid": 0, "tokens": 9, "entropy": 0.5, "ended": "done",
 }  # fmt: skip
 EVALUATION = {"environment": "alfworld", "split": "a", "tasks": {}, "agent": "x",
               "episodes": [ROW, ROW | {"task": "c", "entropy": None}]}  # fmt: skip
@@ -53,7 +57,9 @@ def shown(folder, content):
     return None
   page = pages.render([played], HOSTILE)
   page.encode(errors="replace")
-  assert page.count("<script") == page.count("</script>") == pages.render([], "").count("<script") + 1
+  assert (
+    page.count("<script") == page.count("</script>") == pages.render([], "").count("<script") + 1
+  )
   assert "<img" not in page
   data = re.search(r'<script type="application/json"[^>]*>(.*)</script>', page)[1]
   json.loads(data, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -104,14 +110,14 @@ def test_evaluations_with_other_values_are_compared_or_refused(folder, evaluatio
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"success": "yes"}, "has 'yes' as success"),
-        ({"reward": float("nan")}, "has nan as reward"),
-        ({"turns": 10**40}, "has 10000.* as turns"),
-        ({"entropy": []}, r"has \[\] as entropy"),
-    ],
-    ids=range(4),
+  ("change", "sentence"),
+  [
+    ({"success": "yes"}, "has 'yes' as success"),
+    ({"reward": float("nan")}, "has nan as reward"),
+    ({"turns": 10**40}, "has 10000.* as turns"),
+    ({"entropy": []}, r"has \[\] as entropy"),
+  ],
+  ids=range(4),
 )
 def test_an_evaluation_with_what_is_no_record_is_told_of(folder, change, sentence):
   path = folder / "evaluation.json"
@@ -142,7 +148,9 @@ def test_damaged_metrics_are_read_or_refused(folder, content):
   damage.answered(metrics.read_rows, folder)
 
 
-@pytest.mark.parametrize("text", [b"\xff\n", b"[" * 10**5 + b"\n", b'"text"\n', b"7\n"], ids=range(4))
+@pytest.mark.parametrize(
+  "text", [b"\xff\n", b"[" * 10**5 + b"\n", b'"text"\n', b"7\n"], ids=range(4)
+)
 def test_a_broken_row_of_metrics_is_told_of(folder, text):
   (folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + text)
   with pytest.raises(ValueError, match="Line 2 of .* is not a JSON object with a step"):
@@ -160,7 +168,7 @@ def batch(**changes):
   floats = {name: np.zeros((2, 3), np.float32) for name in floats}
   file = io.BytesIO()
   np.savez_compressed(
-      file, **(of_rows | ids | floats | {"returns": np.zeros(2, np.float32)} | changes)
+    file, **(of_rows | ids | floats | {"returns": np.zeros(2, np.float32)} | changes)
   )
   return file.getvalue()
 

@@ -13,9 +13,9 @@ from empg_jax.envs.webshop import embedded
 ITEMS = embedded.files()[0][:3]
 ASINS = [item["asin"] for item in ITEMS]
 FILES = {
-    "items_shuffle_1000.json": ITEMS,
-    "items_ins_v2_1000.json": {k: v for k, v in embedded.files()[1] if k in ASINS},
-    "items_human_ins.json": {k: v for k, v in embedded.files()[2] if k in ASINS},
+  "items_shuffle_1000.json": ITEMS,
+  "items_ins_v2_1000.json": {k: v for k, v in embedded.files()[1] if k in ASINS},
+  "items_human_ins.json": {k: v for k, v in embedded.files()[2] if k in ASINS},
 }
 GOALS = st.sampled_from(["human", "synthetic"])
 

@@ -30,8 +30,8 @@ def model():
 
 def make_policy(model, **changes):
   arguments = dict(
-      slots=SLOTS, max_length=150, max_reply=10, end_id=END, piece_lengths=(12, 30),
-      windows=(64, 128), devices=jax.local_devices()[:1],
+    slots=SLOTS, max_length=150, max_reply=10, end_id=END, piece_lengths=(12, 30),
+    windows=(64, 128), devices=jax.local_devices()[:1],
   )  # fmt: skip
   return Policy(model, **(arguments | changes))
 
@@ -53,16 +53,14 @@ def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, v
       rng = np.random.default_rng([seed, episodes[i], turn[i]])
       pieces.append(rng.integers(4, vocab, rng.integers(1, 12)).tolist())
     slots, reply = policy.act(
-        slots, [*pieces, *(None for _ in idle)], [*episodes, *idle], [*turn, *idle], key
+      slots, [*pieces, *(None for _ in idle)], [*episodes, *idle], [*turn, *idle], key
     )
     host = reply.fetch()
     for i in range(SLOTS):
       rows[i] += pieces[i]
       n = host.lengths[i]
       start = len(rows[i])
-      sampled[i] += [
-          (start + j, host.logprobs[i, j], host.entropy[i, j]) for j in range(n)
-      ]
+      sampled[i] += [(start + j, host.logprobs[i, j], host.entropy[i, j]) for j in range(n)]
       rows[i] += host.ids[i, :n].tolist()
     turn = [t + 1 for t in turn]
   return rows, sampled
@@ -96,9 +94,9 @@ def test_every_turn_equals_the_full_forward_over_the_row(model):
 def test_a_bfloat16_cache_loses_no_more_than_its_rounding(model):
   rows, sampled = converse(make_policy(model, compute_dtype="bfloat16"), turns=6)
   differences = [
-      full_logprobs(model, row)[place - 1, row[place]] - logprob
-      for row, records in zip(rows, sampled)
-      for place, logprob, _ in records
+    full_logprobs(model, row)[place - 1, row[place]] - logprob
+    for row, records in zip(rows, sampled)
+    for place, logprob, _ in records
   ]
   assert len(differences) > 30
   assert np.mean(np.abs(differences)) < 0.05
@@ -116,7 +114,7 @@ def test_models_larger_than_their_tokenizers_sample_none_of_their_padding(model)
   check_against_full_forward(model, rows, sampled, atol=1e-4)  # as the update scores them
   others, drawn = converse(make_policy(model), turns=2)
   largest = lambda rows, sampled: max(
-      row[place] for row, records in zip(rows, sampled) for place, _, _ in records
+    row[place] for row, records in zip(rows, sampled) for place, _, _ in records
   )
   assert largest(rows, sampled) < 30 <= largest(others, drawn)
 

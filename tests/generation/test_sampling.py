@@ -46,7 +46,7 @@ def test_models_padding_is_never_drawn(temperature):
   keys = jax.random.split(jax.random.key(0), ROWS)
   rows = jnp.broadcast_to(logits, (ROWS, 300))
   ids, logprobs, entropy = sampling.sample(
-      rows, keys, jnp.int32(0), jnp.float32(temperature), vocab_size=280
+    rows, keys, jnp.int32(0), jnp.float32(temperature), vocab_size=280
   )
   assert ids.max() < 280
   want = jax.nn.log_softmax(logits / (temperature or 1))

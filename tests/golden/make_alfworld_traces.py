@@ -27,8 +27,21 @@ NUM_FULL = 3
 NUM_ALTERED = 10
 NUM_STEPS = 60  # of an episode, at most
 VERBS = {
-    "go", "open", "close", "take", "move", "examine", "use", "heat", "cool", "clean",
-    "slice", "look", "inventory", "help", "dance",
+  "go",
+  "open",
+  "close",
+  "take",
+  "move",
+  "examine",
+  "use",
+  "heat",
+  "cool",
+  "clean",
+  "slice",
+  "look",
+  "inventory",
+  "help",
+  "dance",
 }
 
 
@@ -59,8 +72,9 @@ def choose(rng: random.Random, commands: Iterable[str], plan: list[str]) -> str:
 def alter(game: dict, rng: random.Random) -> dict:
   """The game with facts that generated games never have."""
   start, goal = (game["pddl_problem"].index(part) for part in ("(:init", "(:goal"))
-  head, init, tail = (game["pddl_problem"][a:b] for a, b in
-                      ((0, start + 6), (start + 6, goal), (goal, None)))
+  head, init, tail = (
+    game["pddl_problem"][a:b] for a, b in ((0, start + 6), (start + 6, goal), (goal, None))
+  )
   objects = re.findall(r"\(objectType (\S+) ", init)
   receptacles = re.findall(r"\(receptacleType (\S+) ", init)
   facts = []
@@ -96,7 +110,7 @@ def pick_games() -> dict[str, dict]:
   tasks = alfworld.tasks("train", games="small")
   for i, task in enumerate(rng.sample(tasks, NUM_ALTERED)):
     picked[f"{task.replace('small', 'official', 1)}altered{i}"] = alter(
-        alfworld.read_game(task), rng
+      alfworld.read_game(task), rng
     )
   return picked
 
@@ -112,10 +126,15 @@ def slicing_plan(game: dict) -> list[str]:
   (knife, there), (obj, here) = knives[0], sliceable[0]
   name = parsed.names
   return [
-      f"go to {name[there]}", f"take {name[knife]} from {name[there]}",
-      f"go to {name[here]}", f"slice {name[obj]} with {name[knife]}", "inventory",
-      f"move {name[knife]} to {name[here]}", f"take {name[obj]} from {name[here]}",
-      f"examine {name[obj]}", f"move {name[obj]} to {name[here]}",
+    f"go to {name[there]}",
+    f"take {name[knife]} from {name[there]}",
+    f"go to {name[here]}",
+    f"slice {name[obj]} with {name[knife]}",
+    "inventory",
+    f"move {name[knife]} to {name[here]}",
+    f"take {name[obj]} from {name[here]}",
+    f"examine {name[obj]}",
+    f"move {name[obj]} to {name[here]}",
   ]
 
 
@@ -149,8 +168,10 @@ def main() -> None:
         episodes.append(record(env, task, plan, random.Random(2 * seed + bool(plan))))
         print(f"{task}: {len(episodes[-1]['steps'])} steps", flush=True)
   answered = {
-      step[0].split()[0] for e in episodes for step in e["steps"]
-      if step[0] and (step[1] != "Nothing happens." or step[0] == "dance")
+    step[0].split()[0]
+    for e in episodes
+    for step in e["steps"]
+    if step[0] and (step[1] != "Nothing happens." or step[0] == "dance")
   }
   if not answered >= VERBS:
     raise SystemExit(f"no recorded step does {VERBS - answered}: try other seeds")

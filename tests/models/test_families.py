@@ -16,18 +16,18 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
 CASES = sorted(home.name for home in GOLDEN.iterdir())
 MESH = sharding.make_mesh()
 SHAPE = dict(
-    vocab_size=48,
-    hidden_size=24,
-    intermediate_size=40,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
+  vocab_size=48,
+  hidden_size=24,
+  intermediate_size=40,
+  num_hidden_layers=3,
+  num_attention_heads=4,
+  num_key_value_heads=2,
 )
 LLAMA3 = dict(
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=8192,
+  factor=8.0,
+  low_freq_factor=1.0,
+  high_freq_factor=4.0,
+  original_max_position_embeddings=8192,
 )
 
 
@@ -72,9 +72,9 @@ def test_a_written_config_is_read_as_the_same_decoder(case):
 def test_the_rotation_is_read_from_old_and_new_configs():
   llama = {"model_type": "llama", **SHAPE}
   for rope in (
-      {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **LLAMA3}},
-      {"rope_theta": 5e5, "rope_scaling": {"type": "llama3", **LLAMA3}},
-      {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, **LLAMA3}},
+    {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **LLAMA3}},
+    {"rope_theta": 5e5, "rope_scaling": {"type": "llama3", **LLAMA3}},
+    {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, **LLAMA3}},
   ):
     config = families.config(llama | rope)
     assert config.rope_theta == 5e5

@@ -132,11 +132,11 @@ def test_every_wrong_tensor_is_named_at_once(model, tmp_path):
   with pytest.raises(ValueError) as error:
     folder.load(tmp_path, MESH)
   for part in (
-      "the file c.safetensors is missing",
-      "model.embed_tokens.weight is set in a.safetensors and in b.safetensors",
-      "model.norm.weight is missing",
-      "model.norm.scale is unexpected",
-      "model.layers.0.mlp.up_proj.weight has shape (3, 3), wanted (12, 8)",
+    "the file c.safetensors is missing",
+    "model.embed_tokens.weight is set in a.safetensors and in b.safetensors",
+    "model.norm.weight is missing",
+    "model.norm.scale is unexpected",
+    "model.layers.0.mlp.up_proj.weight has shape (3, 3), wanted (12, 8)",
   ):
     assert part in str(error.value)
 
@@ -146,7 +146,7 @@ def test_a_tied_models_folder_may_hold_the_same_matrix_as_its_head(model, tmp_pa
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
   embedding = tensors["model.embed_tokens.weight"]
   write = lambda head: safetensors.save_file(
-      tensors | {"lm_head.weight": head}, tmp_path / "model.safetensors"
+    tensors | {"lm_head.weight": head}, tmp_path / "model.safetensors"
   )
   write(embedding)
   assert_same(folder.load(tmp_path, MESH), model)

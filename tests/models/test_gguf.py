@@ -15,20 +15,20 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
 MESH = sharding.make_mesh()
 NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
+  "model.embed_tokens": "token_embd",
+  "model.norm": "output_norm",
+  "lm_head": "output",
+  "input_layernorm": "attn_norm",
+  "post_attention_layernorm": "ffn_norm",
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  "self_attn.q_norm": "attn_q_norm",
+  "self_attn.k_norm": "attn_k_norm",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
 }
 
 
@@ -64,7 +64,7 @@ def write(model, path, quantise=None, output=None):
     packed = quantise is not None and x.ndim == 2 and x.shape[1] % 32 == 0
     data = gguf.quants.quantize(x, quantise) if packed else x
     writer.add_tensor(
-        f"{block}{NAMES[module]}.{kind}", data, raw_dtype=quantise if packed else None
+      f"{block}{NAMES[module]}.{kind}", data, raw_dtype=quantise if packed else None
     )
   if output is not None:
     q8_0 = gguf.GGMLQuantizationType.Q8_0

@@ -1,4 +1,4 @@
-"""Adapters change nothing at first, the same merged as beside their base, and nothing but themselves."""
+"""Adapters change nothing at first, give the same merged as beside their base, and train alone."""
 
 import jax
 import jax.numpy as jnp
@@ -90,10 +90,10 @@ def test_the_weights_of_the_base_get_no_gradient_computed(base, trained):
 def test_some_projections_can_be_chosen_and_an_unknown_one_is_named(base):
   adapters = lora.create(base, jax.random.key(1), rank=2, targets=("q_proj", "v_proj"))
   assert {name: x.shape for name, x in adapters.a.items()} == {
-      "q_proj": (3, 2, 16), "v_proj": (3, 2, 16)
+    "q_proj": (3, 2, 16), "v_proj": (3, 2, 16)
   }  # fmt: skip
   assert {name: x.shape for name, x in adapters.b.items()} == {
-      "q_proj": (3, 24, 2), "v_proj": (3, 12, 2)
+    "q_proj": (3, 24, 2), "v_proj": (3, 12, 2)
   }  # fmt: skip
   np.testing.assert_array_equal(logits(lora.attach(base, adapters)), logits(base))
   with pytest.raises(ValueError, match="no projection 'q_projs': did you mean 'q_proj'"):
@@ -108,7 +108,7 @@ def test_a_narrow_base_stays_narrow(base, trained):
   assert {x.dtype for x in jax.tree.leaves(merged)} == {jnp.dtype("bfloat16")}
   assert {x.dtype for x in jax.tree.leaves(trained)} == {jnp.dtype("float32")}
   np.testing.assert_allclose(
-      logits(merged), logits(lora.attach(narrow, trained)), atol=0.1, rtol=0.1
+    logits(merged), logits(lora.attach(narrow, trained)), atol=0.1, rtol=0.1
   )
 
 

@@ -12,8 +12,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "ch
 DRIVER = shutil.which("chromedriver")
 
 _ARGUMENTS = (
-    "headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run",
-    "disable-background-networking", "disable-component-update", "disable-sync",
+  "headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run",
+  "disable-background-networking", "disable-component-update", "disable-sync",
 )  # fmt: skip
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name of a reference to one
 KEYS = {"Escape": "\ue00c", "Enter": "\ue007", "ArrowDown": "\ue015", "ArrowRight": "\ue014"}
@@ -24,7 +24,7 @@ class Browser:
 
   def __init__(self):
     self._process = subprocess.Popen(
-        [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+      [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     told = (re.search(r"successfully on port (\d+)", line) for line in self._process.stdout)
     port = next(filter(None, told))[1]
@@ -32,9 +32,9 @@ class Browser:
     self._path = ""
     options = {"binary": CHROMIUM, "args": [f"--{x}" for x in _ARGUMENTS]}
     wanted = {
-        "browserName": "chrome",
-        "goog:chromeOptions": options,
-        "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+      "browserName": "chrome",
+      "goog:chromeOptions": options,
+      "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
     }
     made = self._call("POST", "/session", capabilities={"alwaysMatch": wanted})
     self._path = f"/session/{made['sessionId']}"
@@ -59,16 +59,16 @@ class Browser:
   def texts(self, selector):
     """What each of these elements shows, be it in sight or not."""
     return self.run(
-        "const list = document.querySelectorAll('#list li');"
-        "for (const line of list) line.style.contentVisibility = 'visible';"
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)",
-        selector,
+      "const list = document.querySelectorAll('#list li');"
+      "for (const line of list) line.style.contentVisibility = 'visible';"
+      "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)",
+      selector,
     )
 
   def press(self, *keys):
     """Presses keys where the focus is."""
     strokes = [
-        {"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")
+      {"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")
     ]
     self._call("POST", "/actions", actions=[{"type": "key", "id": "keys", "actions": strokes}])
 
@@ -79,9 +79,9 @@ class Browser:
   def choose(self, name, value):
     """Sets a field as its user would, but at once."""
     self.run(
-        "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
-        "field.dispatchEvent(new Event(field.id === 'set' ? 'change' : 'input'))",
-        name, value,
+      "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
+      "field.dispatchEvent(new Event(field.id === 'set' ? 'change' : 'input'))",
+      name, value,
     )  # fmt: skip
 
   def log(self, kind):
@@ -92,9 +92,9 @@ class Browser:
     """The addresses that were asked for since the performance log was last read."""
     events = (json.loads(entry["message"])["message"] for entry in self.log("performance"))
     return [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
+      event["params"]["request"]["url"]
+      for event in events
+      if event["method"] == "Network.requestWillBeSent"
     ]
 
   def devtools(self, command, **parameters):
@@ -105,9 +105,7 @@ class Browser:
     return base64.b64decode(self._call("GET", "/screenshot"))
 
   def _call(self, method, path, **body):
-    answer = self._http.request(
-        method, self._path + path, json=body if method == "POST" else None
-    )
+    answer = self._http.request(method, self._path + path, json=body if method == "POST" else None)
     value = answer.json()["value"]
     if answer.status != 200:
       raise RuntimeError(f"{value['error']}: {value['message']}")

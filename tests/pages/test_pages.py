@@ -12,7 +12,7 @@ from empg_jax import pages
 from empg_jax.tracking import episode_files
 
 pytestmark = pytest.mark.skipif(
-    not (browser.CHROMIUM and browser.DRIVER), reason="no chromium with a chromedriver is installed"
+  not (browser.CHROMIUM and browser.DRIVER), reason="no chromium with a chromedriver is installed"
 )
 TRAIN = "#step_000020.train"
 
@@ -55,16 +55,16 @@ def shown(page):
 def numbers(page, step):
   """{name: what is shown} of a step."""
   return page.run(
-      "const shown = document.querySelectorAll(`#step-${arguments[0]} [data-value]`);"
-      "return Object.fromEntries([...shown].map((e) => [e.dataset.value,"
-      " Number(e.textContent.replace('−', '-'))]))", step - 1,
+    "const shown = document.querySelectorAll(`#step-${arguments[0]} [data-value]`);"
+    "return Object.fromEntries([...shown].map((e) => [e.dataset.value,"
+    " Number(e.textContent.replace('−', '-'))]))", step - 1,
   )  # fmt: skip
 
 
 def test_it_opens_from_disk_and_lists_the_episodes(page):
   assert page.texts("h1") == ["runs/<b>made</b>"]
   assert page.texts("#set option") == [
-      "step 20, train (8)", "step 20, valid_seen (2)", "step 30, valid_seen (0)",
+    "step 20, train (8)", "step 20, valid_seen (2)", "step 30, valid_seen (0)",
   ]  # fmt: skip
   assert len(listed(page)) == 8
   assert page.texts("#count span") == ["8 episodes · 42.9% won"]  # one of them was aborted
@@ -74,19 +74,19 @@ def test_it_opens_from_disk_and_lists_the_episodes(page):
 
 
 @pytest.mark.parametrize(
-    "filters, want",
-    [
-        ({"type": "cool_it"}, ["1-0", "1-1", "1-2"]),
-        ({"outcome": "won"}, ["0-0", "0-2", "1-1"]),
-        ({"outcome": "aborted"}, ["1-2"]),
-        ({"group": "2"}, ["2-0", "2-1"]),
-        ({"shortest": "3"}, ["0-0", "0-2"]),
-        ({"shortest": "2", "longest": "3", "type": "heat"}, ["0-0", "0-1", "2-0", "2-1"]),
-        ({"search": "zugzwang & <I>"}, ["1-1"]),
-        ({"search": "turn 1 of heat/0"}, ["0-0", "0-1", "0-2"]),
-        ({"search": "a trap"}, ["1-2"]),
-    ],
-    ids=str,
+  "filters, want",
+  [
+    ({"type": "cool_it"}, ["1-0", "1-1", "1-2"]),
+    ({"outcome": "won"}, ["0-0", "0-2", "1-1"]),
+    ({"outcome": "aborted"}, ["1-2"]),
+    ({"group": "2"}, ["2-0", "2-1"]),
+    ({"shortest": "3"}, ["0-0", "0-2"]),
+    ({"shortest": "2", "longest": "3", "type": "heat"}, ["0-0", "0-1", "2-0", "2-1"]),
+    ({"search": "zugzwang & <I>"}, ["1-1"]),
+    ({"search": "turn 1 of heat/0"}, ["0-0", "0-1", "0-2"]),
+    ({"search": "a trap"}, ["1-2"]),
+  ],
+  ids=str,
 )
 def test_filters_leave_what_they_ask_for(page, filters, want):
   for name, value in filters.items():
@@ -102,16 +102,14 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
   page.open(f"{address}{TRAIN}/0-2")
   played = made.TRAINED[2]
   assert dict(zip(page.texts(".facts dt"), page.texts(".facts dd")))["return"] == "1"
-  for step, (turn, want) in enumerate(
-      zip(played.turns, made.explained()[0, 2], strict=True), 1
-  ):
+  for step, (turn, want) in enumerate(zip(played.turns, made.explained()[0, 2], strict=True), 1):
     found = numbers(page, step)
     assert found.pop("reward") == pytest.approx(turn.reward)
     assert found == pytest.approx(want, abs=6e-4)
     assert found["entropy"] == pytest.approx(np.mean(turn.entropy), abs=6e-4)
     told = page.run(
-        "return [...document.querySelectorAll(`#step-${arguments[0]} .token`)]"
-        ".map((e) => e.dataset.told)", step - 1,
+      "return [...document.querySelectorAll(`#step-${arguments[0]} .token`)]"
+      ".map((e) => e.dataset.told)", step - 1,
     )  # fmt: skip
     nats = [float(re.search(r"([\d.]+) nats", x)[1]) for x in told]
     assert nats == pytest.approx(turn.entropy, abs=6e-4)
@@ -269,8 +267,8 @@ def test_every_text_has_the_contrast_of_wcag_aa(page, scheme):
 
 def test_no_script_but_its_own_runs(page):
   ran = page.run(
-      "const added = document.createElement('script'); added.textContent = 'window.ran = 1';"
-      "document.body.append(added); return window.ran"
+    "const added = document.createElement('script'); added.textContent = 'window.ran = 1';"
+    "document.body.append(added); return window.ran"
   )
   assert ran is None
   assert "Content Security Policy" in page.log("browser")[0]["message"]

@@ -30,9 +30,9 @@ def workdir(tmp_path_factory):
 
 def command(*arguments):
   return subprocess.run(
-      [sys.executable, str(ROOT / "launch" / "pages.py"), *arguments],
-      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-      timeout=600,
+    [sys.executable, str(ROOT / "launch" / "pages.py"), *arguments],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    timeout=600,
   )  # fmt: skip
 
 
@@ -103,23 +103,23 @@ def played(step, split, *outcomes):
 
 def test_the_top_has_success_over_steps_and_by_type_without_aborted_episodes():
   sets = [
-      played(0, "valid", ("heat", False, "turns"), ("cool_<it>", True, "done")),
-      played(5, "train", ("heat", True, "done"), ("heat", False, "aborted")),
-      played(5, "valid", ("heat", True, "done"), ("cool_<it>", True, "done")),
+    played(0, "valid", ("heat", False, "turns"), ("cool_<it>", True, "done")),
+    played(5, "train", ("heat", True, "done"), ("heat", False, "aborted")),
+    played(5, "valid", ("heat", True, "done"), ("cool_<it>", True, "done")),
   ]
   page = pages.render(sets, "x")
   steps, types = re.findall(r"<tbody>(.*?)</tbody>", page.split('id="summary"')[1], re.DOTALL)
   assert re.findall(r'<th scope="row">(.*?)</th>', steps) == ["0", "5"]
   assert re.findall('<a href="#(.*?)" title="(.*?)">(.*?)</a>', steps) == [
-      ("step_000000.valid", "1 of 2 won", "50%"),
-      ("step_000005.train", "1 of 1 won", "100%"),
-      ("step_000005.valid", "2 of 2 won", "100%"),
+    ("step_000000.valid", "1 of 2 won", "50%"),
+    ("step_000005.train", "1 of 1 won", "100%"),
+    ("step_000005.valid", "2 of 2 won", "100%"),
   ]
   assert re.findall(r'<th scope="row">(.*?)</th>', types) == ["cool &lt;it&gt;", "heat"]
   assert re.findall('<span title="(.*?)">(.*?)</span>', types) == [
-      ("1 of 1 won → 1 of 1 won", "100% → 100%"),
-      ("1 of 1 won", "100%"),
-      ("0 of 1 won → 1 of 1 won", "0% → 100%"),
+    ("1 of 1 won → 1 of 1 won", "100% → 100%"),
+    ("1 of 1 won", "100%"),
+    ("0 of 1 won → 1 of 1 won", "0% → 100%"),
   ]
   assert 'id="summary"' not in pages.render(sets[:1], "x")
   assert "–</a>" in pages.render([sets[0], played(9, "train", ("heat", False, "aborted"))], "x")
@@ -141,16 +141,16 @@ def long_episode(rng, index):
   def turn(at):
     words = " ".join(rng.choice(["a", "cabinet", "fridge", "see", "you", "is"]) for _ in range(25))
     return {
-        "observation": f"{index} {at} {words}", "action": f"go to cabinet {at}", "reward": 0.0,
-        "ids": [rng.randrange(800) for _ in range(24)], "tokens": [" token"] * 24,
-        "entropies": [round(rng.random(), 3) for _ in range(24)],
-        "values": {name: rng.gauss(0, 1) for name in "abcdef"},
+      "observation": f"{index} {at} {words}", "action": f"go to cabinet {at}", "reward": 0.0,
+      "ids": [rng.randrange(800) for _ in range(24)], "tokens": [" token"] * 24,
+      "entropies": [round(rng.random(), 3) for _ in range(24)],
+      "values": {name: rng.gauss(0, 1) for name in "abcdef"},
     }  # fmt: skip
 
   return {
-      "task": f"small/train/heat-{index}", "type": "heat", "group": index // 8, "index": index % 8,
-      "success": True, "ended": "done", "reward": 1.0, "info": {"won": True},
-      "turns": [turn(at) for at in range(50)],
+    "task": f"small/train/heat-{index}", "type": "heat", "group": index // 8, "index": index % 8,
+    "success": True, "ended": "done", "reward": 1.0, "info": {"won": True},
+    "turns": [turn(at) for at in range(50)],
   }  # fmt: skip
 
 

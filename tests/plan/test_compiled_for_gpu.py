@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 INSTALLED = importlib.util.find_spec("jax_cuda13_plugin") is not None
 
 needs_compiler = pytest.mark.skipif(
-    not INSTALLED, reason="there is no GPU compiler: pip install 'jax[cuda13]' brings it"
+  not INSTALLED, reason="there is no GPU compiler: pip install 'jax[cuda13]' brings it"
 )
 
 
@@ -24,8 +24,8 @@ def run(*arguments):
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
   environment.pop("JAX_NUM_CPU_DEVICES", None)
   return subprocess.run(
-      [sys.executable, "launch/plan.py", *arguments],
-      cwd=ROOT, env=environment, capture_output=True, text=True,
+    [sys.executable, "launch/plan.py", *arguments],
+    cwd=ROOT, env=environment, capture_output=True, text=True,
   )  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def attends_by_cudnn(train):
 @needs_compiler
 def test_a_small_policy_trains_and_plays_on_one_gpu(tmp_path):
   found = plan(
-      tmp_path, "--config=configs/alfworld.py", "--topology=h100:1", "--program=train",
-      "--program=turn", "--config.train.lengths=()",
+    tmp_path, "--config=configs/alfworld.py", "--topology=h100:1", "--program=train",
+    "--program=turn", "--config.train.lengths=()",
   )  # fmt: skip
   train, turn = found["train step"], found["turn"]
   attends_by_cudnn(train)
@@ -59,8 +59,8 @@ def test_a_small_policy_trains_and_plays_on_one_gpu(tmp_path):
 @needs_compiler
 def test_1_5_billion_parameters_train_on_one_gpu(tmp_path):
   (train,) = plan(
-      tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:1",
-      "--program=train", "--config.pack.lengths=(4096,)", "--config.policy.max_length=4096",
+    tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:1",
+    "--program=train", "--config.pack.lengths=(4096,)", "--config.policy.max_length=4096",
   ).values()  # fmt: skip
   attends_by_cudnn(train)
   parameters = 1.54e9 * 4 / 2**30
@@ -73,9 +73,9 @@ def test_1_5_billion_parameters_train_on_one_gpu(tmp_path):
 @needs_compiler
 def test_1_5_billion_parameters_are_divided_over_eight_gpus(tmp_path):
   (train,) = plan(
-      tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:8",
-      "--program=train", "--config.pack.lengths=(4096,)", "--config.policy.max_length=4096",
-      "--config.mesh.fsdp=8", "--config.train.size=8",
+    tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:8",
+    "--program=train", "--config.pack.lengths=(4096,)", "--config.policy.max_length=4096",
+    "--config.mesh.fsdp=8", "--config.train.size=8",
   ).values()  # fmt: skip
   attends_by_cudnn(train)
   parameters = 1.54e9 * 4 / 2**30 / 8
@@ -90,6 +90,6 @@ def test_without_the_compiler_one_sentence_says_how_to_get_it():
   process = run("--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:1")
   assert process.returncode == 1
   assert process.stderr == (
-      "error: There is no GPU compiler here: pip install 'jax[cuda13]' brings it; it needs no GPU,"
-      " and takes 4.6 GB.\n"
+    "error: There is no GPU compiler here: pip install 'jax[cuda13]' brings it; it needs no GPU,"
+    " and takes 4.6 GB.\n"
   )

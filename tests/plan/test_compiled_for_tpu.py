@@ -15,8 +15,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 needs_compiler = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="there is no TPU compiler: pip install 'jax[tpu]' brings it",
+  importlib.util.find_spec("libtpu") is None,
+  reason="there is no TPU compiler: pip install 'jax[tpu]' brings it",
 )
 
 
@@ -24,8 +24,8 @@ def run(*arguments):
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
   environment.pop("JAX_NUM_CPU_DEVICES", None)
   return subprocess.run(
-      [sys.executable, "launch/plan.py", *arguments],
-      cwd=ROOT, env=environment, capture_output=True, text=True,
+    [sys.executable, "launch/plan.py", *arguments],
+    cwd=ROOT, env=environment, capture_output=True, text=True,
   )  # fmt: skip
 
 
@@ -39,8 +39,8 @@ def plan(tmp_path, *arguments):
 @needs_compiler
 def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
   found = plan(
-      tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4",
-      "--program=train", "--config.pack.lengths=(2048,)",
+    tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4",
+    "--program=train", "--config.pack.lengths=(2048,)",
   )  # fmt: skip
   train = found["train step"]
   parameters = 1.54e9 * 4 / 2**30 / 8
@@ -59,8 +59,8 @@ def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
   """As a run compiles it: what compiles with less effort may fail with all of it."""
   file = tmp_path / "plan.json"
   process = run(
-      "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4", "--program=turn",
-      f"--json={file}",
+    "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4", "--program=turn",
+    f"--json={file}",
   )  # fmt: skip
   assert process.returncode == 0, process.stderr
   (turn,) = json.loads(file.read_text())["programs"]
@@ -74,8 +74,8 @@ def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
 def test_a_small_policy_trains_on_eight_chips(tmp_path):
   file = tmp_path / "plan.json"
   process = run(
-      "--config=configs/alfworld.py", "--topology=v5e:2x4", "--program=train",
-      "--config.mesh.data=8", "--config.train.size=8", f"--json={file}",
+    "--config=configs/alfworld.py", "--topology=v5e:2x4", "--program=train",
+    "--config.mesh.data=8", "--config.train.size=8", f"--json={file}",
   )  # fmt: skip
   assert process.returncode == 0, process.stderr
   (train,) = json.loads(file.read_text())["programs"]
@@ -89,9 +89,9 @@ def test_a_small_policy_trains_on_eight_chips(tmp_path):
 @needs_compiler
 def test_what_does_not_fit_is_one_sentence():
   process = run(
-      "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
-      "--config.mesh.fsdp=4", "--config.mesh.tensor=1", "--config.train.size=4",
-      "--config.pack.lengths=(128,)", "--program=train",
+    "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
+    "--config.mesh.fsdp=4", "--config.mesh.tensor=1", "--config.train.size=4",
+    "--config.pack.lengths=(128,)", "--program=train",
   )  # fmt: skip
   assert process.returncode == 1
   lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_one_sentence():
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is not None, reason="the TPU compiler is installed"
+  importlib.util.find_spec("libtpu") is not None, reason="the TPU compiler is installed"
 )
 def test_without_the_compiler_one_sentence_says_how_to_get_it():
   process = run("--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x4")
@@ -112,7 +112,7 @@ def test_without_the_compiler_one_sentence_says_how_to_get_it():
 @needs_compiler
 def test_distributed_hosts_of_a_slice_fill_as_many_slots_each():
   program = """
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.generation import owners
 from empg_jax.plan import topology
 topology.prepare("v5e:8x8")
@@ -123,8 +123,8 @@ hosts = {chip.process_index for chip in devices}
 print(*(owners.HostSlots(mesh, 64, host).count for host in hosts))
 """
   done = subprocess.run(
-      [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-      capture_output=True, text=True,
+    [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    capture_output=True, text=True,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   sharing, counts = done.stdout.splitlines()[-2:]

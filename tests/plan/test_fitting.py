@@ -52,7 +52,9 @@ def test_seven_billion_parameters_leave_half_of_a_chip():
 
 def test_what_does_not_fit_says_by_how_much_and_what_would():
   config, items = counted("qwen2.5-1.5b", slots=64)
-  with pytest.raises(TooLarge, match=r"takes 19\.\d GiB a chip, 3\.\d more than the 15.75") as error:
+  with pytest.raises(
+    TooLarge, match=r"takes 19\.\d GiB a chip, 3\.\d more than the 15.75"
+  ) as error:
     fitting.check(items, unknown(items), 15.75)
   assert error.value.program == "turn"
   mesh = AbstractMesh((1, 4, 2), sharding.AXES, axis_types=(AxisType.Auto,) * 3)
@@ -62,7 +64,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_would():
     fitting.check(memory.items(config, shape, mesh), unknown(items), limit)
 
   advice = lambda limit: fitting.advice(
-      fitting.of_rollout(config, 4), lambda config: fits(limit, config)
+    fitting.of_rollout(config, 4), lambda config: fits(limit, config)
   )
   assert advice(15.75) == "it fits with config.policy.slots=32"
   assert advice(4.75) == "it fits with config.policy.max_length=16384 and slots=4"
@@ -72,10 +74,10 @@ def test_what_does_not_fit_says_by_how_much_and_what_would():
 def test_a_program_counts_what_is_kept_beside_it_once():
   gib = 2**30
   items = [
-      memory.Item("parameters", gib, gib, inside=("train",)),
-      memory.Item("policy that samples", gib, gib, inside=("turn",)),
-      memory.Item("cache", gib, gib, ("turn",), ("turn",)),
-      memory.Item("gradient", gib, gib, ("train",), ("train",)),
+    memory.Item("parameters", gib, gib, inside=("train",)),
+    memory.Item("policy that samples", gib, gib, inside=("turn",)),
+    memory.Item("cache", gib, gib, ("turn",), ("turn",)),
+    memory.Item("gradient", gib, gib, ("train",), ("train",)),
   ]
   assert memory.needs(items, "train") == 3 * gib  # without temporaries
   assert memory.needs(items, "train", 5 * gib) == 6 * gib  # parameters and gradient are in the peak

@@ -43,15 +43,15 @@ def mesh():
 
 
 @pytest.mark.parametrize(
-    "groups, axes, share",
-    [
-        ("{{0,1},{2,3},{4,5},{6,7}}", ("tensor",), 1 / 2),
-        ("[4,2]<=[8]", ("tensor",), 1 / 2),
-        ("mesh['axis_0'=4,'axis_1'=2] {'axis_0'}", ("fsdp",), 3 / 4),
-        ("mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}", ("fsdp",), 3 / 4),
-        ("mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'a'}", ("tensor",), 1 / 2),
-        ("{{0,1,2,3,4,5,6,7}}", ("fsdp", "tensor"), 7 / 8),
-    ],
+  "groups, axes, share",
+  [
+    ("{{0,1},{2,3},{4,5},{6,7}}", ("tensor",), 1 / 2),
+    ("[4,2]<=[8]", ("tensor",), 1 / 2),
+    ("mesh['axis_0'=4,'axis_1'=2] {'axis_0'}", ("fsdp",), 3 / 4),
+    ("mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}", ("fsdp",), 3 / 4),
+    ("mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'a'}", ("tensor",), 1 / 2),
+    ("{{0,1,2,3,4,5,6,7}}", ("fsdp", "tensor"), 7 / 8),
+  ],
 )
 def test_a_reduction_in_a_loop_counts_at_every_trip(mesh, groups, axes, share):
   found = hlo.collectives(PROGRAM.replace("GROUPS", groups), mesh)

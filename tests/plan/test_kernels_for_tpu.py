@@ -19,7 +19,7 @@ import jax, jax.numpy as jnp
 from empg_jax.plan import topology
 topology.prepare(sys.argv[1])
 from jax.sharding import NamedSharding, PartitionSpec
-from empg_jax import sharding
+from empg_jax.distributed import sharding
 from empg_jax.core.fused import fused_token_stats
 
 mesh = sharding.make_mesh(devices=topology.devices(sys.argv[1])[:1])
@@ -41,13 +41,13 @@ print(text.count("tpu_custom_call"), compiled.memory_analysis().temp_size_in_byt
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="there is no TPU compiler: pip install 'jax[tpu]' brings it",
+  importlib.util.find_spec("libtpu") is None,
+  reason="there is no TPU compiler: pip install 'jax[tpu]' brings it",
 )
 @pytest.mark.parametrize("topology", ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
 def test_token_statistics_compile_without_the_logits(topology):
   done = subprocess.run(
-      [sys.executable, "-c", PROGRAM, topology], cwd=ROOT, capture_output=True, text=True
+    [sys.executable, "-c", PROGRAM, topology], cwd=ROOT, capture_output=True, text=True
   )
   assert done.returncode == 0, done.stderr
   kernels, temporaries = map(int, done.stdout.split())

@@ -99,16 +99,16 @@ def test_a_compiler_that_fails_is_one_sentence():
     compiling.measure(program, mesh, chips.of("v5e:2x4"))
   assert command_line.is_for_the_user(told.value)
   assert str(told.value) == (
-      "The turn does not compile; XLA says: INTERNAL: RET_CHECK failure (file.cc:3)"
+    "The turn does not compile; XLA says: INTERNAL: RET_CHECK failure (file.cc:3)"
   )
 
 
 def config(**train):
   return ml_collections.ConfigDict(
-      dict(
-          rollout=dict(tasks=4, group_size=8),
-          train=dict(size=32, minibatches=1, remat=False) | train,
-      )
+    dict(
+      rollout=dict(tasks=4, group_size=8),
+      train=dict(size=32, minibatches=1, remat=False) | train,
+    )
   )
 
 
@@ -124,12 +124,12 @@ def limited(most):
 
 
 @pytest.mark.parametrize(
-    "most, sentence",
-    [
-        (32, "it fits with config.train.remat=True"),
-        (8, "it fits with config.train.size=8 and remat=True"),
-        (1, "no smaller one fits either: take more chips, or a longer fsdp or tensor axis"),
-    ],
+  "most, sentence",
+  [
+    (32, "it fits with config.train.remat=True"),
+    (8, "it fits with config.train.size=8 and remat=True"),
+    (1, "no smaller one fits either: take more chips, or a longer fsdp or tensor axis"),
+  ],
 )
 def test_the_cheapest_change_that_fits(most, sentence):
   assert fitting.advice(fitting.of_update(config(), least=4), limited(most)) == sentence

@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
 import math, jax
 jax.config.update("jax_num_cpu_devices", 8)
-from empg_jax import config as configs, sharding
+from empg_jax.config import config as configs
+from empg_jax.distributed import sharding
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import programs
 
@@ -28,9 +29,7 @@ for rank, dtype in ((0, "float32"), (2, "float32"), (2, "bfloat16")):
 
 
 def test_a_frozen_base_has_no_moments_and_may_be_halved():
-  done = subprocess.run(
-      [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True
-  )
+  done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   whole, adapted, halved = map(int, done.stdout.split())
   parameters = 4 * (256 * 32 + 2 * (32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 64))

@@ -34,15 +34,17 @@ def run(request, initial):
   chat = chats.load(folder.locate("alfworld-tiny"), **config.chat)
   policy = policies.make(config, initial, chat, episodes=16)
   tasks = alfworld.tasks("train", **config.tasks)[:16]
-  return config, chat, policies.collect(
-      config, alfworld, policy, chat, tasks, key=jax.random.key(0)
+  return (
+    config,
+    chat,
+    policies.collect(config, alfworld, policy, chat, tasks, key=jax.random.key(0)),
   )
 
 
 def test_what_is_scored_is_what_was_read_and_said(run, tmp_path):
   config, chat, played = run
   path = episode_files.write(
-      tmp_path, 1, "train", played, text=chat.text, task_type=alfworld.task_type
+    tmp_path, 1, "train", played, text=chat.text, task_type=alfworld.task_type
   )
   window = config.rollout.window
   prompt = functools.partial(alfworld.prompt, window=window) if window >= 0 else None
@@ -75,7 +77,7 @@ def test_it_is_minus_the_entropy_less_the_initial_log_probability(initial):
   zeros, ids = np.zeros(steps.shape, np.float32), np.array([0, 1, 1, 3], np.int32)
   batch = Batch(tokens, actions, steps, zeros, entropy, zeros, steps, zeros[:, 0], ids, ids)
   config = ml_collections.ConfigDict(
-      dict(policy=dict(temperature=0.7), train=dict(size=2, compute_dtype="float32"))
+    dict(policy=dict(temperature=0.7), train=dict(size=2, compute_dtype="float32"))
   )
   mean, error = drift.mean_kl(batch, initial, config)
   logits = jax.jit(lambda m: m(jnp.asarray(tokens)) @ m.unembedding / 0.7)(initial)

@@ -92,8 +92,10 @@ def test_a_run_that_was_amended_is_a_curve_of_its_own_with_a_mark(tmp_path):
   make_run(tmp_path / "begun", 0)
   assert not amend(tmp_path / "begun", 0, b1=0.5).amendments  # before there was a step
   both = runs.curves([straight, changed])
-  assert [curve.label for curve in both] == ["learning_rate 0.0003, warmup_steps 8",
-                                             "learning_rate 0.0001, warmup_steps 0"]
+  assert [curve.label for curve in both] == [
+    "learning_rate 0.0003, warmup_steps 8",
+    "learning_rate 0.0001, warmup_steps 0",
+  ]
   for figure in (curves.training(both), curves.learning_curves(both)):
     for ax in figure.axes:
       (mark,) = (line for line in ax.lines if line.get_linestyle() == "--")
@@ -153,8 +155,8 @@ def test_an_evaluation_of_one_seed_has_the_interval_of_its_tasks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wins, n, low, high",
-    [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+  "wins, n, low, high",
+  [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
 )
 def test_the_interval_of_a_share_is_wilsons(wins, n, low, high):
   """The last as in R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
@@ -201,15 +203,15 @@ def test_the_squared_gradient_is_that_of_automatic_differentiation():
   ids = np.arange(2, dtype=np.int32)
   batch = Batch(tokens, actions, place, zeros, zeros, zeros, place, zeros[:, 0], ids, ids)
   entropy, expected, drawn = scoring.scores(
-      model, batch=batch, size=1, temperature=0.7, compute_dtype="float32"
+    model, batch=batch, size=1, temperature=0.7, compute_dtype="float32"
   )
   logits = jax.jit(lambda m: m(jnp.asarray(tokens)) @ m.unembedding / 0.7)(model)
   gradient = jax.vmap(jax.grad(lambda z, a: jax.nn.log_softmax(z)[a]), (None, 0))
   p = np.asarray(jax.nn.softmax(logits))
   for step, (row, own) in enumerate(((0, slice(3, 6)), (0, slice(8, 9)), (1, slice(2, 11)))):
     norms = [
-        (p[row, t] * np.sum(np.square(gradient(logits[row, t], np.arange(p.shape[2]))), axis=1))
-        for t in range(own.start, own.stop)
+      (p[row, t] * np.sum(np.square(gradient(logits[row, t], np.arange(p.shape[2]))), axis=1))
+      for t in range(own.start, own.stop)
     ]
     assert expected[step] == pytest.approx(np.sum(norms, axis=1).mean(), rel=1e-3)
     want = [-np.sum(x * np.log(x)) for x in p[row, own]]

@@ -75,4 +75,3 @@ def _send(content):
         os.write(number, content)
     except OSError:
       pass  # not open
-

@@ -39,7 +39,6 @@ class HostReply(NamedTuple):
 
 
 class _Reply:
-
   def __init__(self, host, log, half):
     self._host, self._log, self._half = host, log, half
 
@@ -97,9 +96,7 @@ class ScriptedPolicy:
   def _sample(self, key, episode, turn):
     rng = random.Random(f"{jax.random.key_data(key).tolist()} {episode} {turn}")
     thought = "".join(rng.choices("abc", k=rng.randrange(6)))
-    text = thought + rng.choice(["<a>{}</a>", "<a>{}</a>", "{}"]).format(
-        rng.choice(self._words)
-    )
+    text = thought + rng.choice(["<a>{}</a>", "<a>{}</a>", "{}"]).format(rng.choice(self._words))
     ids = [ord(c) + rng.choice([0, 1000]) for c in text][: self.max_reply]
     return ids if rng.random() < 0.2 or len(ids) == self.max_reply else [*ids, END]
 

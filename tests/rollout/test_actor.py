@@ -21,9 +21,7 @@ CHAT = ToyChat()
 def play(policy, tasks=("1", "3", "2"), made=None, seed=0, **options):
   made = [] if made is None else made
   options = {"group_size": 4, "max_turns": 9} | options
-  return collect(
-      policy, CHAT, lambda: Digging(made), tasks, key=jax.random.key(seed), **options
-  )
+  return collect(policy, CHAT, lambda: Digging(made), tasks, key=jax.random.key(seed), **options)
 
 
 def plain(value):
@@ -44,15 +42,11 @@ def test_what_is_recorded_is_what_was_sampled_and_what_the_policy_read():
     read = []
     for turn, played in enumerate(episode.turns):
       assert played.reply.tolist() == policy.sampled[number, turn]
-      assert played.logprobs.tolist() == [
-          -i - number for i in range(1, len(played.reply) + 1)
-      ]
+      assert played.logprobs.tolist() == [-i - number for i in range(1, len(played.reply) + 1)]
       np.testing.assert_array_equal(
-          played.entropy, (turn + np.arange(len(played.reply)) / 100).astype(np.float32)
+        played.entropy, (turn + np.arange(len(played.reply)) / 100).astype(np.float32)
       )
-      assert played.text == CHAT.text(played.reply) and played.action == CHAT.action(
-          played.text
-      )
+      assert played.text == CHAT.text(played.reply) and played.action == CHAT.action(played.text)
       read += [*played.context, *played.reply.tolist()]
     assert read == policy.read[number]
 
@@ -73,9 +67,7 @@ def test_episodes_do_not_depend_on_the_number_of_slots(slots):
 def test_members_of_a_group_differ_and_so_do_two_keys():
   episodes = play(ScriptedPolicy(slots=4))
   assert [(e.task, e.group, e.index) for e in episodes] == [
-      (task, group, index)
-      for group, task in enumerate(("1", "3", "2"))
-      for index in range(4)
+    (task, group, index) for group, task in enumerate(("1", "3", "2")) for index in range(4)
   ]
   replies = {tuple(tuple(turn.reply) for turn in episode.turns) for episode in episodes}
   assert len(replies) == 12
@@ -151,9 +143,7 @@ def test_environments_are_one_a_slot_reused_and_closed():
   assert sum(len(env.tasks) for env in made) == 12
 
 
-@pytest.mark.parametrize(
-    "broken, error", [("trap", "KeyError: 'a trap'"), ("lost", "ValueError")]
-)
+@pytest.mark.parametrize("broken, error", [("trap", "KeyError: 'a trap'"), ("lost", "ValueError")])
 def test_an_error_of_the_environment_aborts_its_episode_and_no_other(broken, error):
   made = []
   policy = ScriptedPolicy(slots=2, words=("dig",))
@@ -163,9 +153,7 @@ def test_an_error_of_the_environment_aborts_its_episode_and_no_other(broken, err
   assert all(error in e.info["error"] and not e.success for e in aborted)
   assert all(e.info["fault"] == "error" for e in aborted)
   others = [e for e in episodes if e.task != broken]
-  assert plain(others[:4]) == plain(
-      play(ScriptedPolicy(2, words=("dig",)), ["1"], max_turns=40)
-  )
+  assert plain(others[:4]) == plain(play(ScriptedPolicy(2, words=("dig",)), ["1"], max_turns=40))
   assert all(e.success for e in others)
   assert all(env.closed == 1 for env in made)
 
@@ -178,9 +166,7 @@ def test_an_opening_that_does_not_fit_aborts_with_a_sentence():
 
 def test_all_aborted_is_an_error_with_the_first_cause():
   made = []
-  with pytest.raises(
-      RuntimeError, match="No episode of 8 was played.*task lost.*ValueError"
-  ):
+  with pytest.raises(RuntimeError, match="No episode of 8 was played.*task lost.*ValueError"):
     play(ScriptedPolicy(slots=3), ["lost", "lost"], made)
   assert all(env.closed for env in made)
 
@@ -220,7 +206,7 @@ def test_a_fault_of_a_worker_costs_one_episode_and_is_counted():
   policy = ScriptedPolicy(slots=2, words=("go", "go", "go", "crash"))
   with workers.environments("faulty", {}, count=2, timeout_s=60.0) as make_env:
     episodes = collect(
-        policy, CHAT, make_env, ["a", "b"], group_size=6, max_turns=4, key=jax.random.key(0)
+      policy, CHAT, make_env, ["a", "b"], group_size=6, max_turns=4, key=jax.random.key(0)
     )
   summary = metrics.summarize(episodes)
   crashed = [e for e in episodes if "crash" in played(policy, e)]

@@ -32,12 +32,12 @@ def hosts(tmp_path_factory):
     address = f"127.0.0.1:{free.getsockname()[1]}"
   paths = [tmp_path_factory.mktemp("hosts") / str(number) for number in range(2)]
   processes = [
-      subprocess.Popen(
-          [sys.executable, two_hosts.__file__, address, str(number), str(path)],
-          cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      )
-      for number, path in enumerate(paths)
+    subprocess.Popen(
+      [sys.executable, two_hosts.__file__, address, str(number), str(path)],
+      cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    for number, path in enumerate(paths)
   ]  # fmt: skip
   try:
     for process in processes:
@@ -56,11 +56,11 @@ def test_distributed_hosts_sample_the_very_ids_that_one_host_does(hosts, alone, 
   assert len(mine) == 12
   for one, other in zip(mine, theirs, strict=True):
     assert (one.task, one.group, one.index, one.ended, one.reward, one.info) == (
-        other.task, other.group, other.index, other.ended, other.reward, other.info
+      other.task, other.group, other.index, other.ended, other.reward, other.info
     )  # fmt: skip
     for turn, same in zip(one.turns, other.turns, strict=True):
       assert (turn.context, turn.observation, turn.text) == (
-          same.context, same.observation, same.text
+        same.context, same.observation, same.text
       )  # fmt: skip
       np.testing.assert_array_equal(turn.reply, same.reply)
       np.testing.assert_allclose(turn.logprobs, same.logprobs, atol=1e-5)

@@ -19,9 +19,9 @@ def playing(*rounds):
     calls.append((number, count))
     groups = rounds[number][:count]
     return [
-        Episode("task", g, i, (), float(r or 0), False, "aborted" if r is ABORTED else "done", {})
-        for g, returns in enumerate(groups)
-        for i, r in enumerate(returns)
+      Episode("task", g, i, (), float(r or 0), False, "aborted" if r is ABORTED else "done", {})
+      for g, returns in enumerate(groups)
+      for i, r in enumerate(returns)
     ]
 
   return play, calls
@@ -84,8 +84,8 @@ def seated(index, *turns):
   """An episode of turns, each the environment's reward or, for an invalid reply, a penalty."""
   none = np.zeros(0, np.float32)
   turns = tuple(
-      Turn((), none.astype(np.int32), none, none, "", "", None if reward < 0 else "go", reward)
-      for reward in turns
+    Turn((), none.astype(np.int32), none, none, "", "", None if reward < 0 else "go", reward)
+    for reward in turns
   )
   paid = sum((turn.reward for turn in turns), start=0.0)
   return Episode("task", 0, index, turns, paid, paid > 0.5, "done", {})
@@ -105,8 +105,8 @@ def test_envs_penalties_make_no_difference():
 def test_envs_rewards_are_compared_as_seats_play_them():
   def play(number, count):
     return collect(
-        ScriptedPolicy(slots=2, words=("dig",)), ToyChat(), lambda: Digging([]), ["1", "2"][:count],
-        group_size=4, max_turns=40, key=jax.random.key(number), invalid_penalty=0.1,
+      ScriptedPolicy(slots=2, words=("dig",)), ToyChat(), lambda: Digging([]), ["1", "2"][:count],
+      group_size=4, max_turns=40, key=jax.random.key(number), invalid_penalty=0.1,
     )  # fmt: skip
 
   episodes = play(0, 2)

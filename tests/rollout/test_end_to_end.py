@@ -33,9 +33,9 @@ def chat():
 
 def play(model, chat, slots=3, temperature=1.0):
   policy = Policy(
-      model, slots=slots, max_length=512, max_reply=24, end_id=chat.end_id,
-      piece_lengths=(48,), windows=(512,), temperature=temperature,
-      devices=jax.local_devices()[:1],
+    model, slots=slots, max_length=512, max_reply=24, end_id=chat.end_id,
+    piece_lengths=(48,), windows=(512,), temperature=temperature,
+    devices=jax.local_devices()[:1],
   )  # fmt: skip
   games = tasks("train", games="small")[:2]
   return collect(policy, chat, AlfWorld, games, group_size=GROUP, max_turns=6, key=KEY)
@@ -84,16 +84,16 @@ def test_an_update_makes_the_better_episodes_likelier(model, episodes):
   optimizer = states.make_optimizer(learning_rate=1e-3)
   state = states.create(jax.tree.map(jnp.copy, model), optimizer)
   state, _ = train_step(
-      state,
-      batch,
-      algorithm=algorithms.make("empg", base={"name": "grpo"}),
-      optimizer=optimizer,
-      size=2,
-      lengths=(256,),
+    state,
+    batch,
+    algorithm=algorithms.make("empg", base={"name": "grpo"}),
+    optimizer=optimizer,
+    size=2,
+    lengths=(256,),
   )
   before, after = (
-      token_stats(m, batch, temperature=1.0, compute_dtype="float32", remat=False).logprobs
-      for m in (model, state.model)
+    token_stats(m, batch, temperature=1.0, compute_dtype="float32", remat=False).logprobs
+    for m in (model, state.model)
   )
   gain = jnp.sum(jnp.where(batch.steps > 0, after - before, 0), axis=1)
   assert gain[batch.returns == 1].mean() > gain[batch.returns == 0].mean()

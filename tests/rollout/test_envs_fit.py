@@ -28,15 +28,15 @@ def check(config):
 
 
 @pytest.mark.parametrize(
-    "name", ["alfworld", "alfworld:tiny-full", "webshop", "deep_search", "alfworld:tiny-dapo-empg"]
+  "name", ["alfworld", "alfworld:tiny-full", "webshop", "deep_search", "alfworld:tiny-dapo-empg"]
 )
 def test_a_presets_own_tasks_fit(name):
   check(configs.load(name))
 
 
 @pytest.mark.parametrize("change, turn", [
-    ({"tasks.games": "full"}, "first"), ({"rollout.window": 2}, "second"),
-    ({"rollout.window": 0}, "second"), ({"rollout.window": 2, "tasks.games": "full"}, "first"),
+  ({"tasks.games": "full"}, "first"), ({"rollout.window": 2}, "second"),
+  ({"rollout.window": 0}, "second"), ({"rollout.window": 2, "tasks.games": "full"}, "first"),
 ])  # fmt: skip
 def test_tasks_that_do_not_fit_are_refused_with_values_that_do(change, turn):
   config = configs.load("alfworld")
@@ -52,9 +52,7 @@ def test_tasks_that_do_not_fit_are_refused_with_values_that_do(change, turn):
 @pytest.mark.skipif(not GAMES.exists(), reason="the official games are not beside the project")
 def test_the_official_games_fit_the_preset_for_full_sized_games(tmp_path, monkeypatch):
   wanted = "json_2.1.1/train/pick_heat_then_place_in_recep-*-Fridge-*"
-  subprocess.run(
-      ["tar", "--zstd", "-xf", GAMES, "-C", tmp_path, "--wildcards", wanted], check=True
-  )
+  subprocess.run(["tar", "--zstd", "-xf", GAMES, "-C", tmp_path, "--wildcards", wanted], check=True)
   monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
   config = configs.load("alfworld:tiny-full")
   config.tasks.games = "official"
@@ -85,8 +83,8 @@ def played(max_piece, tasks, **options):
   policy = ScriptedPolicy(slots=2)
   policy.max_piece = max_piece
   return collect(
-      policy, ToyChat(), lambda: Digging([]), tasks, group_size=3, max_turns=6,
-      key=jax.random.key(0), **options,
+    policy, ToyChat(), lambda: Digging([]), tasks, group_size=3, max_turns=6,
+    key=jax.random.key(0), **options,
   )  # fmt: skip
 
 
@@ -96,8 +94,9 @@ def test_envs_first_observation_that_is_too_long_costs_its_episodes():
   for episode in episodes:
     assert (episode.ended == "aborted") == (episode.task == long)
   assert episodes[3].info["fault"] == "opening"
-  assert "A turn would read 78 tokens, and the largest of policy.piece_lengths is 75: add a" in (
-      episodes[3].info["error"]
+  assert (
+    "A turn would read 78 tokens, and the largest of policy.piece_lengths is 75: add a"
+    in (episodes[3].info["error"])
   )
 
 

@@ -20,14 +20,14 @@ PAD = 7
 def turn(context: list[int], reply: list[int]) -> Turn:
   n = len(reply)
   return Turn(
-      context=tuple(context),
-      reply=np.array(reply, np.int32),
-      logprobs=-np.arange(1, n + 1, dtype=np.float32),
-      entropy=np.arange(1, n + 1, dtype=np.float32) / 10 + len(context),
-      observation="",
-      text="",
-      action="",
-      reward=0.0,
+    context=tuple(context),
+    reply=np.array(reply, np.int32),
+    logprobs=-np.arange(1, n + 1, dtype=np.float32),
+    entropy=np.arange(1, n + 1, dtype=np.float32) / 10 + len(context),
+    observation="",
+    text="",
+    action="",
+    reward=0.0,
   )
 
 
@@ -39,22 +39,22 @@ def episode(*turns: Turn, group=0, index=0, reward=0.0, ended="done") -> Episode
 # which hypothesis forbids inside a strategy.
 ids = st.lists(st.integers(10, 60), min_size=1, max_size=9)
 plays = st.lists(
-    st.tuples(
-        st.lists(st.tuples(ids, ids), min_size=1, max_size=5),
-        st.integers(0, 3),
-        st.floats(-2, 2, width=32),
-        st.sampled_from(["done", "turns", "length", "aborted"]),
-    ),
-    min_size=1,
-    max_size=6,
+  st.tuples(
+    st.lists(st.tuples(ids, ids), min_size=1, max_size=5),
+    st.integers(0, 3),
+    st.floats(-2, 2, width=32),
+    st.sampled_from(["done", "turns", "length", "aborted"]),
+  ),
+  min_size=1,
+  max_size=6,
 )
 
 
 def episodes_of(played: list[tuple]) -> list[Episode]:
   """The episodes, and one more so that there is always something to train on."""
   made = [
-      episode(*(turn(*ids) for ids in turns), group=group, reward=reward, ended=ended)
-      for turns, group, reward, ended in played
+    episode(*(turn(*ids) for ids in turns), group=group, reward=reward, ended=ended)
+    for turns, group, reward, ended in played
   ]
   return [*made, episode(turn([1], [2]), group=1)]
 
@@ -72,12 +72,12 @@ def test_a_row_by_hand():
 def test_steps_carry_their_reward_and_what_they_answer():
   """Equal ids for one observation within a group, whoever saw it and when; none between groups."""
   shown = lambda text, reward: dataclasses.replace(
-      turn([1], [2, 3]), observation=text, reward=reward
+    turn([1], [2, 3]), observation=text, reward=reward
   )
   played = [
-      episode(shown("a", -0.5), shown("b", 1.0), group=3),
-      episode(shown("b", 0.0), shown("c", 0.0), group=3),
-      episode(shown("a", 0.0), group=4),
+    episode(shown("a", -0.5), shown("b", 1.0), group=3),
+    episode(shown("b", 0.0), shown("c", 0.0), group=3),
+    episode(shown("a", 0.0), group=4),
   ]
   batch = pack(played, lengths=[6])
   np.testing.assert_array_equal(batch.rewards[0], [-0.5, -0.5, 0, 1, 1, 0])
@@ -108,10 +108,7 @@ def test_unpacking_gives_back_every_episode_in_order(played, multiple):
       continue
     x = [i for t in one.turns for i in (*t.context, *t.reply)]
     n = len(x) - 1
-    assert (
-        batch.tokens[row, :n].tolist() == x[:-1]
-        and batch.actions[row, :n].tolist() == x[1:]
-    )
+    assert batch.tokens[row, :n].tolist() == x[:-1] and batch.actions[row, :n].tolist() == x[1:]
     assert set(batch.actions[row, n:]) <= {PAD} and set(batch.tokens[row, n + 1 :]) <= {PAD}
     for step, t in enumerate(one.turns, 1):
       own = batch.steps[row] == step
@@ -135,9 +132,9 @@ def test_tokens_that_nobody_sampled_belong_to_no_step(played, multiple):
 
 def test_aborted_and_added_rows_are_filler_in_a_group_of_their_own():
   played = [
-      episode(turn([1], [2]), group=4, reward=1.0),
-      episode(turn([1], [2]), group=4, reward=1.0, ended="aborted"),
-      episode(turn([1], [3]), group=2, reward=1.0),
+    episode(turn([1], [2]), group=4, reward=1.0),
+    episode(turn([1], [2]), group=4, reward=1.0, ended="aborted"),
+    episode(turn([1], [3]), group=2, reward=1.0),
   ]
   batch = pack(played, lengths=[4], multiple=4)
   assert (batch.steps > 0).any(axis=1).tolist() == [True, False, True, False]
@@ -153,9 +150,7 @@ def test_the_shortest_length_that_holds_the_longest_episode_is_taken(n, length):
 
 
 def test_an_episode_longer_than_every_length_is_one_clear_sentence():
-  with pytest.raises(
-      ValueError, match="needs a row of 17 tokens and the longest row is 16: add"
-  ):
+  with pytest.raises(ValueError, match="needs a row of 17 tokens and the longest row is 16: add"):
     pack([episode(turn([1], [2] * 17))], lengths=[16, 4])
 
 
@@ -178,13 +173,13 @@ def test_a_batch_is_numpy_with_one_dtype_a_field_and_a_pytree():
 def test_what_the_actor_played_is_what_is_trained_on():
   policy = ScriptedPolicy(slots=3)
   played = collect(
-      policy,
-      ToyChat(),
-      lambda: Digging([]),
-      ["2", "3"],
-      group_size=4,
-      max_turns=9,
-      key=jax.random.key(0),
+    policy,
+    ToyChat(),
+    lambda: Digging([]),
+    ["2", "3"],
+    group_size=4,
+    max_turns=9,
+    key=jax.random.key(0),
   )
   batch = pack(played, lengths=[128, 256, 512])
   for (number, step), reply in policy.sampled.items():

@@ -73,16 +73,16 @@ def test_without_workers_the_environments_live_here():
 
 
 @pytest.mark.parametrize(
-    "how, kind, words",
-    [
-        ("crash", "crash", "ended with exit code 3"),
-        ("noise", "garbage", "Segmentation"),
-        ("forge", "garbage", "all is well"),
-        ("nested", "garbage", r"\[\[\["),
-        ("surrogate", "garbage", "no text"),
-        ("burst", "memory", "more than the 80 allowed"),
-        ("raise", "error", "KeyError: 'a trap'"),
-    ],
+  "how, kind, words",
+  [
+    ("crash", "crash", "ended with exit code 3"),
+    ("noise", "garbage", "Segmentation"),
+    ("forge", "garbage", "all is well"),
+    ("nested", "garbage", r"\[\[\["),
+    ("surrogate", "garbage", "no text"),
+    ("burst", "memory", "more than the 80 allowed"),
+    ("raise", "error", "KeyError: 'a trap'"),
+  ],
 )
 def test_a_fault_ends_its_episode_and_the_others_go_on(how, kind, words):
   with pool(memory_mib=80) as make_env:
@@ -169,7 +169,7 @@ def test_workers_work_at_the_same_time():
     while any(env.answer is None for env in envs[1:]) and time.monotonic() < deadline:
       envs[0].step("rest")
     assert [env.step("rest").observation for env in envs[1:]] == [
-        f"rest: {2 + number}" for number in range(1, 8)
+      f"rest: {2 + number}" for number in range(1, 8)
     ]
 
 
@@ -191,7 +191,7 @@ def test_an_environment_that_cannot_be_made_is_told_in_one_sentence():
 def test_workers_load_no_jax():
   code = "import sys, empg_jax.workers.child, empg_jax.envs.alfworld; print(*sys.modules)"
   loaded = subprocess.run(
-      [sys.executable, "-c", code], cwd=HERE.parents[1], capture_output=True, text=True, check=True
+    [sys.executable, "-c", code], cwd=HERE.parents[1], capture_output=True, text=True, check=True
   ).stdout.split()
   assert not {"jax", "jaxlib", "jaxtyping", "numpy"} & set(loaded)
 
@@ -216,11 +216,11 @@ with workers.environments("faulty", {}, count=2) as make_env:
 def test_no_worker_outlives_its_parent_nor_what_it_started(how):
   path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
   parent = subprocess.Popen(
-      [sys.executable, "-c", "import os" + PARENT.replace("HOW", "" if how == "kill" else how)],
-      env={**os.environ, "PYTHONPATH": path},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL,
-      text=True,
+    [sys.executable, "-c", "import os" + PARENT.replace("HOW", "" if how == "kill" else how)],
+    env={**os.environ, "PYTHONPATH": path},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
   )
   numbers = list(map(int, parent.stdout.readline().split()))
   assert len(numbers) == 2 + 4

@@ -26,8 +26,8 @@ def play(make_env, tasks, words, **options):
   """Two episodes of each task, whose replies hold one of the words or no action."""
   policy = ScriptedPolicy(slots=2, words=words, max_reply=40)
   return collect(
-      policy, ToyChat(), make_env, tasks, group_size=2, max_turns=9, key=jax.random.key(0),
-      **options,
+    policy, ToyChat(), make_env, tasks, group_size=2, max_turns=9, key=jax.random.key(0),
+    **options,
   )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_numbers_of_numpy_are_plain_numbers_wherever_they_come_from(make_env):
     assert (episode.ended, episode.success) == ("done", True)
     assert type(episode.turns[-1].reward) is float and episode.turns[-1].reward == 0.5
     assert episode.info == {
-        "won": True, "a": 0.5, "b": [1, [0, 1]], "c": None, "4": float(2**70), "d": 2**62
+      "won": True, "a": 0.5, "b": [1, [0, 1]], "c": None, "4": float(2**70), "d": 2**62
     }  # fmt: skip
     assert type(episode.info["won"]) is bool
   assert shares.from_bytes(shares.to_bytes(episodes))[0].info == episodes[0].info
@@ -138,8 +138,8 @@ def test_an_environment_that_cannot_be_asked_costs_its_episode():
 
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("arguments, words", [
-    ({"missing": "catalogue"}, "FileNotFoundError: there is no catalogue"),
-    ({"unknown": 1}, "TypeError: .*unknown"),
+  ({"missing": "catalogue"}, "FileNotFoundError: there is no catalogue"),
+  ({"unknown": 1}, "TypeError: .*unknown"),
 ])  # fmt: skip
 def test_an_environment_that_cannot_be_made_is_one_sentence(count, arguments, words):
   with pytest.raises(ValueError, match=f"^No environment of faulty can be made.*{words}"):

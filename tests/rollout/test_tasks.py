@@ -6,9 +6,7 @@ import pytest
 
 from empg_jax.rollout.tasks import TaskSampler
 
-TASKS = [
-    f"{kind}-{i}" for kind, n in (("heat", 7), ("cool", 3), ("look", 5)) for i in range(n)
-]
+TASKS = [f"{kind}-{i}" for kind, n in (("heat", 7), ("cool", 3), ("look", 5)) for i in range(n)]
 
 
 def kind_of(task: str) -> str:

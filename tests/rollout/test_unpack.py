@@ -8,9 +8,9 @@ from empg_jax.rollout.pack import by_turn, deal, pack
 from empg_jax.rollout.unpack import unpack
 
 EPISODES = [
-    episode(turn([1], [2, 3]), turn([4], [5]), group=0, index=0, reward=1.0),
-    episode(ended="aborted", group=0, index=1),
-    episode(turn([1, 1], [7]), group=1, index=0),
+  episode(turn([1], [2, 3]), turn([4], [5]), group=0, index=0, reward=1.0),
+  episode(ended="aborted", group=0, index=1),
+  episode(turn([1, 1], [7]), group=1, index=0),
 ]
 
 
@@ -22,7 +22,7 @@ def test_each_turn_has_its_own_values(layout):
   found = unpack(values, batch.steps, order)
   assert found.keys() == {(0, 0), (1, 0)}
   for played in EPISODES[::2]:
-    for number, (turn, own) in enumerate(
-        zip(played.turns, found[played.group, played.index], strict=True), 1
+    for number, (said, own) in enumerate(
+      zip(played.turns, found[played.group, played.index], strict=True), 1
     ):
-      assert own == {"entropy": pytest.approx(turn.entropy[0]), "step": number}
+      assert own == {"entropy": pytest.approx(said.entropy[0]), "step": number}

@@ -22,8 +22,8 @@ def prompt(first, turns, observation, *, window):
 def play(prompt=None, max_length=2000):
   policy = ScriptedPolicy(slots=3, max_length=max_length)
   return collect(
-      policy, ToyChat(), lambda: Digging([]), ["2", "3"], group_size=3, max_turns=5,
-      key=jax.random.key(0), prompt=prompt, invalid_penalty=0.5,
+    policy, ToyChat(), lambda: Digging([]), ["2", "3"], group_size=3, max_turns=5,
+    key=jax.random.key(0), prompt=prompt, invalid_penalty=0.5,
   )  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def test_both_layouts_give_empg_the_same_steps():
   for name, parts in (("episodes", episodes), ("turns", deal(by_turn(episodes), 2, 32))):
     batch = pack(parts, lengths=[1024])
     advantages = modulate_advantages(
-        jnp.asarray(batch.returns), batch.behavior_entropy, batch.steps, zeta=0.3,
-        episode_ids=batch.episode_ids,
+      jnp.asarray(batch.returns), batch.behavior_entropy, batch.steps, zeta=0.3,
+      episode_ids=batch.episode_ids,
     )  # fmt: skip
     replies = {}
     for b, t in zip(*np.nonzero(batch.steps)):
@@ -113,9 +113,9 @@ def test_deep_searchs_prompt_is_the_question_and_the_last_turns():
   turns = [("Question: who?", "<search>who</search>"), ("<information>..</information>", None)]
   text = deep_search.prompt("Question: who?", turns, "Page 1", window=1)
   assert text == (
-      "Question: who?\n\nYou have taken 2 steps.\n\nStep 2, you saw:"
-      " <information>..</information>\nYour command: (a reply without a command)\n\n"
-      "Now you see: Page 1"
+    "Question: who?\n\nYou have taken 2 steps.\n\nStep 2, you saw:"
+    " <information>..</information>\nYour command: (a reply without a command)\n\n"
+    "Now you see: Page 1"
   )
 
 

@@ -91,12 +91,12 @@ def play(mesh, tasks, group_size):
   """All episodes, and the tasks that were begun here."""
   resets = []
   policy = Policy(
-      make_model(mesh), slots=4, max_length=160, max_reply=5, end_id=Chat.end_id,
-      piece_lengths=(16,), windows=(160,), mesh=mesh,
+    make_model(mesh), slots=4, max_length=160, max_reply=5, end_id=Chat.end_id,
+    piece_lengths=(16,), windows=(160,), mesh=mesh,
   )  # fmt: skip
   episodes = collect(
-      policy, Chat(), lambda: Counting(resets), tasks, group_size=group_size, max_turns=9,
-      key=jax.random.key(7),
+    policy, Chat(), lambda: Counting(resets), tasks, group_size=group_size, max_turns=9,
+    key=jax.random.key(7),
   )  # fmt: skip
   return episodes, resets
 
@@ -107,7 +107,7 @@ def update(mesh, episodes):
   state = sharding.place(states.create(make_model(mesh), OPTIMIZER), mesh)
   with jax.set_mesh(mesh):
     state, metrics = train_step(
-        state, sharding.to_mesh(rows, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=4
+      state, sharding.to_mesh(rows, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=4
     )
   whole = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))(state.model)
   parameters = [np.asarray(x.addressable_data(0)) for x in jax.tree.leaves(whole)]
@@ -124,9 +124,9 @@ def known(mesh):
   finally:
     jax.config.update("jax_disable_most_optimizations", False)
   return dict(
-      uneven=shares.to_bytes(uneven), uneven_resets=uneven_resets, metrics=metrics,
-      groups=shares.to_bytes(groups), groups_resets=groups_resets,
-      parameters={str(i): x for i, x in enumerate(parameters)},
+    uneven=shares.to_bytes(uneven), uneven_resets=uneven_resets, metrics=metrics,
+    groups=shares.to_bytes(groups), groups_resets=groups_resets,
+    parameters={str(i): x for i, x in enumerate(parameters)},
   )  # fmt: skip
 
 

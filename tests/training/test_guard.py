@@ -9,22 +9,22 @@ from empg_jax.training.guard import check_aborted, watch
 from empg_jax.types import Batch, Episode
 
 BATCH = Batch(
-    *(np.zeros((2, 3), np.int32) for _ in range(3)),
-    *(np.full((2, 3), np.nan, np.float32) for _ in range(3)),
-    np.zeros((2, 3), np.int32),
-    np.ones(2, np.float32),
-    *(np.zeros(2, np.int32) for _ in range(2)),
+  *(np.zeros((2, 3), np.int32) for _ in range(3)),
+  *(np.full((2, 3), np.nan, np.float32) for _ in range(3)),
+  np.zeros((2, 3), np.int32),
+  np.ones(2, np.float32),
+  *(np.zeros(2, np.int32) for _ in range(2)),
 )
 
 
 def episodes(*faults):
   """One for each; None: it was played."""
   return [
-      Episode(
-          f"task {index}", 0, index, (), 0.0, False, "aborted" if fault else "done",
-          {"error": f"its {fault}", "fault": fault} if fault else {},
-      )
-      for index, fault in enumerate(faults)
+    Episode(
+      f"task {index}", 0, index, (), 0.0, False, "aborted" if fault else "done",
+      {"error": f"its {fault}", "fault": fault} if fault else {},
+    )
+    for index, fault in enumerate(faults)
   ]  # fmt: skip
 
 
@@ -34,9 +34,9 @@ def test_a_step_that_lost_too_many_episodes_stops_the_run_and_names_the_most_fre
   with pytest.raises(RuntimeError) as caught:
     check_aborted(played, 0.4, step=7)
   assert str(caught.value) == (
-      "3 of 6 episodes were aborted in step 7, more than the share of 0.4 that"
-      " rollout.max_aborted allows, 2 of them by the fault 'crash': the first such, of task"
-      " task 3, ended with: its crash"
+    "3 of 6 episodes were aborted in step 7, more than the share of 0.4 that"
+    " rollout.max_aborted allows, 2 of them by the fault 'crash': the first such, of task"
+    " task 3, ended with: its crash"
   )
   check_aborted(episodes(None, None), 0.0, step=1)
 
@@ -66,8 +66,8 @@ def test_a_norm_far_above_the_last_ones_is_told_and_counted(tmp_path):
   metrics, (note,) = watched(10.2, rows, tmp_path, played=played)
   assert metrics == {"update/spikes": 3}
   assert note == (
-      "The gradient's norm in step 30 is 10.2, and the median of the steps before 2; in the batch"
-      " were episodes 0 of task 0; episodes 2 of task 2."
+    "The gradient's norm in step 30 is 10.2, and the median of the steps before 2; in the batch"
+    " were episodes 0 of task 0; episodes 2 of task 2."
   )
 
 

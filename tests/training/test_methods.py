@@ -25,10 +25,10 @@ def played(rng, group, index):
   for _ in range(rng.integers(1, 4)):
     n = int(rng.integers(1, 4))
     turns.append(
-        Turn(
-            tuple(ids(2).tolist()), ids(n), -rng.random(n, np.float32), rng.random(n, np.float32),
-            f"room {rng.integers(2)}", "", "go", 0.0,
-        )
+      Turn(
+        tuple(ids(2).tolist()), ids(n), -rng.random(n, np.float32), rng.random(n, np.float32),
+        f"room {rng.integers(2)}", "", "go", 0.0,
+      )
     )  # fmt: skip
   reward = float(index % 2)
   last = turns[-1]
@@ -54,8 +54,8 @@ def updates():
       train = config["train"] | dict(size=4, lengths=(), compute_dtype="float32")
       algorithm = algorithms.make(**config["algorithm"])
       result[name] = train_step.__wrapped__(
-          with_head if algorithm.value_loss else state, batch, algorithm=algorithm,
-          optimizer=OPTIMIZER, **train,
+        with_head if algorithm.value_loss else state, batch, algorithm=algorithm,
+        optimizer=OPTIMIZER, **train,
       )  # fmt: skip
     return result
 

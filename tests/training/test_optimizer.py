@@ -45,21 +45,23 @@ def test_the_decay_of_a_run_counts_the_steps_of_its_optimizer():
   for _ in range(13):
     updates, moments = made.update(PARAMETERS, moments, PARAMETERS)
   # After 3 x 2 x 2 steps the rate is a tenth; constant gradients make Adam's step the rate.
-  assert -float(updates.a["q_proj"][0, 0, 0]) == pytest.approx(config.optimizer.learning_rate / 10, rel=0.01)
+  assert -float(updates.a["q_proj"][0, 0, 0]) == pytest.approx(
+    config.optimizer.learning_rate / 10, rel=0.01
+  )
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        dict(warmup_steps=2), dict(decay_steps=5), dict(total_steps=7), dict(weight_decay=0.1),
-        dict(clip_norm=3.0), dict(b1=0.5, b2=0.9), dict(learning_rate=1e-5),
-    ],
-    ids=str,
+  "changes",
+  [
+    dict(warmup_steps=2), dict(decay_steps=5), dict(total_steps=7), dict(weight_decay=0.1),
+    dict(clip_norm=3.0), dict(b1=0.5, b2=0.9), dict(learning_rate=1e-5),
+  ],
+  ids=str,
 )  # fmt: skip
 def test_the_state_of_any_optimizer_fits_any_other(changes):
   plain = dict(learning_rate=1e-3, weight_decay=0.0)
   shapes = [
-      jax.eval_shape(states.make_optimizer(**arguments).init, PARAMETERS)
-      for arguments in (plain, plain | changes)
+    jax.eval_shape(states.make_optimizer(**arguments).init, PARAMETERS)
+    for arguments in (plain, plain | changes)
   ]
   assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])

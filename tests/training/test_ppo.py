@@ -50,16 +50,16 @@ def batch():
   last = steps == np.maximum(steps.max(axis=1, keepdims=True), 1)
   blank = np.zeros((ROWS, LENGTH), np.float32)
   batch = Batch(
-      tokens=ids[:, :-1],
-      actions=ids[:, 1:],
-      steps=steps,
-      behavior_logprobs=blank,
-      behavior_entropy=blank,
-      rewards=np.where(last, won, 0).astype(np.float32),
-      anchors=steps,
-      returns=won[:, 0],
-      group_ids=np.arange(ROWS, dtype=np.int32),
-      episode_ids=np.arange(ROWS, dtype=np.int32),
+    tokens=ids[:, :-1],
+    actions=ids[:, 1:],
+    steps=steps,
+    behavior_logprobs=blank,
+    behavior_entropy=blank,
+    rewards=np.where(last, won, 0).astype(np.float32),
+    anchors=steps,
+    returns=won[:, 0],
+    group_ids=np.arange(ROWS, dtype=np.int32),
+    episode_ids=np.arange(ROWS, dtype=np.int32),
   )
   batch = jax.tree.map(jnp.asarray, batch)
   score = jax.jit(lambda model, rows: token_stats(model, rows, compute_dtype="float32"))
@@ -113,12 +113,12 @@ def test_an_update_is_the_gradient_of_both_losses(batch, updated):
   assert np.any(after.value_head.weight[...] != state.value_head.weight[...])
   assert metrics["loss/value"] > 0 and metrics["loss/value_clip_fraction"] == 0
   np.testing.assert_allclose(
-      metrics["loss/total"], metrics["loss/policy"] + metrics["loss/value"], rtol=1e-5
+    metrics["loss/total"], metrics["loss/policy"] + metrics["loss/value"], rtol=1e-5
   )
 
 
 @pytest.mark.parametrize(
-    "changes", [dict(size=2, lengths=(9,)), dict(size=4, entropies="recomputed")], ids=str
+  "changes", [dict(size=2, lengths=(9,)), dict(size=4, entropies="recomputed")], ids=str
 )
 def test_microbatches_and_a_pass_for_entropies_change_nothing(batch, updated, changes):
   assert_same(update(fresh(), batch, **changes), updated)
@@ -129,7 +129,7 @@ def test_a_divided_mesh_computes_the_same(batch, updated):
   state = sharding.place(fresh(), mesh)
   with jax.set_mesh(mesh):
     got = train_step(
-        state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS
+      state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS
     )
   assert_same(got, updated)
   assert got[0].value_head.weight[...].sharding.is_fully_replicated
@@ -143,8 +143,8 @@ def adapted(batch):
   adapters = lora.create(base, jax.random.key(1), rank=2)
   before = state = states.create(adapters, optimizer, ValueHead(CONFIG.hidden_size))
   arguments = dict(
-      algorithm=algorithms.make("ppo", kl_coef=0.01), optimizer=optimizer, size=4, minibatches=2,
-      epochs=3, base=base, reference=base,
+    algorithm=algorithms.make("ppo", kl_coef=0.01), optimizer=optimizer, size=4, minibatches=2,
+    epochs=3, base=base, reference=base,
   )  # fmt: skip
   rows = []
   for _ in range(4):

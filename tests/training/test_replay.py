@@ -17,15 +17,11 @@ def drawn():
   rng = np.random.default_rng(0)
   ids = lambda *shape: rng.integers(0, 9, shape).astype(np.int32)
   floats = lambda *shape: rng.normal(size=shape).astype(np.float32)
-  of_tokens = {
-      name: ids(ROWS, LENGTH) for name in ("tokens", "actions", "steps", "anchors")
-  } | {
-      name: floats(ROWS, LENGTH) for name in ("behavior_logprobs", "behavior_entropy", "rewards")
+  of_tokens = {name: ids(ROWS, LENGTH) for name in ("tokens", "actions", "steps", "anchors")} | {
+    name: floats(ROWS, LENGTH) for name in ("behavior_logprobs", "behavior_entropy", "rewards")
   }
   of_tokens["behavior_logprobs"][1, 2] = np.nan
-  return Batch(
-      **of_tokens, returns=floats(ROWS), group_ids=ids(ROWS), episode_ids=ids(ROWS)
-  )
+  return Batch(**of_tokens, returns=floats(ROWS), group_ids=ids(ROWS), episode_ids=ids(ROWS))
 
 
 def test_a_batch_comes_back_as_it_was(tmp_path):
@@ -45,12 +41,12 @@ def test_what_is_no_batch_is_told_in_one_sentence(tmp_path):
     replay.load(path)
   arrays = {name: getattr(drawn(), name) for name in FIELDS}
   wrong = [
-      b"no zip",
-      dict(arrays, tokens=np.array([{}], object)),
-      {name: array for name, array in arrays.items() if name != "returns"},
-      dict(arrays, returns=arrays["rewards"]),
-      dict(arrays, steps=arrays["rewards"]),
-      dict(arrays, tokens=arrays["group_ids"]),
+    b"no zip",
+    dict(arrays, tokens=np.array([{}], object)),
+    {name: array for name, array in arrays.items() if name != "returns"},
+    dict(arrays, returns=arrays["rewards"]),
+    dict(arrays, steps=arrays["rewards"]),
+    dict(arrays, tokens=arrays["group_ids"]),
   ]
   for content in wrong:
     if isinstance(content, bytes):

@@ -19,8 +19,8 @@ def test_it_learns_a_demonstrated_reply_and_leaves_the_rest():
   state = states.create(model, optimizer)
   for _ in range(60):
     state, metrics = sft.sft_step(
-        state, jax.tree.map(jax.numpy.asarray, rows), optimizer=optimizer, size=2,
-        compute_dtype="float32",
+      state, jax.tree.map(jax.numpy.asarray, rows), optimizer=optimizer, size=2,
+      compute_dtype="float32",
     )  # fmt: skip
   assert metrics["reply_logprob"] > -0.1
   np.testing.assert_allclose(metrics["loss"], -metrics["reply_logprob"], rtol=1e-5)

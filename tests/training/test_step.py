@@ -19,24 +19,22 @@ from empg_jax.training.step import train_step
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        dict(size=2),
-        dict(size=2, lengths=(8, 12, 20)),
-        dict(remat=True),
-        dict(entropies="recomputed"),
-        dict(entropies="recomputed", size=4),
-    ],
-    ids=str,
+  "changes",
+  [
+    dict(size=2),
+    dict(size=2, lengths=(8, 12, 20)),
+    dict(remat=True),
+    dict(entropies="recomputed"),
+    dict(entropies="recomputed", size=4),
+  ],
+  ids=str,
 )
 def test_microbatches_lengths_and_recomputing_change_nothing(state, batch, changes):
   assert_same(update(state, batch), update(state, batch, **changes))
 
 
 def test_padding_and_the_order_of_rows_change_nothing(state, batch):
-  longer = jax.tree.map(
-      lambda x: jnp.pad(x, ((0, 0), (0, 9))) if x.ndim == 2 else x, batch
-  )
+  longer = jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, 9))) if x.ndim == 2 else x, batch)
   order = np.random.default_rng(1).permutation(ROWS)
   shuffled = jax.tree.map(lambda x: x[order], batch)
   want = update(state, batch)
@@ -55,9 +53,7 @@ def test_advantages_are_those_of_one_device(batch):
 
 def test_the_signal_is_grpo_modulated_by_step_entropy(batch):
   signal, metrics = EMPG.advantages(batch, batch.behavior_entropy)
-  a = group_advantages(
-      batch.returns, batch.group_ids, exists=(batch.steps > 0).any(1)
-  )
+  a = group_advantages(batch.returns, batch.group_ids, exists=(batch.steps > 0).any(1))
   want = modulate_advantages(a, batch.behavior_entropy, batch.steps, zeta=0.1)
   np.testing.assert_allclose(signal.advantages, want, atol=1e-6)
   np.testing.assert_allclose(signal.weights.sum(), 1.0, rtol=1e-6)
@@ -71,9 +67,7 @@ def test_on_policy_nothing_is_clipped_and_the_ratio_is_one(state, batch):
 
 
 def test_tokens_that_were_not_sampled_have_no_say(state, batch):
-  other = dataclasses.replace(
-      batch, actions=jnp.where(batch.steps > 0, batch.actions, 1)
-  )
+  other = dataclasses.replace(batch, actions=jnp.where(batch.steps > 0, batch.actions, 1))
   assert_same(update(state, batch), update(state, other))
 
 
@@ -127,8 +121,8 @@ def test_one_compilation_for_a_shape(state, batch):
   current = jax.tree.map(jnp.copy, state)
   for _ in range(3):
     current, _ = train_step(
-        current, batch, algorithm=EMPG, optimizer=OPTIMIZER, size=4,
-        temperature=0.9,
+      current, batch, algorithm=EMPG, optimizer=OPTIMIZER, size=4,
+      temperature=0.9,
     )  # fmt: skip
   assert train_step._cache_size() == before + 1
 
@@ -161,9 +155,7 @@ def test_the_reference_policy_pulls_back(state, batch):
   copy = jax.tree.map(jnp.copy, state)
   _, metrics = train_step(copy, batch, reference, **arguments)
   assert metrics["loss/kl"] > 1e-4
-  _, same = train_step(
-      jax.tree.map(jnp.copy, state), batch, state.model, **arguments
-  )
+  _, same = train_step(jax.tree.map(jnp.copy, state), batch, state.model, **arguments)
   np.testing.assert_allclose(same["loss/kl"], 0, atol=1e-9)
 
 

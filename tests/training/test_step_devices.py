@@ -19,9 +19,9 @@ from empg_jax.training.step import train_step
 
 
 @pytest.mark.parametrize(
-    "axes",
-    [dict(data=8), dict(data=2, fsdp=2, tensor=2), dict(fsdp=4), dict(fsdp=2, tensor=4)],
-    ids=str,
+  "axes",
+  [dict(data=8), dict(data=2, fsdp=2, tensor=2), dict(fsdp=4), dict(fsdp=2, tensor=4)],
+  ids=str,
 )
 def test_eight_devices_compute_what_one_does(state, batch, axes):
   mesh = sharding.make_mesh(**axes)
@@ -29,8 +29,8 @@ def test_eight_devices_compute_what_one_does(state, batch, axes):
   state = sharding.place(jax.tree.map(jnp.copy, state), mesh)
   with jax.set_mesh(mesh):
     got = train_step(
-        state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER,
-        size=4 if mesh.shape["data"] < 8 else 8,
+      state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER,
+      size=4 if mesh.shape["data"] < 8 else 8,
     )  # fmt: skip
   assert_same(got, want)
   for x, place in zip(*map(jax.tree.leaves, (got[0], sharding.shardings(got[0], mesh)))):
@@ -50,8 +50,8 @@ def test_eight_gpus_compute_what_one_device_does(batch, monkeypatch):
   state = sharding.place(state, mesh)
   with jax.set_mesh(mesh):
     got = train_step(
-        state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS,
-        remat=True,
+      state, sharding.to_mesh(batch, mesh), algorithm=EMPG, optimizer=OPTIMIZER, size=ROWS,
+      remat=True,
     )  # fmt: skip
   assert called
   assert_same(got, want)

@@ -42,16 +42,16 @@ def small_batch():
   groups = np.repeat([0, 1], 4).astype(np.int32)
   groups[-1] = 9
   batch = Batch(
-      rewards=blank,
-      anchors=steps,
-      tokens=ids[:, :-1],
-      actions=ids[:, 1:],
-      steps=steps,
-      behavior_logprobs=blank,
-      behavior_entropy=blank,
-      returns=rng.integers(0, 2, ROWS).astype(np.float32),
-      group_ids=groups,
-      episode_ids=np.arange(ROWS, dtype=np.int32),
+    rewards=blank,
+    anchors=steps,
+    tokens=ids[:, :-1],
+    actions=ids[:, 1:],
+    steps=steps,
+    behavior_logprobs=blank,
+    behavior_entropy=blank,
+    returns=rng.integers(0, 2, ROWS).astype(np.float32),
+    group_ids=groups,
+    episode_ids=np.arange(ROWS, dtype=np.int32),
   )
   stats = token_stats(model, batch, temperature=1.0, compute_dtype="float32", remat=False)
   logprobs, entropy = (np.where(steps > 0, x, 0) for x in stats)
@@ -72,5 +72,5 @@ def assert_same(one, other, atol=1e-5):
   assert all(name.startswith("mismatch/") for name in one_metrics.keys() ^ other_metrics.keys())
   for name in one_metrics.keys() & other_metrics.keys():
     np.testing.assert_allclose(
-        one_metrics[name], other_metrics[name], atol=1e-4, rtol=1e-4, err_msg=name
+      one_metrics[name], other_metrics[name], atol=1e-4, rtol=1e-4, err_msg=name
     )

@@ -12,8 +12,8 @@ import re
 import Stemmer
 
 STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their"
-    " then there these they this to was will with".split()
+  "a an and are as at be but by for if in into is it no not of on or such that the their"
+  " then there these they this to was will with".split()
 )
 
 _ALONE = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # each a word of its own
@@ -23,8 +23,8 @@ _LETTER = rf"[^\W\d_{_ALONE}{_NUMERIC_SIGNS}]"
 _BETWEEN_LETTERS = "[:\u00b7\u2027.'\u2018\u2019\u2024\uff07\uff0e]"
 _BETWEEN_DIGITS = "[,;\u2044.'\u2018\u2019\u2024\uff07\uff0e]"
 _WORD = re.compile(
-    rf"[{_ALONE}]|{_IN_WORD}+(?:(?:(?<={_LETTER}){_BETWEEN_LETTERS}(?={_LETTER})"
-    rf"|(?<=\d){_BETWEEN_DIGITS}(?=\d)){_IN_WORD}+)*"
+  rf"[{_ALONE}]|{_IN_WORD}+(?:(?:(?<={_LETTER}){_BETWEEN_LETTERS}(?={_LETTER})"
+  rf"|(?<=\d){_BETWEEN_DIGITS}(?=\d)){_IN_WORD}+)*"
 )
 _POSSESSIVE = ("'s", "\u2019s", "\uff07s")
 
@@ -32,8 +32,8 @@ _porter = Stemmer.Stemmer("porter")
 # What Porter's program does and his paper does not: -bli becomes -ble, -logi becomes -log.
 # Both come after the plural and the final y are gone, so they can be done beforehand.
 _DEPARTURES = (
-    ("blies", "ble"), ("bly", "ble"), ("bli", "ble"),
-    ("logies", "log"), ("logy", "log"), ("logi", "log"),
+  ("blies", "ble"), ("bly", "ble"), ("bli", "ble"),
+  ("logies", "log"), ("logy", "log"), ("logi", "log"),
 )  # fmt: skip
 
 

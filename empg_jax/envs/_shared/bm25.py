@@ -48,7 +48,7 @@ def build(folder: pathlib.Path, documents: Iterable[tuple[str, str]]) -> None:
 
 
 def _invert(
-    folder: pathlib.Path, raw: pathlib.Path, lengths: np.ndarray, vocabulary: dict[str, int]
+  folder: pathlib.Path, raw: pathlib.Path, lengths: np.ndarray, vocabulary: dict[str, int]
 ) -> None:
   """Sorts the raw postings (word, document, count) by word, and turns counts into impacts."""
   by_word = sorted(vocabulary, key=str.encode)

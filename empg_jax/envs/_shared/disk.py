@@ -33,8 +33,8 @@ def _root() -> pathlib.Path:
     return pathlib.Path(paths.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "empg_jax"
   except ValueError as error:
     raise ValueError(
-        f"there is no place for the cache ({error}): set EMPG_JAX_CACHE to a folder that can be"
-        " written."
+      f"there is no place for the cache ({error}): set EMPG_JAX_CACHE to a folder that can be"
+      " written."
     ) from error
 
 
@@ -72,8 +72,8 @@ def _lock(folder: pathlib.Path) -> TextIO:
     return open(f"{folder}.lock", "w")
   except OSError as error:
     raise OSError(
-        f"the cache {folder.parent} cannot be written ({error.strerror}): set EMPG_JAX_CACHE to a"
-        " folder that can."
+      f"the cache {folder.parent} cannot be written ({error.strerror}): set EMPG_JAX_CACHE to a"
+      " folder that can."
     ) from error
 
 

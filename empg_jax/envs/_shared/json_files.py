@@ -94,9 +94,7 @@ def _members(path: pathlib.Path, opening: str, closing: str) -> Iterator[Any]:
       if not reader.ended():
         raise ValueError(f"{reader.peek()!r} follows the {kind}")
   except (ValueError, RecursionError) as e:
-    raise ValueError(
-        f"cannot read {path} as one JSON {kind} ({e}): restore this file"
-    ) from e
+    raise ValueError(f"cannot read {path} as one JSON {kind} ({e}): restore this file") from e
 
 
 class _Reader:
@@ -159,10 +157,10 @@ def _check(value: Any, text: str, start: int, end: int) -> None:
   level = [value]
   for _ in range(_DEEPEST):
     level = [
-        inner
-        for outer in level
-        if isinstance(outer, (list, dict))
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
+      inner
+      for outer in level
+      if isinstance(outer, (list, dict))
+      for inner in (outer.values() if isinstance(outer, dict) else outer)
     ]
   if any(isinstance(inner, (list, dict)) for inner in level):
     raise ValueError(f"it nests deeper than {_DEEPEST} levels")

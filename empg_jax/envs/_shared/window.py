@@ -5,9 +5,7 @@ from collections.abc import Sequence
 NO_COMMAND = "(a reply without a command)"
 
 
-def told(
-    task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int
-) -> str:
+def told(task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int) -> str:
   """What an agent without memory reads before its next reply.
 
   Args:

@@ -129,7 +129,7 @@ make = AlfWorld
 
 
 def prompt(
-    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+  first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
 ) -> str:
   """A turn as a prompt of its own; past observations come without their lists of commands.
 
@@ -183,7 +183,7 @@ def read_game(task: str) -> dict:
     return embedded.load(games, split)[name]
   except KeyError:
     raise ValueError(
-        f"there is no task {task!r}: take one from tasks({split!r}, games={games!r})"
+      f"there is no task {task!r}: take one from tasks({split!r}, games={games!r})"
     ) from None
 
 

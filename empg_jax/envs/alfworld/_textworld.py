@@ -17,9 +17,7 @@ import tempfile
 import threading
 import weakref
 
-_MISSING = (
-    "backend='textworld' needs the official engine: pip install 'empg-jax[textworld]'"
-)
+_MISSING = "backend='textworld' needs the official engine: pip install 'empg-jax[textworld]'"
 _LOCK = threading.Lock()
 
 
@@ -117,7 +115,7 @@ def complete_game(game: Mapping[str, object]) -> dict[str, object]:
   task = re.search(r"Your task is to: (.*?)\"", grammar).group(1)
   rules = (folder / "alfred.twl2").read_text(encoding="utf-8")
   return {
-      **game,
-      "pddl_domain": (folder / "alfred.pddl").read_text(encoding="utf-8"),
-      "grammar": rules.replace("UNKNOWN GOAL.", task).replace("UNKNOWN GOAL", task),
+    **game,
+    "pddl_domain": (folder / "alfred.pddl").read_text(encoding="utf-8"),
+    "grammar": rules.replace("UNKNOWN GOAL.", task).replace("UNKNOWN GOAL", task),
   }

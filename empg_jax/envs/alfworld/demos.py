@@ -27,21 +27,22 @@ _NAME = re.compile(r"\b\w+ \d+$|\b\w+ \d+(?= )")
 # Always a piece of their own: punctuation, so that "apple 2," shares its pieces with
 # "apple 2", and the game's fixed phrases, so that transcripts are short.
 PHRASES = (
-    "\n", ",", ".", ":", ", a", ", and a",
-    "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly around you, you see a",
-    "Your task is to:", "You arrive at", " On the", ", you see a", ", you see nothing.", " In it",
-    " is closed.", " is open.", "You open the", "You close the", "You pick up the", "You move the",
-    "You heat the", "You cool the", "You clean the", "You turn on the", " using the", " from the",
-    " to the", "Nothing happens.", "The",
+  "\n", ",", ".", ":", ", a", ", and a",
+  "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room."
+  " Looking quickly around you, you see a",
+  "Your task is to:", "You arrive at", " On the", ", you see a", ", you see nothing.", " In it",
+  " is closed.", " is open.", "You open the", "You close the", "You pick up the", "You move the",
+  "You heat the", "You cool the", "You clean the", "You turn on the", " using the", " from the",
+  " to the", "Nothing happens.", "The",
 )  # fmt: skip
 
 
 def demonstrations(
-    seed: int | str,
-    size: str,
-    rooms: Sequence[int] = TRAIN_ROOMS,
-    noise: float = 0.1,
-    show_commands: bool = False,
+  seed: int | str,
+  size: str,
+  rooms: Sequence[int] = TRAIN_ROOMS,
+  noise: float = 0.1,
+  show_commands: bool = False,
 ) -> Iterator[Demonstration]:
   """Endless demonstrations, the six task types in turn; the same for the same arguments.
 
@@ -65,7 +66,7 @@ def demonstrations(
 
 
 def _play(
-    task: str, engine: Engine, rng: random.Random, noise: float, show_commands: bool
+  task: str, engine: Engine, rng: random.Random, noise: float, show_commands: bool
 ) -> Demonstration:
   expert = Expert(rng)
   observation, played = engine.intro, None

@@ -28,9 +28,9 @@ from empg_jax.io import json_text
 FOLDER = pathlib.Path(__file__).parent / "assets"
 SETS = ("small", "full")
 SPLITS = {  # split -> its rooms, and its number of games of each of the TASK_TYPES
-    "train": (TRAIN_ROOMS, (445, 173, 366, 258, 300, 458)),
-    "valid_seen": (TRAIN_ROOMS, (35, 13, 27, 16, 25, 24)),
-    "valid_unseen": (UNSEEN_ROOMS, (24, 18, 31, 23, 21, 17)),
+  "train": (TRAIN_ROOMS, (445, 173, 366, 258, 300, 458)),
+  "valid_seen": (TRAIN_ROOMS, (35, 13, 27, 16, 25, 24)),
+  "valid_unseen": (UNSEEN_ROOMS, (24, 18, 31, 23, 21, 17)),
 }
 
 
@@ -71,10 +71,10 @@ def load(games: str, split: str) -> Games:
 def validation_contents() -> frozenset[tuple]:
   """The contents of all validation games: none of them may be trained on."""
   return frozenset(
-      spec.content()
-      for games in SETS
-      for split in ("valid_seen", "valid_unseen")
-      for spec in load(games, split).specs.values()
+    spec.content()
+    for games in SETS
+    for split in ("valid_seen", "valid_unseen")
+    for spec in load(games, split).specs.values()
   )
 
 
@@ -115,17 +115,24 @@ def is_won_by_walkthrough(record: Mapping[str, Any]) -> bool:
 
 def _packed(splits: dict[str, list[Spec]]) -> dict[str, Any]:
   """Plain lists of numbers, with one table of type names."""
-  types = sorted({
+  types = sorted(
+    {
       type
       for specs in splits.values()
       for spec in specs
       for type in (spec.object, spec.target, *(thing.type for thing in spec.things))
-  })
+    }
+  )
   number = {type: i for i, type in enumerate(types)}
   row = lambda spec: [
-      TASK_TYPES.index(spec.task), spec.room, number[spec.object], number[spec.target],
-      spec.sentence, spec.start, spec.receptacles,
-      [x for t in spec.things for x in (number[t.type], t.receptacle, t.jitter)],
+    TASK_TYPES.index(spec.task),
+    spec.room,
+    number[spec.object],
+    number[spec.target],
+    spec.sentence,
+    spec.start,
+    spec.receptacles,
+    [x for t in spec.things for x in (number[t.type], t.receptacle, t.jitter)],
   ]
   return {"types": types, **{split: list(map(row, splits[split])) for split in SPLITS}}
 
@@ -133,12 +140,18 @@ def _packed(splits: dict[str, list[Spec]]) -> dict[str, Any]:
 def _unpacked(row: list[Any], types: list[str]) -> Spec:
   task, room, object, target, sentence, start, receptacles, flat = row
   things = tuple(
-      Thing(types[type], receptacle, jitter)
-      for type, receptacle, jitter in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    Thing(types[type], receptacle, jitter)
+    for type, receptacle, jitter in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
   )
   return Spec(
-      TASK_TYPES[task], room, types[object], types[target], sentence, tuple(start),
-      tuple(receptacles), things,
+    TASK_TYPES[task],
+    room,
+    types[object],
+    types[target],
+    sentence,
+    tuple(start),
+    tuple(receptacles),
+    things,
   )
 
 

@@ -48,9 +48,7 @@ class Engine:
       room = self._do_look()
     else:
       room = _ROOM + _enumerate("a " + game.names[r] for r in game.receptacles) + "."
-    self.intro = (
-        f"-= Welcome to TextWorld, ALFRED! =-\n\n{room}\n\nYour task is to: {game.task}"
-    )
+    self.intro = f"-= Welcome to TextWorld, ALFRED! =-\n\n{room}\n\nYour task is to: {game.task}"
 
   def step(self, command: str) -> str:
     """Does `command`, or nothing if it is not among `commands`; what the player reads."""
@@ -77,11 +75,11 @@ class Engine:
     if not here:
       return _ROOM + "nothing."
     floor = _enumerate(
-        "a " + names[obj]
-        for obj, location in sorted(self._state.lying)
-        if location == self._state.location
-        for r in here
-        if (obj, r) in self._state.taken
+      "a " + names[obj]
+      for obj, location in sorted(self._state.lying)
+      if location == self._state.location
+      for r in here
+      if (obj, r) in self._state.taken
     )
     facing = _enumerate(names[r] for r in here)
     return f"You are facing the {facing}. Next to it, you see {floor}."
@@ -107,9 +105,7 @@ class Engine:
   def _do_examine_object(self, obj: str) -> str:
     game, name = self.game, self.game.names[obj]
     if obj in game.able["isreceptacleobject"]:
-      seen = _enumerate(
-          "a " + game.names[inner] for inner, outer in game.inside if outer == obj
-      )
+      seen = _enumerate("a " + game.names[inner] for inner, outer in game.inside if outer == obj)
       return f"This is a normal {name}. In it, you see {seen}."
     looks = self._looks(obj)
     if looks:
@@ -123,7 +119,7 @@ class Engine:
   def _looks(self, obj: str) -> str:
     """Adjectives for a hot, cool or clean object, "" if it is none of these."""
     hot, cool, clean, sliced = (
-        obj in self._state.having[k] for k in ("hot", "cool", "clean", "sliced")
+      obj in self._state.having[k] for k in ("hot", "cool", "clean", "sliced")
     )
     if clean and (hot or cool):
       looks = "hot and clean" if hot else "cool and clean"

@@ -31,21 +31,21 @@ WHIM = 0.05  # how often the next receptacle is picked at random
 
 _TOOLS = {"heat": "microwave", "cool": "fridge", "clean": "sinkbasin"}
 _TASKS = tuple(
-    (goal, re.compile(pattern))
-    for goal, pattern in (
-        ("two", r"put two (\w+) in (\w+)"),
-        ("two", r"find two (\w+) and put them in (\w+)"),
-        ("heat", r"put a hot (\w+) in (\w+)"),
-        ("heat", r"heat some (\w+) and put it in (\w+)"),
-        ("cool", r"put a cool (\w+) in (\w+)"),
-        ("cool", r"cool some (\w+) and put it in (\w+)"),
-        ("clean", r"put a clean (\w+) in (\w+)"),
-        ("clean", r"clean some (\w+) and put it in (\w+)"),
-        ("look", r"look at (\w+) under the (\w+)"),
-        ("look", r"examine the (\w+) with the (\w+)"),
-        ("put", r"put a (\w+) in (\w+)"),
-        ("put", r"put some (\w+) on (\w+)"),
-    )
+  (goal, re.compile(pattern))
+  for goal, pattern in (
+    ("two", r"put two (\w+) in (\w+)"),
+    ("two", r"find two (\w+) and put them in (\w+)"),
+    ("heat", r"put a hot (\w+) in (\w+)"),
+    ("heat", r"heat some (\w+) and put it in (\w+)"),
+    ("cool", r"put a cool (\w+) in (\w+)"),
+    ("cool", r"cool some (\w+) and put it in (\w+)"),
+    ("clean", r"put a clean (\w+) in (\w+)"),
+    ("clean", r"clean some (\w+) and put it in (\w+)"),
+    ("look", r"look at (\w+) under the (\w+)"),
+    ("look", r"examine the (\w+) with the (\w+)"),
+    ("put", r"put a (\w+) in (\w+)"),
+    ("put", r"put some (\w+) on (\w+)"),
+  )
 )
 _THING = r"(\w+ \d+)"
 _LISTED = re.compile(rf"\ba {_THING}")
@@ -105,8 +105,8 @@ class Expert:
         self._goal, (self._object, self._target) = goal, found.groups()
         return
     raise ValueError(
-        f"The first observation must list receptacles and state one of ALFWorld's tasks, "
-        f"got {observation[-200:]!r}."
+      f"The first observation must list receptacles and state one of ALFWorld's tasks, "
+      f"got {observation[-200:]!r}."
     )
 
   def _read(self, text: str, played: str) -> None:
@@ -211,7 +211,7 @@ class Expert:
     if len(self._receptacles) > FEW:
       return f"go to {self._likeliest(type, unseen)}"
     start = self._receptacles.index(self._where) if self._where else -1
-    following = self._receptacles[start + 1:] + self._receptacles[:start + 1]
+    following = self._receptacles[start + 1 :] + self._receptacles[: start + 1]
     return f"go to {next(r for r in following if r in unseen)}"
 
   def _likeliest(self, type: str, unseen: list[str]) -> str:
@@ -253,6 +253,4 @@ def _chance(object: str, receptacle: str) -> float:
   holder = holders.get(receptacle)
   if holder is None or object not in kinds:
     return 0.0
-  return likelihood(kinds[object], holder) / (
-      2 if holder in known.properties["openable"] else 1
-  )
+  return likelihood(kinds[object], holder) / (2 if holder in known.properties["openable"] else 1)

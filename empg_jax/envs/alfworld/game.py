@@ -19,20 +19,20 @@ _GOAL_TOGGLED = re.compile(r"\(istoggled (\?\w+)\)")
 
 # The facts that count, by how many arguments they have.
 _ARITY = {
-    "openable": 1, "pickupable": 1, "toggleable": 1, "isreceptacleobject": 1, "heatable": 1,
-    "coolable": 1, "cleanable": 1, "sliceable": 1, "ishot": 1, "iscool": 1, "isclean": 1,
-    "issliced": 1, "istoggled": 1, "opened": 1, "atlocation": 2, "receptacleatlocation": 2,
-    "receptacletype": 2, "objecttype": 2, "cancontain": 2, "inreceptacleobject": 2,
-    "inreceptacle": 2, "objectatlocation": 2,
+  "openable": 1, "pickupable": 1, "toggleable": 1, "isreceptacleobject": 1, "heatable": 1,
+  "coolable": 1, "cleanable": 1, "sliceable": 1, "ishot": 1, "iscool": 1, "isclean": 1,
+  "issliced": 1, "istoggled": 1, "opened": 1, "atlocation": 2, "receptacleatlocation": 2,
+  "receptacletype": 2, "objecttype": 2, "cancontain": 2, "inreceptacleobject": 2,
+  "inreceptacle": 2, "objectatlocation": 2,
 }  # fmt: skip
 _MOST_RECEPTACLES = 1000  # the first text names them all, and each leads to all others
 
 # An object counts as hot, cool, .. for a goal only if it can be made so.
 _CAPABILITY = {
-    "hot": "heatable",
-    "cool": "coolable",
-    "clean": "cleanable",
-    "sliced": "sliceable",
+  "hot": "heatable",
+  "cool": "coolable",
+  "clean": "cleanable",
+  "sliced": "sliceable",
 }
 
 
@@ -107,21 +107,21 @@ def parse_game(data: Mapping[str, object]) -> Game:
   task = _TASK.search(grammar)
   if task is None:
     raise ValueError(
-        "the game's grammar has no sentence 'Your task is to: ..': it is not an"
-        " ALFWorld game, or it was cut short"
+      "the game's grammar has no sentence 'Your task is to: ..': it is not an"
+      " ALFWorld game, or it was cut short"
     )
   init, goal = problem.lower().find("(:init"), problem.lower().find("(:goal")
   if not 0 <= init < goal:
     raise ValueError(
-        "the game's pddl_problem has no (:init ..) followed by (:goal ..): it is not"
-        " an ALFWorld game, or it was cut short"
+      "the game's pddl_problem has no (:init ..) followed by (:goal ..): it is not"
+      " an ALFWorld game, or it was cut short"
     )
   facts = _facts(problem[init:goal].lower())
   location = dict(facts["receptacleatlocation"])
   if len(facts["atlocation"]) != 1 or not location:
     raise ValueError(
-        "the game's pddl_problem must say where the agent starts (atLocation, once)"
-        " and where the receptacles are (receptacleAtLocation)"
+      "the game's pddl_problem must say where the agent starts (atLocation, once)"
+      " and where the receptacles are (receptacleAtLocation)"
     )
   names = _names({arg for rows in facts.values() for row in rows for arg in row})
   _check(facts, location, names)
@@ -131,30 +131,30 @@ def parse_game(data: Mapping[str, object]) -> Game:
   for r in receptacles:
     receptacles_at[location[r]] = (*receptacles_at.get(location[r], ()), r)
   return Game(
-      task=task.group(1),
-      goal=_goal(problem[goal:].lower()),
-      names=names,
-      types=dict(facts["receptacletype"] + facts["objecttype"]),
-      start=start,
-      receptacles=receptacles,
-      location=location,
-      receptacles_at=receptacles_at,
-      go_to={
-          here: tuple(
-              (f"go to {names[r]}", r) for r in receptacles if location[r] != here
-          )
-          for here in receptacles_at
-      },
-      able={k: _members(facts[k]) for k in ("openable", "pickupable", "toggleable",
-            "isreceptacleobject", *_CAPABILITY.values())},
-      can_contain=frozenset(facts["cancontain"]),
-      inside=tuple(sorted(facts["inreceptacleobject"])),
-      placed=tuple(sorted(set(facts["inreceptacle"]))),
-      lying=tuple(sorted(set(facts["objectatlocation"]))),
-      states={
-          **{k: _members(facts["is" + k]) for k in (*_CAPABILITY, "toggled")},
-          "opened": _members(facts["opened"]),
-      },
+    task=task.group(1),
+    goal=_goal(problem[goal:].lower()),
+    names=names,
+    types=dict(facts["receptacletype"] + facts["objecttype"]),
+    start=start,
+    receptacles=receptacles,
+    location=location,
+    receptacles_at=receptacles_at,
+    go_to={
+      here: tuple((f"go to {names[r]}", r) for r in receptacles if location[r] != here)
+      for here in receptacles_at
+    },
+    able={
+      k: _members(facts[k])
+      for k in ("openable", "pickupable", "toggleable", "isreceptacleobject", *_CAPABILITY.values())
+    },
+    can_contain=frozenset(facts["cancontain"]),
+    inside=tuple(sorted(facts["inreceptacleobject"])),
+    placed=tuple(sorted(set(facts["inreceptacle"]))),
+    lying=tuple(sorted(set(facts["objectatlocation"]))),
+    states={
+      **{k: _members(facts["is" + k]) for k in (*_CAPABILITY, "toggled")},
+      "opened": _members(facts["opened"]),
+    },
   )
 
 
@@ -172,17 +172,17 @@ def _facts(text: str) -> collections.defaultdict[str, list[tuple[str, ...]]]:
     predicate, *args = fact.split() or [""]
     if len(args) != _ARITY.get(predicate, len(args)):
       raise ValueError(
-          f"the game's pddl_problem says ({fact!r:.80}), which must have {_ARITY[predicate]}"
-          " arguments: it is not an ALFWorld game, or it was damaged"
+        f"the game's pddl_problem says ({fact!r:.80}), which must have {_ARITY[predicate]}"
+        " arguments: it is not an ALFWorld game, or it was damaged"
       )
     facts[predicate].append(tuple(args))
   return facts
 
 
 def _check(
-    facts: Mapping[str, list[tuple[str, ...]]],
-    location: Mapping[str, str],
-    names: Mapping[str, str],
+  facts: Mapping[str, list[tuple[str, ...]]],
+  location: Mapping[str, str],
+  names: Mapping[str, str],
 ) -> None:
   """Raises ValueError unless all that the game can come to speak of has a name and a place."""
   if len(location) > _MOST_RECEPTACLES:
@@ -190,15 +190,15 @@ def _check(
   holders = {holder for _, holder in facts["inreceptacle"]}
   if nowhere := holders - location.keys():
     raise ValueError(
-        f"the game puts something into {min(nowhere)!r:.80}, which is nowhere: its"
-        " pddl_problem must have a receptacleAtLocation for it"
+      f"the game puts something into {min(nowhere)!r:.80}, which is nowhere: its"
+      " pddl_problem must have a receptacleAtLocation for it"
     )
   spoken_of = {id for pair in facts["inreceptacleobject"] for id in pair} | location.keys()
   spoken_of |= {id for place in ("inreceptacle", "objectatlocation") for id, _ in facts[place]}
   if nameless := spoken_of - names.keys():
     raise ValueError(
-        f"the game has {min(nameless)!r:.80}, for which there is no name: want an id such as"
-        " apple_bar__plus_00_dot_93"
+      f"the game has {min(nameless)!r:.80}, for which there is no name: want an id such as"
+      " apple_bar__plus_00_dot_93"
     )
 
 
@@ -229,17 +229,15 @@ def _goal(text: str) -> Goal:
   toggled = _GOAL_TOGGLED.search(text)
   lamp = objects.pop(toggled.group(1), None) if toggled else None
   wanted = set(objects.values())
-  if len(wanted) != 1 or bool(toggled) != bool(lamp) or (
-      len(receptacles) != (0 if lamp else 1)
-  ):
+  if len(wanted) != 1 or bool(toggled) != bool(lamp) or (len(receptacles) != (0 if lamp else 1)):
     raise ValueError(
-        "the game's goal is none of ALFWorld's six: it must name one object type and"
-        f" either one receptacle type or one lamp to toggle, got {text[:200]!r}"
+      "the game's goal is none of ALFWorld's six: it must name one object type and"
+      f" either one receptacle type or one lamp to toggle, got {text[:200]!r}"
     )
   return Goal(
-      object_type=wanted.pop(),
-      receptacle_type=None if lamp else receptacles.pop(),
-      lamp_type=lamp,
-      states=tuple(sorted(set(_GOAL_STATE.findall(text)))),
-      count=len(objects),
+    object_type=wanted.pop(),
+    receptacle_type=None if lamp else receptacles.pop(),
+    lamp_type=lamp,
+    states=tuple(sorted(set(_GOAL_STATE.findall(text)))),
+    count=len(objects),
   )

@@ -58,8 +58,11 @@ class Spec(NamedTuple):
 
 
 def draw(
-    seed: int | str, index: int, size: str, rooms: Sequence[int] = TRAIN_ROOMS,
-    task: str | None = None,
+  seed: int | str,
+  index: int,
+  size: str,
+  rooms: Sequence[int] = TRAIN_ROOMS,
+  task: str | None = None,
 ) -> Spec:
   """Game number `index` of the endless stream `seed`; `task` fixes its type.
 
@@ -119,7 +122,7 @@ def _needs(task: str, object: str, target: str) -> list[Callable[[str], bool]]:
 
 
 def _few_receptacles(
-    rng: random.Random, needs: list[Callable[[str], bool]], receptacles: Sequence[Receptacle]
+  rng: random.Random, needs: list[Callable[[str], bool]], receptacles: Sequence[Receptacle]
 ) -> list[int] | None:
   """5 to 8 receptacles that meet the needs, no two reached from one spot."""
   order = list(range(len(receptacles)))
@@ -148,7 +151,7 @@ def _few_receptacles(
 
 
 def _counts(
-    rng: random.Random, size: str, least: int, others: list[str]
+  rng: random.Random, size: str, least: int, others: list[str]
 ) -> tuple[int, list[tuple[str, int]]]:
   """How many objects of the type asked for, and of which other types how many."""
   if size == "full":
@@ -163,9 +166,7 @@ def _counts(
 class _Table:
   """Receptacles being laid with objects."""
 
-  def __init__(
-      self, rng: random.Random, receptacles: Sequence[Receptacle], kept: Sequence[int]
-  ):
+  def __init__(self, rng: random.Random, receptacles: Sequence[Receptacle], kept: Sequence[int]):
     self.things: list[Thing] = []
     self._rng = rng
     self._load: Counter[int] = Counter()

@@ -15,8 +15,8 @@ from empg_jax.io import paths
 _FILE = "game.tw-pddl"
 _LARGEST = 1 << 23  # bytes
 _HINT = (
-    "set ALFWORLD_DATA to the folder that holds json_2.1.1 (`alfworld-download` makes"
-    " one), or play the embedded games with games='small' or games='full'"
+  "set ALFWORLD_DATA to the folder that holds json_2.1.1 (`alfworld-download` makes"
+  " one), or play the embedded games with games='small' or games='full'"
 )
 
 
@@ -35,10 +35,9 @@ def names(split: str) -> list[str]:
     raise FileNotFoundError(f"the folder {folder} holds no {_FILE}: {_HINT}")
   found = (path.parent.relative_to(folder).as_posix() for path in paths)
   return [
-      name for name in found
-      if "movable" not in name
-      and "Sliced" not in name
-      and _is_solvable(folder / name / _FILE)
+    name
+    for name in found
+    if "movable" not in name and "Sliced" not in name and _is_solvable(folder / name / _FILE)
   ]
 
 
@@ -55,9 +54,7 @@ def read(split: str, name: str) -> dict:
   try:
     return _content(path)
   except (OSError, ValueError) as e:
-    raise ValueError(
-        f"cannot read the game {path} ({e}): restore or delete this file"
-    ) from e
+    raise ValueError(f"cannot read the game {path} ({e}): restore or delete this file") from e
 
 
 def _folder(split: str) -> pathlib.Path:

@@ -5,35 +5,58 @@ import functools
 from empg_jax.envs.alfworld.rooms import BATHROOMS, BEDROOMS, KITCHENS, LIVING_ROOMS, facts
 
 TOOLS = {  # task type -> the receptacle type that does it
-    "pick_clean_then_place_in_recep": "SinkBasin",
-    "pick_heat_then_place_in_recep": "Microwave",
-    "pick_cool_then_place_in_recep": "Fridge",
+  "pick_clean_then_place_in_recep": "SinkBasin",
+  "pick_heat_then_place_in_recep": "Microwave",
+  "pick_cool_then_place_in_recep": "Fridge",
 }
 LAMP = "DeskLamp"
 LAMP_STANDS = frozenset({"Desk", "SideTable", "Dresser", "Shelf", "CoffeeTable", "DiningTable"})
 
 _ABLE = {
-    "pick_clean_then_place_in_recep": "cleanable",
-    "pick_heat_then_place_in_recep": "heatable",
-    "pick_cool_then_place_in_recep": "coolable",
+  "pick_clean_then_place_in_recep": "cleanable",
+  "pick_heat_then_place_in_recep": "heatable",
+  "pick_cool_then_place_in_recep": "coolable",
 }
 _PLACES = {
-    "look_at_obj_in_light": (LIVING_ROOMS, BEDROOMS),
-    "pick_clean_then_place_in_recep": (KITCHENS, BATHROOMS),
-    "pick_heat_then_place_in_recep": (KITCHENS,),
-    "pick_cool_then_place_in_recep": (KITCHENS,),
+  "look_at_obj_in_light": (LIVING_ROOMS, BEDROOMS),
+  "pick_clean_then_place_in_recep": (KITCHENS, BATHROOMS),
+  "pick_heat_then_place_in_recep": (KITCHENS,),
+  "pick_cool_then_place_in_recep": (KITCHENS,),
 }
 
 # How much an object is drawn to a type of receptacle that may hold it (1 if not listed).
 _WEIGHTS = {
-    "CounterTop": 4, "DiningTable": 4, "Desk": 4, "Dresser": 3, "SideTable": 3, "CoffeeTable": 3,
-    "Bed": 3, "Sofa": 3, "Shelf": 2, "TVStand": 2, "Fridge": 3, "Cabinet": 2, "Drawer": 2,
-    "Toilet": 2, "StoveBurner": 4, "TowelHolder": 9, "HandTowelHolder": 9,
-    "GarbageCan": 0.6, "Safe": 0.3, "ArmChair": 0.6, "Ottoman": 0.6,
+  "CounterTop": 4,
+  "DiningTable": 4,
+  "Desk": 4,
+  "Dresser": 3,
+  "SideTable": 3,
+  "CoffeeTable": 3,
+  "Bed": 3,
+  "Sofa": 3,
+  "Shelf": 2,
+  "TVStand": 2,
+  "Fridge": 3,
+  "Cabinet": 2,
+  "Drawer": 2,
+  "Toilet": 2,
+  "StoveBurner": 4,
+  "TowelHolder": 9,
+  "HandTowelHolder": 9,
+  "GarbageCan": 0.6,
+  "Safe": 0.3,
+  "ArmChair": 0.6,
+  "Ottoman": 0.6,
 }
 _SPACE = {  # how many objects fit; 10 if not listed
-    "StoveBurner": 1, "CoffeeMachine": 1, "TowelHolder": 1, "HandTowelHolder": 1,
-    "ToiletPaperHanger": 1, "Microwave": 2, "Drawer": 3, "Cabinet": 4,
+  "StoveBurner": 1,
+  "CoffeeMachine": 1,
+  "TowelHolder": 1,
+  "HandTowelHolder": 1,
+  "ToiletPaperHanger": 1,
+  "Microwave": 2,
+  "Drawer": 3,
+  "Cabinet": 4,
 }
 
 
@@ -70,9 +93,7 @@ def choices(task: str, room: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
     holders = {type for type in furniture if likelihood(object, type) > 0}
     targets = [LAMP] if looks else sorted(holders - {tool})
     # Somewhere to lie at first, with space for two where two are asked for.
-    targets = tuple(
-        target for target in targets if sum(space(t) for t in holders - {target}) >= 2
-    )
+    targets = tuple(target for target in targets if sum(space(t) for t in holders - {target}) >= 2)
     if targets:
       options.append((object, targets))
   return tuple(options)
@@ -83,6 +104,7 @@ def rooms_for(task: str, rooms: tuple[int, ...]) -> tuple[int, ...]:
   """Those of `rooms` in which `task` can be set."""
   allowed = _PLACES.get(task)
   return tuple(
-      room for room in rooms
-      if (allowed is None or any(room in kind for kind in allowed)) and choices(task, room)
+    room
+    for room in rooms
+    if (allowed is None or any(room in kind for kind in allowed)) and choices(task, room)
   )

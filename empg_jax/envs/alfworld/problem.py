@@ -37,10 +37,10 @@ def name(spec: Spec, trial: str) -> str:
 def game(spec: Spec) -> dict[str, Any]:
   """The game file's dict: pddl_problem, grammar, solvable, walkthrough."""
   return {
-      "pddl_problem": _problem(spec),
-      "grammar": f'{{"task": [{{"rhs": "Your task is to: {sentence(spec)}."}}]}}',
-      "solvable": True,
-      "walkthrough": walkthrough(spec),
+    "pddl_problem": _problem(spec),
+    "grammar": f'{{"task": [{{"rhs": "Your task is to: {sentence(spec)}."}}]}}',
+    "solvable": True,
+    "walkthrough": walkthrough(spec),
   }
 
 
@@ -50,7 +50,7 @@ def _receptacles(spec: Spec) -> dict[int, Receptacle]:
 
 
 def _thing_id(thing: Thing, receptacle: Receptacle) -> str:
-  """"Apple|+00.93|+01.00|-00.21": the place on the receptacle, to the centimetre."""
+  """ "Apple|+00.93|+01.00|-00.21": the place on the receptacle, to the centimetre."""
   x, y, z = receptacle.position
   row, column = divmod(thing.jitter, 8)
   place = (x + 0.05 * (column - 3.5), y + 0.05, z + 0.05 * (row - 3.5))
@@ -58,7 +58,7 @@ def _thing_id(thing: Thing, receptacle: Receptacle) -> str:
 
 
 def _location(at: tuple[int, int, int, int]) -> str:
-  return "loc|%d|%d|%d|%d" % at
+  return "|".join(("loc", *map(str, at)))
 
 
 def _problem(spec: Spec) -> str:
@@ -77,14 +77,20 @@ def _problem(spec: Spec) -> str:
   init = [f"(receptacleType {r.id} {r.type}Type)" for r in holders.values()]
   init += [f"(objectType {id} {t.type}Type)" for id, t in things]
   init += [
-      f"(canContain {holder}Type {kind}Type)"
-      for holder in furniture
-      for kind in kinds
-      if kind in known.contains.get(holder, ())
+    f"(canContain {holder}Type {kind}Type)"
+    for holder in furniture
+    for kind in kinds
+    if kind in known.contains.get(holder, ())
   ]
   init += [f"(pickupable {id})" for id, t in things if t.type != LAMP]
-  for able in ("cleanable", "heatable", "coolable", "toggleable", "sliceable",
-               "isReceptacleObject"):
+  for able in (
+    "cleanable",
+    "heatable",
+    "coolable",
+    "toggleable",
+    "sliceable",
+    "isReceptacleObject",
+  ):
     init += [f"({able} {id})" for id, t in things if t.type in known.properties[able]]
   openable = known.properties["openable"]
   init += [f"(openable {r.id})" for r in holders.values() if r.type in openable]
@@ -95,10 +101,10 @@ def _problem(spec: Spec) -> str:
     init.append(f"(inReceptacle {id} {holder.id})")
     init.append(f"(objectAtLocation {id} {_location(holder.location)})")
   goal = known.goals[spec.task].format(
-      obj=spec.object, recep=spec.target, toggle=spec.target, mrecep=""
+    obj=spec.object, recep=spec.target, toggle=spec.target, mrecep=""
   )
   # "#" stands for PDDL's own dash until the dashes inside ids are mangled.
-  body = "\n(:objects\n%s\n)\n(:init\n%s\n)\n" % ("\n".join(objects), "\n".join(init))
+  body = "\n".join(["", "(:objects", *objects, ")", "(:init", *init, ")", ""])
   body = mangle(body).replace("#", "-") + goal.replace("#", "-")
   return f"\n(define (problem plan_{spec.task})\n(:domain alfred){body}"
 
@@ -172,16 +178,16 @@ def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathli
   place.mkdir(parents=True, exist_ok=True)
   looks = spec.target == LAMP
   layout = {
-      "task_id": trial,
-      "task_type": spec.task,
-      "scene": {"floor_plan": f"FloorPlan{spec.room}", "scene_num": spec.room},
-      "pddl_params": {
-          "object_target": spec.object,
-          "parent_target": "" if looks else spec.target,
-          "toggle_target": spec.target if looks else "",
-          "mrecep_target": "",
-          "object_sliced": False,
-      },
+    "task_id": trial,
+    "task_type": spec.task,
+    "scene": {"floor_plan": f"FloorPlan{spec.room}", "scene_num": spec.room},
+    "pddl_params": {
+      "object_target": spec.object,
+      "parent_target": "" if looks else spec.target,
+      "toggle_target": spec.target if looks else "",
+      "mrecep_target": "",
+      "object_sliced": False,
+    },
   }
   (place / "traj_data.json").write_text(json_text.dumps(layout))
   (place / "game.tw-pddl").write_text(json_text.dumps(complete_game(game(spec))))

@@ -21,27 +21,36 @@ from empg_jax.io import json_text
 FACTS_FILE = pathlib.Path(__file__).parent / "assets" / "rooms.json.xz"
 
 KITCHENS, LIVING_ROOMS, BEDROOMS, BATHROOMS = (
-    range(first, first + 30) for first in (1, 201, 301, 401)
+  range(first, first + 30) for first in (1, 201, 301, 401)
 )
 ROOMS = (*KITCHENS, *LIVING_ROOMS, *BEDROOMS, *BATHROOMS)
 UNSEEN_ROOMS = (10, 219, 308, 424)  # held out by ALFWorld as the valid_unseen split
 TRAIN_ROOMS = tuple(room for room in ROOMS if room not in UNSEEN_ROOMS)
 
 TASK_TYPES = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
+  "pick_and_place_simple",
+  "look_at_obj_in_light",
+  "pick_clean_then_place_in_recep",
+  "pick_heat_then_place_in_recep",
+  "pick_cool_then_place_in_recep",
+  "pick_two_obj_and_place",
 )
 
 # Fixtures that a room has but for which the package lists no position, and how many of
 # them such a room has. They get made-up positions, the same ones every time.
 _FIXTURES = {
-    "StoveBurner": 4, "GarbageCan": 1, "CoffeeMachine": 1, "Toaster": 1, "Toilet": 1,
-    "HandTowelHolder": 1, "TowelHolder": 1, "ToiletPaperHanger": 1, "LaundryHamper": 1,
-    "SinkBasin": 1, "Ottoman": 1, "Safe": 1,
+  "StoveBurner": 4,
+  "GarbageCan": 1,
+  "CoffeeMachine": 1,
+  "Toaster": 1,
+  "Toilet": 1,
+  "HandTowelHolder": 1,
+  "TowelHolder": 1,
+  "ToiletPaperHanger": 1,
+  "LaundryHamper": 1,
+  "SinkBasin": 1,
+  "Ottoman": 1,
+  "Safe": 1,
 }
 
 
@@ -78,11 +87,11 @@ def facts() -> Facts:
   raw = json.loads(lzma.decompress(FACTS_FILE.read_bytes()))
   frozen = lambda table: {key: frozenset(values) for key, values in table.items()}
   rooms = {
-      int(number): Room(
-          tuple(Receptacle(id, type, tuple(at)) for id, type, at in room["receptacles"]),
-          frozenset(room["objects"]),
-      )
-      for number, room in raw["rooms"].items()
+    int(number): Room(
+      tuple(Receptacle(id, type, tuple(at)) for id, type, at in room["receptacles"]),
+      frozenset(room["objects"]),
+    )
+    for number, room in raw["rooms"].items()
   }
   sentences = {task: tuple(texts) for task, texts in raw["sentences"].items()}
   properties = frozen(raw["properties"])
@@ -119,14 +128,14 @@ def _read_room(number: int, layouts: pathlib.Path, furniture: set[str], holdable
   reachable = json.loads((layouts / f"FloorPlan{number}-openable.json").read_text())
   types = set(json.loads((layouts / f"FloorPlan{number}-objects.json").read_text()))
   found = [
-      (id, _type_of(id), [int(x * 4), int(z * 4), int(turn) // 90, int(tilt)])
-      for id, (x, z, turn, tilt) in reachable.items()
-      if _type_of(id) in furniture
+    (id, _type_of(id), [int(x * 4), int(z * 4), int(turn) // 90, int(tilt)])
+    for id, (x, z, turn, tilt) in reachable.items()
+    if _type_of(id) in furniture
   ]
   missing = (types & furniture) - {type for _, type, _ in found}
   return {
-      "receptacles": sorted(found + _fixtures(number, missing)),
-      "objects": sorted(types & holdable),
+    "receptacles": sorted(found + _fixtures(number, missing)),
+    "objects": sorted(types & holdable),
   }
 
 
@@ -135,39 +144,36 @@ def derive() -> dict[str, Any]:
   spec = importlib.util.find_spec("alfworld")
   if spec is None:
     raise ModuleNotFoundError(
-        "Package alfworld is not installed, and the room facts are derived from it: "
-        "run `pip install alfworld==0.4.2`."
+      "Package alfworld is not installed, and the room facts are derived from it: "
+      "run `pip install alfworld==0.4.2`."
     )
   root = pathlib.Path(spec.submodule_search_locations[0]) / "gen"
   # Run as plain files: importing the package would look for its game data.
   constants, library = (
-      runpy.run_path(str(root / name)) for name in ("constants.py", "goal_library.py")
+    runpy.run_path(str(root / name)) for name in ("constants.py", "goal_library.py")
   )
   movable = set(constants["MOVABLE_RECEPTACLES_SET"])
   furniture = set(constants["RECEPTACLES"]) - movable
   contains = {
-      type: {o for o in constants["VAL_RECEPTACLE_OBJECTS"].get(type, ()) if "Sliced" not in o}
-      for type in furniture
+    type: {o for o in constants["VAL_RECEPTACLE_OBJECTS"].get(type, ()) if "Sliced" not in o}
+    for type in furniture
   }
   lamps = {"DeskLamp"}
   holdable = set().union(*contains.values()) | lamps
   properties = {
-      "openable": constants["OPENABLE_CLASS_SET"] & furniture,
-      "isReceptacleObject": movable,
-      **{
-          key.lower(): set(types) & holdable
-          for key, types in constants["VAL_ACTION_OBJECTS"].items()
-      },
+    "openable": constants["OPENABLE_CLASS_SET"] & furniture,
+    "isReceptacleObject": movable,
+    **{
+      key.lower(): set(types) & holdable for key, types in constants["VAL_ACTION_OBJECTS"].items()
+    },
   }
   listed = lambda table: {key: sorted(table[key]) for key in sorted(table)}
   return {
-      "rooms": {
-          n: _read_room(n, root / "layouts", furniture, holdable) for n in ROOMS
-      },
-      "contains": listed({type: held for type, held in contains.items() if held}),
-      "properties": listed(properties),
-      "sentences": {task: library["gdict"][task]["templates"] for task in TASK_TYPES},
-      "goals": {task: library["gdict"][task]["pddl"] for task in TASK_TYPES},
+    "rooms": {n: _read_room(n, root / "layouts", furniture, holdable) for n in ROOMS},
+    "contains": listed({type: held for type, held in contains.items() if held}),
+    "properties": listed(properties),
+    "sentences": {task: library["gdict"][task]["templates"] for task in TASK_TYPES},
+    "goals": {task: library["gdict"][task]["pddl"] for task in TASK_TYPES},
   }
 
 

@@ -7,9 +7,9 @@ from empg_jax.envs.alfworld.game import Game
 _KNIVES = ("knifetype", "butterknifetype")
 # What changes an object in hand: the verb, who can be changed so, by which receptacles.
 _CHANGES = (
-    ("heat", "heatable", ("microwavetype",)),
-    ("cool", "coolable", ("fridgetype",)),
-    ("clean", "cleanable", ("sinktype", "sinkbasintype")),
+  ("heat", "heatable", ("microwavetype",)),
+  ("cool", "coolable", ("fridgetype",)),
+  ("clean", "cleanable", ("sinktype", "sinkbasintype")),
 )
 
 
@@ -43,7 +43,7 @@ class State:
     game, names = self.game, self.game.names
     here = game.receptacles_at[self.location]
     found: dict[str, tuple[str, ...]] = {
-        command: ("go", r) for command, r in game.go_to[self.location]
+      command: ("go", r) for command, r in game.go_to[self.location]
     }
     found["look"] = ("look",)
     found["inventory"] = ("inventory",)
@@ -64,7 +64,7 @@ class State:
     return found
 
   def _add_commands_in_hand(
-      self, found: dict[str, tuple[str, ...]], held: str, here: Iterable[str]
+    self, found: dict[str, tuple[str, ...]], held: str, here: Iterable[str]
   ) -> None:
     """Adds what can be done with the object in hand."""
     game, names = self.game, self.game.names
@@ -91,16 +91,17 @@ class State:
     game, goal = self.game, self.game.goal
     if goal.lamp_type is not None:
       return game.types.get(self.held) == goal.object_type and any(
-          game.types.get(obj) == goal.lamp_type and obj in self.having["toggled"]
-          for receptacle in game.receptacles_at[self.location]
-          for obj in self.contents[receptacle]
+        game.types.get(obj) == goal.lamp_type and obj in self.having["toggled"]
+        for receptacle in game.receptacles_at[self.location]
+        for obj in self.contents[receptacle]
       )
     return any(
-        game.types.get(receptacle) == goal.receptacle_type
-        and goal.count <= sum(
-            game.types.get(obj) == goal.object_type
-            and all(game.has_state(self.having, obj, s) for s in goal.states)
-            for obj in contents
-        )
-        for receptacle, contents in self.contents.items()
+      game.types.get(receptacle) == goal.receptacle_type
+      and goal.count
+      <= sum(
+        game.types.get(obj) == goal.object_type
+        and all(game.has_state(self.having, obj, s) for s in goal.states)
+        for obj in contents
+      )
+      for receptacle, contents in self.contents.items()
     )

@@ -50,7 +50,7 @@ make = DeepSearch
 
 
 def prompt(
-    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+  first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
 ) -> str:
   """A turn as a prompt of its own.
 

@@ -37,7 +37,7 @@ def parse(text: str) -> Action | Malformed:
     return Malformed(f"There was nothing between the tags of <{kind}>: write {_FORM}.")
   if len(argument) > MAX_LENGTH:
     return Malformed(
-        f"{len(argument)} characters are too many for <{kind}>: write at most {MAX_LENGTH}."
+      f"{len(argument)} characters are too many for <{kind}>: write at most {MAX_LENGTH}."
     )
   return Action(kind, argument)
 

@@ -88,8 +88,8 @@ def read(path: pathlib.Path) -> Iterator[Passage]:
     contents = record.get("contents") if isinstance(record, dict) else None
     if not isinstance(contents, str) or not isinstance(record.get("id"), str | int):
       raise ValueError(
-          f"{path}, line {number} is {record!r:.80}: want"
-          ' {"id": "0", "contents": "\\"Title\\"\\ntext"}'
+        f"{path}, line {number} is {record!r:.80}: want"
+        ' {"id": "0", "contents": "\\"Title\\"\\ntext"}'
       )
     yield parse_contents(str(record["id"]), contents)
 

@@ -29,9 +29,9 @@ def names(split: str, questions: str) -> list[str]:
   if questions == "files":
     collections = _paths(split, data_folder())
     return [
-        f"files/{split}/{name}/{number}"
-        for name in collections
-        for number in range(len(_collection(split, name)))
+      f"files/{split}/{name}/{number}"
+      for name in collections
+      for number in range(len(_collection(split, name)))
     ]
   if name := _TFDS.get(questions):
     return [f"tfds/{split}/{name}/{number}" for number in range(len(_published(split, name)))]
@@ -87,8 +87,8 @@ def _of_file(path: pathlib.Path, digest: str) -> Sequence[Question]:
 def _published(split: str, name: str) -> Sequence[Question]:
   if split not in published.SPLITS:
     raise ValueError(
-        f"tfds:{name} has no split {split}: evaluate on test alone,"
-        " --config.evaluation.splits=\"('test',)\""
+      f"tfds:{name} has no split {split}: evaluate on test alone,"
+      " --config.evaluation.splits=\"('test',)\""
     )
   return _of_tfds(name, split, published.digest())
 

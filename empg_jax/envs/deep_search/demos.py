@@ -19,34 +19,34 @@ from empg_jax.envs.deep_search.renaming import renamed as with_other_names
 
 # Always a piece of their own, so that transcripts are short: what is fixed in a transcript.
 PHRASES = (
-    "Question: What is ", "the capital of ", "the highest point of ", "the currency code of ",
-    "the internet country code of ", "the country where ", "the country in which ",
-    "the country whose ", " was born?", " was discovered?", " was born", " Nobel ", "laureate",
-    "the winner of the ", "the element ", "atomic number ", "highest point",
-    "internet country code",
-    "<information>", "</information>", "Doc 1(Title: ", "Doc 2(Title: ", "(Title: ",
-    " (Government)", " (Geography)", " (Communications)", " (Economy)", " (element)",
-    " Government ", " Geography ", " Communications ", " Economy ", "capital name",
-    "Capital - name: ", "Elevation - highest point: ", "Internet country code: .",
-    "Country name - conventional ", "Exchange rates - Currency: ", "The Nobel Prize in ",
-    " is the element with ", "It was discovered in ", "Visit it again for the next one.",
-    "i need the ", "i look into ", "it is ", "it may be this", "birth of ", "country of ", "discovery of ",
-    "<search>", "</search>", "<visit>", "</visit>", "<answer>", "</answer>",
+  "Question: What is ", "the capital of ", "the highest point of ", "the currency code of ",
+  "the internet country code of ", "the country where ", "the country in which ",
+  "the country whose ", " was born?", " was discovered?", " was born", " Nobel ", "laureate",
+  "the winner of the ", "the element ", "atomic number ", "highest point",
+  "internet country code",
+  "<information>", "</information>", "Doc 1(Title: ", "Doc 2(Title: ", "(Title: ",
+  " (Government)", " (Geography)", " (Communications)", " (Economy)", " (element)",
+  " Government ", " Geography ", " Communications ", " Economy ", "capital name",
+  "Capital - name: ", "Elevation - highest point: ", "Internet country code: .",
+  "Country name - conventional ", "Exchange rates - Currency: ", "The Nobel Prize in ",
+  " is the element with ", "It was discovered in ", "Visit it again for the next one.",
+  "i need the ", "i look into ", "it is ", "it may be this", "birth of ", "country of ", "discovery of ",
+  "<search>", "</search>", "<visit>", "</visit>", "<answer>", "</answer>",
 )  # fmt: skip
 
 _FIXED = frozenset(re.findall(r"[a-z]+", " ".join(PHRASES).lower())) | {"on", "read", "code"}
 
 
 def demonstrations(
-    seed: int | str,
-    noise: float = 0.1,
-    *,
-    haste: float = 0.0,
-    renamed: float = 0.0,
-    questions: str = "embedded",
-    topk: int = 3,
-    passage_words: int = 0,
-    page_words: int = 300,
+  seed: int | str,
+  noise: float = 0.1,
+  *,
+  haste: float = 0.0,
+  renamed: float = 0.0,
+  questions: str = "embedded",
+  topk: int = 3,
+  passage_words: int = 0,
+  page_words: int = 300,
 ) -> Iterator[Demonstration]:
   """Endless demonstrations; the same for the same arguments.
 
@@ -64,7 +64,7 @@ def demonstrations(
   """
   check_probabilities(noise=noise, haste=haste)
   env = DeepSearch(
-      topk=topk, passage_words=passage_words, page_words=page_words, max_actions=MAX_TURNS
+    topk=topk, passage_words=passage_words, page_words=page_words, max_actions=MAX_TURNS
   )
   names, rng = tasks("train", questions=questions), random.Random(f"{seed}/{noise}")
   naming = random.Random(f"{seed}/{noise}/{renamed}")
@@ -75,7 +75,7 @@ def demonstrations(
 
 
 def _play(
-    task: str, question: str, env: DeepSearch, rng: random.Random, noise: float, haste: float
+  task: str, question: str, env: DeepSearch, rng: random.Random, noise: float, haste: float
 ) -> Demonstration:
   expert, turns, played, won = Expert(), [], None, False
   observation, done = env.reset(question), False

@@ -41,8 +41,8 @@ def digest() -> str:
 def questions(split: str) -> tuple[Question, ...]:
   """The questions of one of SPLITS."""
   return tuple(
-      Question(text, tuple(answers), tuple(titles), kind)
-      for text, answers, titles, kind in _questions()[split]
+    Question(text, tuple(answers), tuple(titles), kind)
+    for text, answers, titles, kind in _questions()[split]
   )
 
 

@@ -22,13 +22,13 @@ class DeepSearch:
   """
 
   def __init__(
-      self,
-      *,
-      corpus: str = "embedded",
-      topk: int = 3,
-      passage_words: int = 0,
-      page_words: int = 300,
-      max_actions: int = 15,
+    self,
+    *,
+    corpus: str = "embedded",
+    topk: int = 3,
+    passage_words: int = 0,
+    page_words: int = 300,
+    max_actions: int = 15,
   ):
     """Plays any task. The corpus is built here if need be, before the first episode.
 
@@ -41,14 +41,14 @@ class DeepSearch:
       max_actions: after so many, malformed ones included, the episode ends.
     """
     for name, value, least in (
-        ("topk", topk, 1), ("passage_words", passage_words, 0), ("page_words", page_words, 1),
-        ("max_actions", max_actions, 1),
+      ("topk", topk, 1), ("passage_words", passage_words, 0), ("page_words", page_words, 1),
+      ("max_actions", max_actions, 1),
     ):  # fmt: skip
       if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value!r}")
     if not _is_address(corpus) and corpus not in CORPORA:
       raise ValueError(
-          f"corpus must be one of {', '.join(CORPORA)} or a server's address, got {corpus!r}"
+        f"corpus must be one of {', '.join(CORPORA)} or a server's address, got {corpus!r}"
       )
     self._corpus, self._topk, self._max_actions = corpus, topk, max_actions
     self._passage_words, self._page_words = passage_words, page_words
@@ -102,11 +102,11 @@ class DeepSearch:
       observation += _LAST
     won = answer is not None and scoring.exact_match(answer, question.answers)
     info = {
-        "won": won,
-        "f1": 0.0 if answer is None else scoring.f1(answer, question.answers),
-        "recall": self._recall(question),
-        **self._counts,
-        "answer": answer,
+      "won": won,
+      "f1": 0.0 if answer is None else scoring.f1(answer, question.answers),
+      "recall": self._recall(question),
+      **self._counts,
+      "answer": answer,
     }
     return Step(observation, float(won), self._done, info)
 
@@ -126,7 +126,7 @@ class DeepSearch:
     passages = self._retriever().document(title)
     if not passages:
       return pages.information(
-          f"There is no document {pages.shortened(title)!r}: visit a title that a search has shown."
+        f"There is no document {pages.shortened(title)!r}: visit a title that a search has shown."
       )
     key = same_title(title)
     self._seen.add(key)

@@ -86,7 +86,7 @@ def _fact(country: str, asked: str) -> Plan:
 
 
 def _read(
-    words: str, pattern: re.Pattern[str], fits: Callable[[str], bool], aim: str, title: str = ""
+  words: str, pattern: re.Pattern[str], fits: Callable[[str], bool], aim: str, title: str = ""
 ) -> Generator[Move, str, str]:
   """The value of a pattern in a document whose title fits, searched for, else visited."""
   match, _ = yield from _match(words, pattern, fits, aim, title)
@@ -94,7 +94,7 @@ def _read(
 
 
 def _match(
-    words: str, pattern: re.Pattern[str], fits: Callable[[str], bool], aim: str, title: str = ""
+  words: str, pattern: re.Pattern[str], fits: Callable[[str], bool], aim: str, title: str = ""
 ) -> Generator[Move, str, tuple[re.Match[str], str]]:
   """The same, as a match and the document's title."""
   observation = yield f"i need the {aim}", search(words)
@@ -143,8 +143,8 @@ def _discovered(words: str) -> Plan:
   name = words.removeprefix("element ")
   title = f"{name.capitalize()} (element)"
   place = yield from _read(
-      f"{name} element was discovered", reading.DISCOVERY, lambda it: it == title,
-      f"discovery of {name}", title,
+    f"{name} element was discovered", reading.DISCOVERY, lambda it: it == title,
+    f"discovery of {name}", title,
   )  # fmt: skip
   return reading.birthplace(place)
 
@@ -152,8 +152,10 @@ def _discovered(words: str) -> Plan:
 def _discovered_by_sign(kind: str, sign: str) -> Plan:
   pattern = rf"\({re.escape(sign)}\)" if kind == "the symbol" else rf"atomic number {sign}\."
   pattern = re.compile(rf"{pattern}.*?was discovered in (.+?) in \d+ by")
-  words = f"({sign}) is the element with atomic number" if kind == "the symbol" else (
-      f"element with atomic number {sign}"
+  words = (
+    f"({sign}) is the element with atomic number"
+    if kind == "the symbol"
+    else (f"element with atomic number {sign}")
   )
   fits = lambda title: title.endswith("(element)")
   place = yield from _read(f"{words} discovered", pattern, fits, f"element {sign}")
@@ -165,7 +167,7 @@ def _with(kind: str, value: str) -> Plan:
   ending = f" ({fact.section})"
   pattern = re.compile(rf": {re.escape(value)}[. ]")
   _, title = yield from _match(
-      f"{fact.words} {value}", pattern, lambda it: it.endswith(ending), f"country of {value}"
+    f"{fact.words} {value}", pattern, lambda it: it.endswith(ending), f"country of {value}"
   )
   return title.removesuffix(ending)
 

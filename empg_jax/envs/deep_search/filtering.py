@@ -1,6 +1,5 @@
 """Which questions a policy can learn from, and how they are written down."""
 
-
 from empg_jax.envs.deep_search.questions import Question
 from empg_jax.io import json_text
 

@@ -19,8 +19,8 @@ def results(hits: Sequence[Hit], query: str, words: int) -> str:
   if not hits:
     return information("Nothing was found: search for other words.")
   shown = (
-      f"Doc {i}(Title: {shortened(hit.passage.title)}) {excerpt(hit.passage, query, words)}"
-      for i, hit in enumerate(hits, 1)
+    f"Doc {i}(Title: {shortened(hit.passage.title)}) {excerpt(hit.passage, query, words)}"
+    for i, hit in enumerate(hits, 1)
   )
   return information("\n".join(shown))
 
@@ -58,6 +58,7 @@ def excerpt(passage: Passage, query: str, words: int) -> str:
   fits = [(i, stem) for i, word in enumerate(text) for stem in analysis.words(word)
           if stem in wanted]  # fmt: skip
   places = [i for i, _ in fits]
+
   def value(start: int) -> int:
     first, end = (bisect.bisect_left(places, place) for place in (start, start + words))
     return len({stem for _, stem in fits[first:end]})

@@ -66,9 +66,9 @@ def _records(name: str, split: str) -> Any:
 
 def _unread(name: str, reason: str) -> str:
   return (
-      f"{name} cannot be read from {_home()}, since {reason}: run"
-      f" `tfds build {name} --file_format=array_record` where that works and set TFDS_DATA_DIR"
-      " to the folder with what it wrote, or take your own files with questions=files"
+    f"{name} cannot be read from {_home()}, since {reason}: run"
+    f" `tfds build {name} --file_format=array_record` where that works and set TFDS_DATA_DIR"
+    " to the folder with what it wrote, or take your own files with questions=files"
   )
 
 

@@ -7,7 +7,7 @@ A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognis
     MuSiQue               question, answer, answer_aliases [..], paragraphs [{title, is_supporting}]
     Bamboogle             Question, Answer
     NQ-open               question, answer [..]
-    TriviaQA              question, answer {value, aliases [..]}; its own files begin keys in capitals
+    TriviaQA              question, answer {value, aliases [..]}; capital keys in its own files
     WebWalkerQA           question, answer, root_url, info {..}
 """
 
@@ -32,8 +32,8 @@ def read(path: pathlib.Path) -> Iterator[Question]:
     asked = question(entry, path.stem)
     if asked is None:
       raise ValueError(
-          f"{path}, {place} is {entry!r:.100}: want an object with a question and its answer"
-          ' in one of the known forms, such as {"question": "..", "golden_answers": [".."]}'
+        f"{path}, {place} is {entry!r:.100}: want an object with a question and its answer"
+        ' in one of the known forms, such as {"question": "..", "golden_answers": [".."]}'
       )
     yield asked
 
@@ -85,16 +85,16 @@ def _titles(entry: dict[str, Any]) -> list[Any]:
   """Of the supporting documents, each once; none if the collection does not name them."""
   metadata = entry.get("metadata")
   facts = entry.get("supporting_facts") or (
-      metadata.get("supporting_facts") if isinstance(metadata, dict) else None
+    metadata.get("supporting_facts") if isinstance(metadata, dict) else None
   )
   if isinstance(facts, dict):
     return _list(facts.get("title"))
   if facts:
     return [fact[0] for fact in _list(facts) if isinstance(fact, list) and fact]
   return [
-      paragraph.get("title")
-      for paragraph in _list(entry.get("paragraphs"))
-      if isinstance(paragraph, dict) and paragraph.get("is_supporting")
+    paragraph.get("title")
+    for paragraph in _list(entry.get("paragraphs"))
+    if isinstance(paragraph, dict) and paragraph.get("is_supporting")
   ]
 
 

@@ -22,30 +22,30 @@ class Fact(NamedTuple):
 
 
 FACTS = {
-    "capital": Fact("Government", "capital name", re.compile(r"Capital - name: ([^\d;,/()]+)\.")),
-    "highest point": Fact(
-        "Geography", "elevation highest point",
-        re.compile(r"Elevation - highest point: ([^\d;,/()]+?) [\d,]+ m\b"),
-    ),
-    "internet country code": Fact(
-        "Communications", "internet country code",
-        re.compile(r"Internet country code: (\.[a-z]{2})\b"),
-    ),
-    "currency code": Fact(
-        "Economy", "exchange rates currency per US dollar",
-        re.compile(r"Exchange rates - Currency: [^.]*\(([A-Z]{3})\) per"),
-    ),
-    "larger": Fact(
-        "Geography", "area total sq km", re.compile(r"Area - total: ([\d,.]+(?: million)?) sq km")
-    ),
-    "more populous": Fact(
-        "People and Society", "population total",
-        re.compile(r"Population - total: ([\d,]+) \("),
-    ),
-    "neighbours": Fact(
-        "Geography", "land boundaries border countries",
-        re.compile(r"Land boundaries - border countries: (.*?)(?:\. [A-Z]|\.$|$)"),
-    ),
+  "capital": Fact("Government", "capital name", re.compile(r"Capital - name: ([^\d;,/()]+)\.")),
+  "highest point": Fact(
+    "Geography", "elevation highest point",
+    re.compile(r"Elevation - highest point: ([^\d;,/()]+?) [\d,]+ m\b"),
+  ),
+  "internet country code": Fact(
+    "Communications", "internet country code",
+    re.compile(r"Internet country code: (\.[a-z]{2})\b"),
+  ),
+  "currency code": Fact(
+    "Economy", "exchange rates currency per US dollar",
+    re.compile(r"Exchange rates - Currency: [^.]*\(([A-Z]{3})\) per"),
+  ),
+  "larger": Fact(
+    "Geography", "area total sq km", re.compile(r"Area - total: ([\d,.]+(?: million)?) sq km")
+  ),
+  "more populous": Fact(
+    "People and Society", "population total",
+    re.compile(r"Population - total: ([\d,]+) \("),
+  ),
+  "neighbours": Fact(
+    "Geography", "land boundaries border countries",
+    re.compile(r"Land boundaries - border countries: (.*?)(?:\. [A-Z]|\.$|$)"),
+  ),
 }  # fmt: skip
 BIRTH = re.compile(r"was born(?: on (\d+) (\w+) (\d{4}))? in (.+?)\. (?:The|At|N)")
 DISCOVERY = re.compile(r"was discovered in (.+?) in \d+ by")

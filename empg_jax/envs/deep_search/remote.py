@@ -1,7 +1,7 @@
 """A client of Search-R1's retrieval protocol.
 
-    POST /retrieve  {"queries": ["words"], "topk": 3, "return_scores": true}
-    -> {"result": [[{"document": {"id": "0", "contents": "\\"Title\\"\\ntext"}, "score": 1.0}]]}
+POST /retrieve  {"queries": ["words"], "topk": 3, "return_scores": true}
+-> {"result": [[{"document": {"id": "0", "contents": "\\"Title\\"\\ntext"}, "score": 1.0}]]}
 """
 
 import functools
@@ -47,24 +47,24 @@ class Remote:
   def search(self, query: str, limit: int) -> list[Hit]:
     request = {"queries": [query], "topk": limit, "return_scores": True}
     retry = urllib3.Retry(
-        self._retries, backoff_factor=self._backoff, status_forcelist=_BUSY,
-        allowed_methods=("POST",), redirect=0,
-        respect_retry_after_header=False,  # it may say hours
+      self._retries, backoff_factor=self._backoff, status_forcelist=_BUSY,
+      allowed_methods=("POST",), redirect=0,
+      respect_retry_after_header=False,  # it may say hours
     )  # fmt: skip
     try:
       response = _pool().request(
-          "POST", self._url, json=request, timeout=self._timeout, retries=retry,
-          preload_content=False,
+        "POST", self._url, json=request, timeout=self._timeout, retries=retry,
+        preload_content=False,
       )  # fmt: skip
       body = response.read(_LARGEST, decode_content=True)
       response.release_conn()
     except urllib3.exceptions.HTTPError as e:
       raise RetrievalFailed(
-          f"{self._url} did not answer ({e}): see whether the search server runs"
+        f"{self._url} did not answer ({e}): see whether the search server runs"
       ) from e
     if response.status != 200:
       raise RetrievalFailed(
-          f"{self._url} answered {response.status} ({body[:80]!r}): see the search server's log"
+        f"{self._url} answered {response.status} ({body[:80]!r}): see the search server's log"
       )
     return self._hits(body)[:limit]
 
@@ -81,8 +81,8 @@ class Remote:
       return [_hit(entry) for entry in found]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
       raise RetrievalFailed(
-          f"{self._url} answered {body[:80]!r}, which is not Search-R1's form: ask a server of"
-          " that protocol, such as launch/serve_search.py"
+        f"{self._url} answered {body[:80]!r}, which is not Search-R1's form: ask a server of"
+        " that protocol, such as launch/serve_search.py"
       ) from e
 
 

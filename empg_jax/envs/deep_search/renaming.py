@@ -33,8 +33,8 @@ def renamed(demo: Demonstration, rng: random.Random, fixed: frozenset[str]) -> D
 
   texts = ("observation", "thought", "action")
   turns = (
-      turn._replace(**{name: _WORD.sub(replace, getattr(turn, name)) for name in texts})
-      for turn in demo.turns
+    turn._replace(**{name: _WORD.sub(replace, getattr(turn, name)) for name in texts})
+    for turn in demo.turns
   )
   return demo._replace(turns=tuple(turns))
 

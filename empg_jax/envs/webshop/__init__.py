@@ -61,7 +61,7 @@ make = WebShop
 
 
 def prompt(
-    first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
+  first: str, turns: Sequence[tuple[str, str | None]], observation: str, *, window: int
 ) -> str:
   """A turn as a prompt of its own.
 

@@ -19,8 +19,8 @@ from empg_jax.io import paths
 
 CATALOGUES = ("embedded", "small", "full")
 _FILES = {
-    "small": ("items_shuffle_1000.json", "items_ins_v2_1000.json"),
-    "full": ("items_shuffle.json", "items_ins_v2.json"),
+  "small": ("items_shuffle_1000.json", "items_ins_v2_1000.json"),
+  "full": ("items_shuffle.json", "items_ins_v2.json"),
 }
 _HUMAN = "items_human_ins.json"
 
@@ -48,11 +48,11 @@ def _folder(catalogue: str, goals: str, data: str | None) -> pathlib.Path:
     products, attributes, *human = paths
     instructions = json_files.entries(human[0]) if human else ()
     build_once(
-        folder,
-        json_files.items(products),
-        json_files.entries(attributes),
-        instructions,
-        goals,
+      folder,
+      json_files.items(products),
+      json_files.entries(attributes),
+      instructions,
+      goals,
     )
   return folder
 

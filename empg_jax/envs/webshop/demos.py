@@ -25,18 +25,18 @@ BUY = "click[buy now]"
 
 # Always a piece of their own, so that transcripts are short: the pages' fixed parts.
 PHRASES = (
-    "WebShop [SEP] Instruction: [SEP] ", "Instruction: [SEP] ", " [SEP] ", " [SEP] Search",
-    " [SEP] Back to Search [SEP] Page ", " (Total results: ", ") [SEP] Next > [SEP] ",
-    "Back to Search [SEP] Page ", "Back to Search [SEP] < Prev [SEP] ", "WebShop [SEP] Search",
-    ") [SEP] < Prev [SEP] Next > [SEP] ", " [SEP] Back to Search [SEP] < Prev [SEP] ",
-    " [SEP] Price: $", " [SEP] $", " to $", " [SEP] B", ", and price lower than ", ".00 dollars",
-    " [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now",
-    "search[", "click[", "click[B", "]", "click[< prev]", "click[features]", "click[buy now]", ",",
+  "WebShop [SEP] Instruction: [SEP] ", "Instruction: [SEP] ", " [SEP] ", " [SEP] Search",
+  " [SEP] Back to Search [SEP] Page ", " (Total results: ", ") [SEP] Next > [SEP] ",
+  "Back to Search [SEP] Page ", "Back to Search [SEP] < Prev [SEP] ", "WebShop [SEP] Search",
+  ") [SEP] < Prev [SEP] Next > [SEP] ", " [SEP] Back to Search [SEP] < Prev [SEP] ",
+  " [SEP] Price: $", " [SEP] $", " to $", " [SEP] B", ", and price lower than ", ".00 dollars",
+  " [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now",
+  "search[", "click[", "click[B", "]", "click[< prev]", "click[features]", "click[buy now]", ",",
 )  # fmt: skip
 
 
 def demonstrations(
-    seed: int | str, noise: float = 0.1, haste: float = 0.0, repeat_instruction: bool = True
+  seed: int | str, noise: float = 0.1, haste: float = 0.0, repeat_instruction: bool = True
 ) -> Iterator[Demonstration]:
   """Endless demonstrations; the same for the same arguments.
 
@@ -77,7 +77,7 @@ def _content(shop: Shop, goal: Goal) -> tuple:
 
 
 def _play(
-    task: str, env: WebShop, goal: Goal, rng: random.Random, noise: float, haste: float
+  task: str, env: WebShop, goal: Goal, rng: random.Random, noise: float, haste: float
 ) -> Demonstration:
   expert, turns, played, won = Expert(), [], None, False
   observation, done = env.start(goal, "embedded", "human"), False

@@ -24,12 +24,12 @@ class WebShop:
   """
 
   def __init__(
-      self,
-      *,
-      nouns: str = "listed",
-      reward: str = "score",
-      show_commands: bool = False,
-      repeat_instruction: bool = True,
+    self,
+    *,
+    nouns: str = "listed",
+    reward: str = "score",
+    show_commands: bool = False,
+    repeat_instruction: bool = True,
   ):
     """Plays any task.
 
@@ -93,15 +93,15 @@ class WebShop:
     shop, goal = data.shop(*self._names), self._goal
     bought, wanted = shop.product(session.product), shop.product(goal.product)
     total, info = score(
-        bought,
-        wanted,
-        attributes=goal.attributes,
-        options=goal.options,
-        price_upper=goal.price_upper,
-        price=shop.price(session.product),
-        chosen=session.options.values(),
-        bought_nouns=nouns(bought, self._nouns),
-        wanted_nouns=nouns(wanted, self._nouns),
+      bought,
+      wanted,
+      attributes=goal.attributes,
+      options=goal.options,
+      price_upper=goal.price_upper,
+      price=shop.price(session.product),
+      chosen=session.options.values(),
+      bought_nouns=nouns(bought, self._nouns),
+      wanted_nouns=nouns(wanted, self._nouns),
     )
     session.finish(shop, total)
     return total, info

@@ -18,9 +18,9 @@ _PRICE = re.compile(r", and price lower than ([\d.]+) dollars$")
 _WORD = re.compile(r"[\w-]+")
 # Words of a wish that say nothing about the product.
 _FILLERS = frozenset(
-    "a an the and or of in on at to for with that is are it its i we my our me you can could"
-    " would like want wants need needs am looking find get buy show help please some one any has"
-    " have holds tastes smells size color flavor scent length trip home sister".split()
+  "a an the and or of in on at to for with that is are it its i we my our me you can could"
+  " would like want wants need needs am looking find get buy show help please some one any has"
+  " have holds tastes smells size color flavor scent length trip home sister".split()
 )
 _OPTION_NAMES = frozenset("color size scent flavor length capacity style material".split())
 
@@ -81,16 +81,21 @@ class Expert:
   def _on_results(self, parts: Sequence[str]) -> tuple[str, str]:
     found = parts[parts.index("Next >") + 1 :]
     self._listed = [
-        Listing(asin, frozenset(_words(title)), _highest(price))
-        for asin, title, price in zip(found[::3], found[1::3], found[2::3])
+      Listing(asin, frozenset(_words(title)), _highest(price))
+      for asin, title, price in zip(found[::3], found[1::3], found[2::3])
     ]
     if not self._listed:
       return "nothing is here", "click[back to search]"
     untried = [i for i in self._affordable() if i.asin.lower() not in self._fits]
     if self._settled or not (untried and self._has_time()):
-      best = max(self._listed, key=lambda i: (
-          self._fits.get(i.asin.lower(), -1), i.price <= self._limit, len(i.words & self._goal)
-      ))
+      best = max(
+        self._listed,
+        key=lambda i: (
+          self._fits.get(i.asin.lower(), -1),
+          i.price <= self._limit,
+          len(i.words & self._goal),
+        ),
+      )
       self._settled = best.asin.lower()
       return "it is the best", f"click[{best.asin}]"
     best = max(untried, key=lambda i: len(i.words & self._goal))
@@ -127,8 +132,10 @@ class Expert:
 
   def _named(self, group: Sequence[str]) -> str | None:
     """The value of an option that the goal names: the last one, as options come last."""
-    found = {value: list(re.finditer(rf"(?<![\w-]){re.escape(value)}(?![\w-])", self._wish))
-             for value in group}
+    found = {
+      value: list(re.finditer(rf"(?<![\w-]){re.escape(value)}(?![\w-])", self._wish))
+      for value in group
+    }
     named = [value for value in group if found[value]]
     return max(named, key=lambda v: (found[v][-1].end(), len(v)), default=None)
 

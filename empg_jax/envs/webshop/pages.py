@@ -43,18 +43,16 @@ def without_instruction(text: str, instruction: str) -> str:
   return text.replace(_text(["Instruction:", instruction, "."])[:-1], "", 1)
 
 
-def results_page(
-    instruction: str, page: int, total: int, products: Sequence[Product]
-) -> Page:
+def results_page(instruction: str, page: int, total: int, products: Sequence[Product]) -> Page:
   """Page `page` (from 1) of `total` results: those in `products`."""
   buttons = (PREV, NEXT) if page > 1 else (NEXT,)
   found = [text for p in products for text in (p.asin, p.title, p.price_tag)]
   head = f"Page {page} (Total results: {total})"
   links = {p.asin.lower(): ("product", i) for i, p in enumerate(products)}
   return Page(
-      "results",
-      _text(["Instruction:", instruction, BACK, head, *buttons, *found]),
-      _buttons(BACK, *buttons) | links,
+    "results",
+    _text(["Instruction:", instruction, BACK, head, *buttons, *found]),
+    _buttons(BACK, *buttons) | links,
   )
 
 
@@ -73,14 +71,14 @@ def item_page(instruction: str, product: Product) -> Page:
 def sub_page(instruction: str, product: Product, name: str) -> Page:
   """One of the `SUB_PAGES` of a product; reviews are always empty."""
   texts = {
-      "Description": [product.description],
-      "Features": [f" {bullet}" for bullet in product.bullets],
-      "Reviews": [],
+    "Description": [product.description],
+    "Features": [f" {bullet}" for bullet in product.bullets],
+    "Reviews": [],
   }[name]
   return Page(
-      "sub",
-      _text(["Instruction:", instruction, BACK, PREV, *texts]),
-      _buttons(BACK, PREV),
+    "sub",
+    _text(["Instruction:", instruction, BACK, PREV, *texts]),
+    _buttons(BACK, PREV),
   )
 
 

@@ -46,7 +46,7 @@ def is_listed(item: Any) -> bool:
     asin = item["asin"]
   except (KeyError, TypeError):
     raise ValueError(
-        f"an item has no 'asin' ({item!r:.80}): every item must be an object with one"
+      f"an item has no 'asin' ({item!r:.80}): every item must be an object with one"
     ) from None
   if not isinstance(asin, str) or not asin.isprintable():
     raise ValueError(f"an item's asin is {asin!r:.80}: want a string of letters and digits")
@@ -63,23 +63,23 @@ def parse_product(item: Mapping[str, Any], attributes: Any) -> Product:
   for key in _KEYS:
     if not isinstance(item.get(key), str):
       raise ValueError(
-          f"item {asin} has {item.get(key)!r:.80} as {key!r}: every item must have a string there"
+        f"item {asin} has {item.get(key)!r:.80} as {key!r}: every item must have a string there"
       )
   bullets = item.get("small_description")
   price_tag, prices = _pricing(asin, item.get("pricing"))
   return Product(
-      asin=asin,
-      title=item["name"],
-      description=item["full_description"],
-      bullets=[str(b) for b in bullets] if isinstance(bullets, list) else [str(bullets)],
-      price_tag=price_tag,
-      prices=prices,
-      options=_options(asin, item.get("customization_options")),
-      attributes=_texts(asin, "attributes", attributes),
-      category=item["category"],
-      query=item["query"].lower().strip(),
-      product_category=item["product_category"],
-      nouns=None if item.get("nouns") is None else _texts(asin, "nouns", item["nouns"]),
+    asin=asin,
+    title=item["name"],
+    description=item["full_description"],
+    bullets=[str(b) for b in bullets] if isinstance(bullets, list) else [str(bullets)],
+    price_tag=price_tag,
+    prices=prices,
+    options=_options(asin, item.get("customization_options")),
+    attributes=_texts(asin, "attributes", attributes),
+    category=item["category"],
+    query=item["query"].lower().strip(),
+    product_category=item["product_category"],
+    nouns=None if item.get("nouns") is None else _texts(asin, "nouns", item["nouns"]),
   )
 
 
@@ -98,7 +98,7 @@ def _pricing(asin: str, pricing: Any) -> tuple[str, list[float]]:
     prices = []
   if not prices or not all(map(math.isfinite, prices)):
     raise ValueError(
-        f"item {asin} has the pricing {pricing!r:.80}: want '$1.50', '$1.50 - $2.00' or ''"
+      f"item {asin} has the pricing {pricing!r:.80}: want '$1.50', '$1.50 - $2.00' or ''"
     )
   return " to ".join(f"${price}" for price in prices), prices
 
@@ -116,14 +116,12 @@ def _amount(text: str) -> float:
 def _options(asin: str, customization: Any) -> dict[str, list[str]]:
   try:
     return {
-        name.lower(): [
-            content["value"].strip().replace("/", " | ").lower() for content in contents
-        ]
-        for name, contents in (customization or {}).items()
-        if contents is not None
+      name.lower(): [content["value"].strip().replace("/", " | ").lower() for content in contents]
+      for name, contents in (customization or {}).items()
+      if contents is not None
     }
   except (AttributeError, KeyError, TypeError):
     raise ValueError(
-        f"item {asin} has the customization_options {customization!r:.80}: want an object of"
-        " lists of {'value': string}"
+      f"item {asin} has the customization_options {customization!r:.80}: want an object of"
+      " lists of {'value': string}"
     ) from None

@@ -18,30 +18,30 @@ from empg_jax.envs.webshop.product import Product
 # The colors of WebShop's goals. The first that an option holds stands for it, so
 # "rose gold" is "gold", and "dark blue" is "blue".
 COLORS = tuple(
-    "alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown"
-    " burgundy camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee"
-    " cognac copper coral cranberry cream crystal dark denim eggplant elephant espresso fuchsia"
-    " gold granite grape graphite grass gray green grey heather indigo ivory ivy khaki lavender"
-    " lemon leopard light lilac lime magenta maroon mauve merlot midnight mint mocha multicolor"
-    " mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red"
-    " rose royal rust sand sapphire seashell silver skull slate steel stone stonewash sunflower"
-    " tan taupe teal tiger turquoise violet walnut wheat white wine yellow".split()
+  "alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown"
+  " burgundy camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee"
+  " cognac copper coral cranberry cream crystal dark denim eggplant elephant espresso fuchsia"
+  " gold granite grape graphite grass gray green grey heather indigo ivory ivy khaki lavender"
+  " lemon leopard light lilac lime magenta maroon mauve merlot midnight mint mocha multicolor"
+  " mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red"
+  " rose royal rust sand sapphire seashell silver skull slate steel stone stonewash sunflower"
+  " tan taupe teal tiger turquoise violet walnut wheat white wine yellow".split()
 )
 _MATCH = 85
 _LATIN_1 = {i: None for i in range(128, 256)}  # what thefuzz drops
 
 
 def reward(
-    bought: Product,
-    wanted: Product,
-    *,
-    attributes: Sequence[str],
-    options: Sequence[str | Sequence[str]],
-    price_upper: float,
-    price: float,
-    chosen: Iterable[str],
-    bought_nouns: Sequence[str],
-    wanted_nouns: Sequence[str],
+  bought: Product,
+  wanted: Product,
+  *,
+  attributes: Sequence[str],
+  options: Sequence[str | Sequence[str]],
+  price_upper: float,
+  price: float,
+  chosen: Iterable[str],
+  bought_nouns: Sequence[str],
+  wanted_nouns: Sequence[str],
 ) -> tuple[float, dict[str, Any]]:
   """The reward in [0, 1] and its parts, by the original's names.
 
@@ -63,11 +63,11 @@ def reward(
   parts = len(attributes) + len(options) + 1
   total = (n_attributes + n_options + in_budget) / parts * kind["r_type"]
   info = {
-      **kind,
-      "r_att": n_attributes / len(attributes),
-      "w_att": len(attributes) / parts,
-      "r_price": in_budget,
-      "w_price": 1 / parts,
+    **kind,
+    "r_att": n_attributes / len(attributes),
+    "w_att": len(attributes) / parts,
+    "r_price": in_budget,
+    "w_price": 1 / parts,
   }
   if options:
     info |= {"r_option": n_options / len(options), "w_option": len(options) / parts}
@@ -75,7 +75,7 @@ def reward(
 
 
 def type_reward(
-    bought: Product, wanted: Product, bought_nouns: Sequence[str], wanted_nouns: Sequence[str]
+  bought: Product, wanted: Product, bought_nouns: Sequence[str], wanted_nouns: Sequence[str]
 ) -> dict[str, Any]:
   """Whether it is the kind of thing that was wanted: r_type, and what it comes from."""
   same_query = bought.query == wanted.query
@@ -87,10 +87,10 @@ def type_reward(
   if score < 0.1:
     r_type = 0.1 if score else 0.0
   return {
-      "r_type": r_type,
-      "query_match": same_query,
-      "category_match": same_category,
-      "title_score": score,
+    "r_type": r_type,
+    "query_match": same_query,
+    "category_match": same_category,
+    "title_score": score,
   }
 
 
@@ -99,15 +99,13 @@ def matching_attributes(bought: Product, attributes: Sequence[str]) -> int:
   texts = (bought.title, " ".join(bought.bullets), bought.description)
   texts = [text.lower() for text in texts]
   return sum(
-      any(_match(own, attribute) for own in bought.attributes)
-      or any(attribute in text for text in texts)
-      for attribute in attributes
+    any(_match(own, attribute) for own in bought.attributes)
+    or any(attribute in text for text in texts)
+    for attribute in attributes
   )
 
 
-def matching_options(
-    chosen: Iterable[str], options: Sequence[str | Sequence[str]]
-) -> int:
+def matching_options(chosen: Iterable[str], options: Sequence[str | Sequence[str]]) -> int:
   """How many of the goal's `options` are met by a chosen one.
 
   A goal's option that is a pair counts as a color only if one of the two is a color's bare

@@ -82,12 +82,9 @@ class Session:
     self._found = shop.index.search(self._keywords, RESULTS)
     on_page = self._found[(number - 1) * pages.PER_PAGE : number * pages.PER_PAGE]
     products = [shop.product(i) for i in on_page]
-    self.page = pages.results_page(
-        self._goal.instruction, number, len(self._found), products
-    )
+    self.page = pages.results_page(self._goal.instruction, number, len(self._found), products)
 
 
 _BUTTONS = {
-    name.lower(): name
-    for name in (pages.BACK, pages.PREV, pages.NEXT, pages.BUY, *pages.SUB_PAGES)
+  name.lower(): name for name in (pages.BACK, pages.PREV, pages.NEXT, pages.BUY, *pages.SUB_PAGES)
 }

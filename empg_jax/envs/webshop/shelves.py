@@ -31,39 +31,39 @@ class Kind(NamedTuple):
 
 # option: the name that pages show, and all values; a product has some of them.
 OPTIONS = {
-    "color": ("color", (
-        "black", "white", "navy", "red", "green", "grey", "brown", "pink", "purple", "yellow",
-        "orange", "teal", "beige", "dark blue", "light blue", "rose gold",
-    )),
-    "wear": ("size", ("x-small", "small", "medium", "large", "x-large", "xx-large")),
-    "shoe": ("size", ("5", "6", "7", "8", "9", "10", "11", "12")),
-    "liquid": ("size", ("2 ounce", "4 ounce", "8 ounce", "12 ounce", "16 ounce", "32 ounce")),
-    "pack": ("size", ("pack of 1", "pack of 2", "pack of 3", "pack of 6", "pack of 12")),
-    "cable": ("length", ("3 feet", "6 feet", "10 feet", "15 feet", "25 feet")),
-    "memory": ("capacity", ("32 gb", "64 gb", "128 gb", "256 gb", "512 gb")),
-    "bed": ("size", ("twin", "full", "queen", "king")),
-    "rug": ("size", ("2 x 3 feet", "3 x 5 feet", "4 x 6 feet", "5 x 8 feet", "8 x 10 feet")),
-    "scent": ("scent", (
-        "lavender", "vanilla", "citrus", "coconut", "eucalyptus", "jasmine", "mint", "unscented",
-    )),
-    "flavor": ("flavor", (
-        "chocolate", "vanilla", "strawberry", "lemon", "honey", "cinnamon", "peach", "original",
-    )),
-    "savory": ("flavor", (
-        "sea salt", "barbecue", "cheddar", "garlic", "jalapeno", "rosemary", "smoked", "original",
-    )),
+  "color": ("color", (
+    "black", "white", "navy", "red", "green", "grey", "brown", "pink", "purple", "yellow",
+    "orange", "teal", "beige", "dark blue", "light blue", "rose gold",
+  )),
+  "wear": ("size", ("x-small", "small", "medium", "large", "x-large", "xx-large")),
+  "shoe": ("size", ("5", "6", "7", "8", "9", "10", "11", "12")),
+  "liquid": ("size", ("2 ounce", "4 ounce", "8 ounce", "12 ounce", "16 ounce", "32 ounce")),
+  "pack": ("size", ("pack of 1", "pack of 2", "pack of 3", "pack of 6", "pack of 12")),
+  "cable": ("length", ("3 feet", "6 feet", "10 feet", "15 feet", "25 feet")),
+  "memory": ("capacity", ("32 gb", "64 gb", "128 gb", "256 gb", "512 gb")),
+  "bed": ("size", ("twin", "full", "queen", "king")),
+  "rug": ("size", ("2 x 3 feet", "3 x 5 feet", "4 x 6 feet", "5 x 8 feet", "8 x 10 feet")),
+  "scent": ("scent", (
+    "lavender", "vanilla", "citrus", "coconut", "eucalyptus", "jasmine", "mint", "unscented",
+  )),
+  "flavor": ("flavor", (
+    "chocolate", "vanilla", "strawberry", "lemon", "honey", "cinnamon", "peach", "original",
+  )),
+  "savory": ("flavor", (
+    "sea salt", "barbecue", "cheddar", "garlic", "jalapeno", "rosemary", "smoked", "original",
+  )),
 }  # fmt: skip
 
 BRANDS = (
-    "Alvora", "Brenlow", "Calder", "Dunmere", "Elstow", "Farlane", "Gravik", "Holmby", "Iverna",
-    "Jorvel", "Kestrin", "Lomond", "Marlow", "Norvik", "Ostara", "Pellam", "Quenby", "Rowick",
-    "Selwyn", "Tamsin", "Ulvane", "Verity", "Wexcombe", "Yarrow", "Zelmar", "Ashdown", "Birkett",
-    "Corvane", "Delphy", "Everley",
+  "Alvora", "Brenlow", "Calder", "Dunmere", "Elstow", "Farlane", "Gravik", "Holmby", "Iverna",
+  "Jorvel", "Kestrin", "Lomond", "Marlow", "Norvik", "Ostara", "Pellam", "Quenby", "Rowick",
+  "Selwyn", "Tamsin", "Ulvane", "Verity", "Wexcombe", "Yarrow", "Zelmar", "Ashdown", "Birkett",
+  "Corvane", "Delphy", "Everley",
 )  # fmt: skip
 
 # name; path; traits; extras; options; prices
 _TABLE = {
-    "beauty": """
+  "beauty": """
 a shampoo; Hair Care, Shampoo; sulfate free, paraben free, cruelty free, color safe; argan oil, tea tree oil, keratin; scent, liquid; 6 34
 a hair conditioner; Hair Care, Conditioner; sulfate free, leave in, cruelty free, deep moisture; coconut oil, shea butter, biotin; scent, liquid; 6 34
 a face cream; Skin Care, Face; fragrance free, oil free, anti aging, dermatologist tested; hyaluronic acid, vitamin c, green tea; liquid; 9 60
@@ -75,7 +75,7 @@ bath salts; Bath, Soaks; muscle soothing, dye free, fast dissolving, small batch
 a hair dryer; Hair Care, Tools; fast drying, low noise, foldable, dual voltage; ionic technology, diffuser, cool shot; color; 18 120
 a sunscreen; Skin Care, Sun; water resistant, reef safe, broad spectrum, oil free; zinc oxide, aloe vera, vitamin e; liquid; 7 40
 """,
-    "electronics": """
+  "electronics": """
 wireless earbuds; Headphones, Earbuds; noise cancelling, sweat proof, low latency, long battery; charging case, touch control, deep bass; color; 15 160
 a bluetooth speaker; Portable Audio, Speakers; water resistant, high power, pocket size, shock proof; stereo sound, party lights, voice assistant; color; 14 140
 a usb cable; Accessories, Cables; fast charging, high speed, nylon braided, tangle free; gold plated plugs, right angle plug, cable tie; color, cable; 5 28
@@ -87,7 +87,7 @@ a gaming mouse; Computers, Mice; ergonomic, high precision, silent click, lightw
 a power bank; Cell Phones, Chargers; fast charging, ultra slim, high capacity, airline safe; led display, solar panel, two ports; color; 14 80
 a security camera; Cameras, Security; motion activated, weather proof, battery powered, high resolution; night vision, two way audio, cloud storage; color, pack; 24 220
 """,
-    "fashion": """
+  "fashion": """
 hiking boots; Shoes, Boots; waterproof, non slip, insulated, steel toe; memory foam, rubber sole, arch support; color, shoe; 35 180
 running shoes; Shoes, Athletic; lightweight, breathable, non slip, wide fit; gel cushion, reflective strips, rubber sole; color, shoe; 30 150
 a winter coat; Clothing, Coats; water resistant, wind proof, fleece lined, machine washable; detachable hood, faux fur, inner pocket; color, wear; 40 240
@@ -99,7 +99,7 @@ wool socks; Clothing, Socks; moisture wicking, odor resistant, extra thick, mach
 a rain jacket; Clothing, Jackets; waterproof, breathable, packable, wind proof; sealed seams, zipper closure, reflective strips; color, wear; 25 160
 sandals; Shoes, Sandals; quick dry, non slip, open toe, ankle strap; cork footbed, rubber sole, adjustable buckle; color, shoe; 15 85
 """,
-    "garden": """
+  "garden": """
 an area rug; Decor, Rugs; stain resistant, non slip, machine washable, low pile; geometric pattern, fringe edge, cotton backing; color, rug; 22 260
 a bed sheet set; Bedding, Sheets; wrinkle resistant, extra soft, machine washable, cooling; deep pockets, satin weave, elastic corners; color, bed; 18 110
 a throw pillow; Decor, Pillows; super soft, double sided, hypoallergenic, machine washable; hidden zipper, tassels, velvet cover; color; 9 45
@@ -111,7 +111,7 @@ a storage basket; Storage, Baskets; hand woven, foldable, moisture proof, sturdy
 a bar stool; Furniture, Stools; height adjustable, space saving, easy assemble, heavy duty; foot rest, padded seat, swivel base; color; 40 220
 a scented candle; Decor, Candles; lead free, long burning, hand poured, smoke free; soy wax, wooden wick, glass jar; scent, pack; 7 42
 """,
-    "grocery": """
+  "grocery": """
 green tea; Beverages, Tea; caffeine free, fair trade, gluten free, usda organic; real ginger, dried fruit, whole leaves; flavor, pack; 5 34
 coffee beans; Beverages, Coffee; dark roast, fair trade, low acid, freshly ground; nutty notes, resealable bag, cacao nibs; flavor, liquid; 8 46
 protein bars; Snacks, Bars; gluten free, low sugar, dairy free, high fiber; almond butter, whey protein, chia seeds; flavor, pack; 7 44
@@ -125,6 +125,7 @@ crackers; Snacks, Crackers; oven baked, low sodium, gluten free, shelf stable; s
 """,
 }
 
+
 def kinds() -> tuple[Kind, ...]:
   """All kinds, category by category."""
   found = []
@@ -134,15 +135,15 @@ def kinds() -> tuple[Kind, ...]:
       article = "a" if name.startswith(("a ", "an ")) else ""
       low, high = map(int, prices.split())
       found.append(
-          Kind(
-              category=category,
-              article=article,
-              name=name.split(" ", 1)[1] if article else name,
-              path=_SEPARATOR.join([category.title(), *path.split(", ")]),
-              traits=tuple(traits.split(", ")),
-              extras=tuple(extras.split(", ")),
-              options=tuple(options.split(", ")),
-              prices=(low, high),
-          )
+        Kind(
+          category=category,
+          article=article,
+          name=name.split(" ", 1)[1] if article else name,
+          path=_SEPARATOR.join([category.title(), *path.split(", ")]),
+          traits=tuple(traits.split(", ")),
+          extras=tuple(extras.split(", ")),
+          options=tuple(options.split(", ")),
+          prices=(low, high),
+        )
       )
   return tuple(found)

@@ -62,11 +62,11 @@ def folder_for(key: str) -> pathlib.Path:
 
 
 def build_once(
-    folder: pathlib.Path,
-    items: Iterable[Mapping[str, Any]],
-    attributes: Iterable[tuple[str, Mapping[str, Any]]],
-    instructions: Iterable[tuple[str, Sequence[Mapping[str, Any]]]],
-    kind: str,
+  folder: pathlib.Path,
+  items: Iterable[Mapping[str, Any]],
+  attributes: Iterable[tuple[str, Mapping[str, Any]]],
+  instructions: Iterable[tuple[str, Sequence[Mapping[str, Any]]]],
+  kind: str,
 ) -> None:
   """Builds the shop in `folder`, unless it is there; other processes wait meanwhile.
 
@@ -90,9 +90,7 @@ def _build(folder, items, attributes, instructions, kind) -> None:
     instructions = _Lookup(lookup, "instructions", instructions)
     prices = []
     with disk.Writer(folder / "products") as writer:
-      bm25.build(
-          folder, _register(items, attributes, writer, prices, rng)
-      )
+      bm25.build(folder, _register(items, attributes, writer, prices, rng))
     np.save(folder / "prices.npy", np.array(prices))
     products = disk.Records(folder / "products")
     with disk.Writer(folder / "goals") as writer:
@@ -150,4 +148,3 @@ class _Lookup:
       wanted = "an object" if kind is dict else "a list"
       raise ValueError(f"the {self._name} of {key} are {value!r:.80}: want {wanted}")
     return value
-

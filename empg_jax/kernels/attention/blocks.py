@@ -10,7 +10,7 @@ BLOCK = 128
 
 
 def causal(
-    q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
+  q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself; q is scaled already.
 
@@ -32,10 +32,10 @@ def causal(
 
 @jax.checkpoint  # the scores are cheaper to compute again than to keep
 def _attend_block(
-    q: Float[Array, "N G Q D"],
-    k: Float[Array, "N S D"],
-    v: Float[Array, "N S D"],
-    ahead: Bool[Array, "Q S"],
+  q: Float[Array, "N G Q D"],
+  k: Float[Array, "N S D"],
+  v: Float[Array, "N S D"],
+  ahead: Bool[Array, "Q S"],
 ) -> Float[Array, "N G Q D"]:
   scores = products.scores(q.reshape(q.shape[0], -1, q.shape[-1]), k).reshape(*q.shape[:3], -1)
   scores = jnp.where(ahead[None, None], products.NEGATIVE, scores)

@@ -8,11 +8,11 @@ _LENGTHS = 64  # of which the kernel's lengths are multiples; its backward pass 
 
 
 def causal(
-    q: Float[Array, "B T H D"],
-    k: Float[Array, "B T K D"],
-    v: Float[Array, "B T K D"],
-    *,
-    implementation: str = "cudnn",
+  q: Float[Array, "B T H D"],
+  k: Float[Array, "B T K D"],
+  v: Float[Array, "B T K D"],
+  *,
+  implementation: str = "cudnn",
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself; q is scaled already.
 
@@ -28,6 +28,6 @@ def causal(
   more = -length % _LENGTHS
   q, k, v = (jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0))) for x in (q, k, v))
   out = jax.nn.dot_product_attention(
-      q, k, v, scale=1.0, is_causal=True, implementation=implementation
+    q, k, v, scale=1.0, is_causal=True, implementation=implementation
   )
   return out[:, :length]

@@ -8,7 +8,7 @@ NEGATIVE = -1e30  # the score of what is not visible
 
 
 def flat_heads(x: Float[Array, "B T K D"]) -> Float[Array, "BK T D"]:
-  """The cache's layout: one matrix a row and head (on CPU 7x faster to attend to than [B, T, K, D])."""
+  """The cache's layout: a matrix a row and head (on CPU 7x as fast to read as [B, T, K, D])."""
   batch, length, heads, dim = x.shape
   return x.swapaxes(1, 2).reshape(batch * heads, length, dim)
 

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def causal(
-    q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
+  q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself; q is scaled already."""
   groups = q.shape[2] // k.shape[2]

@@ -13,11 +13,11 @@ _BLOCK = 512  # queries, and keys, of a tile
 
 
 def causal(
-    q: Float[Array, "B T H D"],
-    k: Float[Array, "B T K D"],
-    v: Float[Array, "B T K D"],
-    *,
-    interpret: bool = False,
+  q: Float[Array, "B T H D"],
+  k: Float[Array, "B T K D"],
+  v: Float[Array, "B T K D"],
+  *,
+  interpret: bool = False,
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself; q is scaled already.
 
@@ -28,15 +28,15 @@ def causal(
   block = min(_BLOCK, -(-length // _LANES) * _LANES)
   padded = -(-length // block) * block
   attend = kernel.make_splash_mha(
-      masks.MultiHeadMask([masks.CausalMask((padded, padded))] * heads),
-      block_sizes=kernel.BlockSizes(
-          block_q=block, block_kv=block, block_kv_compute=block,
-          block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
-          block_q_dq=block, block_kv_dq=block,
-      ),
-      head_shards=1,
-      q_seq_shards=1,
-      interpret=interpret,
+    masks.MultiHeadMask([masks.CausalMask((padded, padded))] * heads),
+    block_sizes=kernel.BlockSizes(
+      block_q=block, block_kv=block, block_kv_compute=block,
+      block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
+      block_q_dq=block, block_kv_dq=block,
+    ),
+    head_shards=1,
+    q_seq_shards=1,
+    interpret=interpret,
   )  # fmt: skip
   # What is put behind the last token is seen by none before it.
   longer = lambda x: jnp.pad(x, ((0, 0), (0, padded - length), (0, 0), (0, 0)))

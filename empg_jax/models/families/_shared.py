@@ -7,22 +7,22 @@ from empg_jax.models.decoder import DecoderConfig
 from empg_jax.models.rotary import Llama3Scaling
 
 _SHAPE = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
+  "vocab_size",
+  "hidden_size",
+  "intermediate_size",
+  "num_hidden_layers",
+  "num_attention_heads",
 )
 # What has to be a whole number from 1 to this, where it is there.
 _WHOLE = dict.fromkeys((*_SHAPE, "num_key_value_heads", "head_dim"), 2**24) | dict(
-    num_hidden_layers=10_000, max_position_embeddings=2**31
+  num_hidden_layers=10_000, max_position_embeddings=2**31
 )
 _EVERYWHERE = dict(
-    hidden_act="silu",
-    use_sliding_window=False,
-    dual_chunk_attention_config=None,
-    quantization_config=None,
-    partial_rotary_factor=1.0,
+  hidden_act="silu",
+  use_sliding_window=False,
+  dual_chunk_attention_config=None,
+  quantization_config=None,
+  partial_rotary_factor=1.0,
 )
 
 
@@ -41,28 +41,29 @@ def read(hf: Mapping[str, Any], *, only: Mapping[str, Any], **family: Any) -> De
   theta, scaling = _rope(given)
   faults = [f"{name} is missing" for name in _SHAPE if name not in given]
   faults += [
-      f"{name} is {given[name]!r:.40}, not a whole number from 1 to {most}"
-      for name, most in _WHOLE.items()
-      if not _is_whole(given.get(name, 1), most)
+    f"{name} is {given[name]!r:.40}, not a whole number from 1 to {most}"
+    for name, most in _WHOLE.items()
+    if not _is_whole(given.get(name, 1), most)
   ]
   faults += [
-      f"{name} is {x!r:.40}, not a number above 0"
-      for name, x in (("rope_theta", theta), ("rms_norm_eps", given.get("rms_norm_eps", 1e-6)))
-      if not _is_positive(x)
+    f"{name} is {x!r:.40}, not a number above 0"
+    for name, x in (("rope_theta", theta), ("rms_norm_eps", given.get("rms_norm_eps", 1e-6)))
+    if not _is_positive(x)
   ]
   if not isinstance(given.get("tie_word_embeddings", False), bool):
     faults.append(f"tie_word_embeddings is {given['tie_word_embeddings']!r:.40}, not true or false")
   faults += [
-      f"{name} is {given[name]!r:.80}, and only {value!r} is supported"
-      for name, value in {**_EVERYWHERE, **only}.items()
-      if given.get(name, value) != value
+    f"{name} is {given[name]!r:.80}, and only {value!r} is supported"
+    for name, value in {**_EVERYWHERE, **only}.items()
+    if given.get(name, value) != value
   ]
   layers = given.get("layer_types", [])
   if not isinstance(layers, list) or any(layer != "full_attention" for layer in layers):
     faults.append("layer_types are not all full_attention, and nothing else is supported")
   if scaling.get("rope_type") not in ("default", "llama3"):
     faults.append(
-        f"the rope scaling is of type {scaling.get('rope_type')!r:.80}, and only 'llama3' is supported"
+      f"the rope scaling is of type {scaling.get('rope_type')!r:.80}, and only 'llama3' is"
+      " supported"
     )
   if faults:
     raise ValueError(f"This {hf['model_type']} model cannot be used: {'; '.join(faults)}.")
@@ -72,16 +73,16 @@ def read(hf: Mapping[str, Any], *, only: Mapping[str, Any], **family: Any) -> De
   if not head_dim or head_dim % 2:
     raise ValueError(f"This model cannot be used: its head_dim is {head_dim}, not an even number.")
   return DecoderConfig(
-      model_type=hf["model_type"],
-      **{name: given[name] for name in _SHAPE},
-      num_key_value_heads=given.get("num_key_value_heads", heads),
-      head_dim=head_dim,
-      max_position_embeddings=given.get("max_position_embeddings", 2048),
-      rope_theta=float(theta),
-      rope_scaling=_llama3(scaling) if scaling["rope_type"] == "llama3" else None,
-      rms_norm_eps=float(given.get("rms_norm_eps", 1e-6)),
-      tie_word_embeddings=given.get("tie_word_embeddings", False),
-      **family,
+    model_type=hf["model_type"],
+    **{name: given[name] for name in _SHAPE},
+    num_key_value_heads=given.get("num_key_value_heads", heads),
+    head_dim=head_dim,
+    max_position_embeddings=given.get("max_position_embeddings", 2048),
+    rope_theta=float(theta),
+    rope_scaling=_llama3(scaling) if scaling["rope_type"] == "llama3" else None,
+    rms_norm_eps=float(given.get("rms_norm_eps", 1e-6)),
+    tie_word_embeddings=given.get("tie_word_embeddings", False),
+    **family,
   )
 
 
@@ -107,13 +108,13 @@ def _llama3(scaling: Mapping[str, Any]) -> Llama3Scaling:
     raise ValueError(f"The llama3 rope scaling lacks {', '.join(missing)}.")
   wrong = [name for name in names if not _is_positive(scaling[name])]
   if wrong:
-    raise ValueError(f"The llama3 rope scaling has {wrong[0]} {scaling[wrong[0]]!r:.40}: want a number"
-                     " above 0.")  # fmt: skip
+    came = f"{wrong[0]} {scaling[wrong[0]]!r:.40}"
+    raise ValueError(f"The llama3 rope scaling has {came}: want a number above 0.")
   return Llama3Scaling(
-      float(scaling["factor"]),
-      float(scaling["low_freq_factor"]),
-      float(scaling["high_freq_factor"]),
-      int(scaling["original_max_position_embeddings"]),
+    float(scaling["factor"]),
+    float(scaling["low_freq_factor"]),
+    float(scaling["high_freq_factor"]),
+    int(scaling["original_max_position_embeddings"]),
   )
 
 

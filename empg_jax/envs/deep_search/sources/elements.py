@@ -8,8 +8,8 @@ from empg_jax.envs.deep_search import names
 from empg_jax.envs.deep_search.sources import folder
 
 _COLUMNS = (
-    "name", "symbol", "atomic_number", "description", "discoverers", "discovery_location",
-    "discovery_year", "name_origin", "uses", "sources",
+  "name", "symbol", "atomic_number", "description", "discoverers", "discovery_location",
+  "discovery_year", "name_origin", "uses", "sources",
 )  # fmt: skip
 
 
@@ -29,8 +29,8 @@ def documents() -> Iterator[tuple[str, list[str]]]:
     first = [f"{name} ({row['symbol']}) is the element with atomic number {row['atomic_number']}."]
     if row["discovery_location"]:
       first.append(
-          f"It was discovered in {row['discovery_location']} in {row['discovery_year']} by"
-          f" {row['discoverers'].rstrip('.')}."
+        f"It was discovered in {row['discovery_location']} in {row['discovery_year']} by"
+        f" {row['discoverers'].rstrip('.')}."
       )
     first.append(row["description"] or "")
     second = [
@@ -51,13 +51,13 @@ def title(element: str) -> str:
 def elements() -> dict[str, Element]:
   """All elements by name."""
   return {
-      row["name"]: Element(
-          row["name"],
-          row["symbol"],
-          row["atomic_number"],
-          _country(row["discovery_location"] or ""),
-      )
-      for row in _rows()
+    row["name"]: Element(
+      row["name"],
+      row["symbol"],
+      row["atomic_number"],
+      _country(row["discovery_location"] or ""),
+    )
+    for row in _rows()
   }
 
 

@@ -11,11 +11,11 @@ from empg_jax.envs.deep_search.sources import folder
 
 # Names that the short form does not give, by file.
 _NAMES = {
-    "ct": "Central African Republic", "dr": "Dominican Republic", "ee": "European Union",
-    "cg": "Democratic Republic of the Congo", "cf": "Republic of the Congo", "xx": "World",
-    "fm": "Micronesia", "ae": "United Arab Emirates", "sh": "Saint Helena", "gz": "Gaza Strip",
-    "io": "British Indian Ocean Territory", "um": "United States Pacific Islands",
-    "vt": "Holy See", "sv": "Svalbard", "fk": "Falkland Islands", "ck": "Cocos Islands",
+  "ct": "Central African Republic", "dr": "Dominican Republic", "ee": "European Union",
+  "cg": "Democratic Republic of the Congo", "cf": "Republic of the Congo", "xx": "World",
+  "fm": "Micronesia", "ae": "United Arab Emirates", "sh": "Saint Helena", "gz": "Gaza Strip",
+  "io": "British Indian Ocean Territory", "um": "United States Pacific Islands",
+  "vt": "Holy See", "sv": "Svalbard", "fk": "Falkland Islands", "ck": "Cocos Islands",
 }  # fmt: skip
 # Fields that are no English prose, or say what another field says.
 _LEFT_OUT = re.compile(r"major-language sample|Map references|National anthem\(s\) - (?!title)")
@@ -116,14 +116,14 @@ def _country(name: str, told: dict[str, str], names: set[str]) -> Country:
   currency = _CURRENCY.match(get("Economy/Exchange rates - Currency"))
   population = re.match(r"[\d,]+(?= \()", get("People and Society/Population - total"))
   return Country(
-      name,
-      capital if _CAPITAL.fullmatch(capital) else "",
-      highest[1] if highest and not re.search("unnamed|location", highest[1]) else "",
-      code if re.fullmatch(r"\.[a-z]{2}", code) else "",
-      currency[2] if currency else "",
-      _area(get("Geography/Area - total")),
-      int(population[0].replace(",", "")) if population else 0,
-      tuple(_neighbours(get("Geography/Land boundaries - border countries"), names)),
+    name,
+    capital if _CAPITAL.fullmatch(capital) else "",
+    highest[1] if highest and not re.search("unnamed|location", highest[1]) else "",
+    code if re.fullmatch(r"\.[a-z]{2}", code) else "",
+    currency[2] if currency else "",
+    _area(get("Geography/Area - total")),
+    int(population[0].replace(",", "")) if population else 0,
+    tuple(_neighbours(get("Geography/Land boundaries - border countries"), names)),
   )
 
 

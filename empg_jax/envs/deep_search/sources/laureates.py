@@ -14,7 +14,7 @@ _TAG = re.compile(r"</?\w+>")
 _LONG_DATE = re.compile(r"(\d{1,2}) ([A-Z][a-z]+) (\d{4})")
 _SHORT_DATE = re.compile(r"(\d{1,2})-([A-Z][a-z]{2})-(\d{2})")  # a spreadsheet's, of 19..
 _MONTHS = (
-    "January February March April May June July August September October November December"
+  "January February March April May June July August September October November December"
 ).split()
 
 
@@ -36,13 +36,13 @@ def documents() -> Iterator[tuple[str, list[str]]]:
 def laureates() -> dict[str, Laureate]:
   """All laureates by name."""
   return {
-      name: Laureate(
-          name,
-          _date(rows[0]["Birthdate"]),
-          _country(rows[0]["County"]),
-          tuple((row["Year"], row["Category"]) for row in rows),
-      )
-      for name, rows in _people().items()
+    name: Laureate(
+      name,
+      _date(rows[0]["Birthdate"]),
+      _country(rows[0]["County"]),
+      tuple((row["Year"], row["Category"]) for row in rows),
+    )
+    for name, rows in _people().items()
   }
 
 

@@ -9,14 +9,14 @@ from empg_jax.envs.deep_search.questions import Question
 from empg_jax.envs.deep_search.sources import elements, factbook, laureates, templates
 
 TRAINED = (
-    "birth_capital", "birth_highest", "birth_code", "prize_capital", "prize_highest",
-    "element_capital", "element_code", "number_highest", "capital_highest", "highest_capital",
-    "code_capital", "only_capital", "both_capital", "larger_capital", "elder_capital",
-    "elder_code",
+  "birth_capital", "birth_highest", "birth_code", "prize_capital", "prize_highest",
+  "element_capital", "element_code", "number_highest", "capital_highest", "highest_capital",
+  "code_capital", "only_capital", "both_capital", "larger_capital", "elder_capital",
+  "elder_code",
 )  # fmt: skip
 OUT_OF_DOMAIN = (  # templates that are never trained on
-    "birth_currency", "symbol_capital", "highest_code", "populous_capital", "younger_capital",
-    "births_capital",
+  "birth_currency", "symbol_capital", "highest_code", "populous_capital", "younger_capital",
+  "births_capital",
 )  # fmt: skip
 _MOST = {"train": 300, "test": 50, "out_of_domain": 80}  # questions of a template
 _MOST_ALIKE = 0.1  # share of them with the same answer
@@ -34,11 +34,11 @@ def splits() -> dict[str, list[Question]]:
   """
   facts = templates.Facts()
   drawn = {
-      "train": [q for kind in TRAINED for q in _drawn(facts, kind, "train", {False})],
-      "test": [q for kind in TRAINED for q in _drawn(facts, kind, "test", {True})],
-      "out_of_domain": [
-          q for kind in OUT_OF_DOMAIN for q in _drawn(facts, kind, "out_of_domain", {False, True})
-      ],
+    "train": [q for kind in TRAINED for q in _drawn(facts, kind, "train", {False})],
+    "test": [q for kind in TRAINED for q in _drawn(facts, kind, "test", {True})],
+    "out_of_domain": [
+      q for kind in OUT_OF_DOMAIN for q in _drawn(facts, kind, "out_of_domain", {False, True})
+    ],
   }
   for split, chosen in drawn.items():
     random.Random(split).shuffle(chosen)
@@ -48,9 +48,9 @@ def splits() -> dict[str, list[Question]]:
 def _drawn(facts: templates.Facts, kind: str, split: str, held_out: set[bool]) -> list[Question]:
   """Questions of a template whose entities all are, or all are not, held out."""
   found = [
-      question
-      for question, entities in templates.questions(facts, *kind.rsplit("_", 1))
-      if set(map(_is_held_out, entities)) <= held_out
+    question
+    for question, entities in templates.questions(facts, *kind.rsplit("_", 1))
+    if set(map(_is_held_out, entities)) <= held_out
   ]
   random.Random(f"{kind}/{split}").shuffle(found)
   most, alike, chosen = _MOST[split], collections.Counter(), []

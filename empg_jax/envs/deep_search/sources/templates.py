@@ -18,10 +18,10 @@ from empg_jax.envs.deep_search.sources.factbook import Country
 
 # What is asked of a country: its words, the attribute, the section that tells it.
 RELATIONS = {
-    "capital": ("the capital", "capital", "Government"),
-    "highest": ("the highest point", "highest", "Geography"),
-    "code": ("the internet country code", "code", "Communications"),
-    "currency": ("the currency code", "currency", "Economy"),
+  "capital": ("the capital", "capital", "Government"),
+  "highest": ("the highest point", "highest", "Geography"),
+  "code": ("the internet country code", "code", "Communications"),
+  "currency": ("the currency code", "currency", "Economy"),
 }
 _CATEGORIES = {"medicine": "physiology or medicine", "economics": "economic sciences"}
 _PAIRS = 4000  # pairs drawn for a place that is described by two entities
@@ -49,7 +49,7 @@ class Facts:
 
 
 def questions(
-    facts: Facts, place: str, relation: str
+  facts: Facts, place: str, relation: str
 ) -> Iterator[tuple[Question, tuple[str, ...]]]:
   """All questions of a template in an order that never changes, with their entities."""
   asked, attribute, section = RELATIONS[relation]
@@ -206,19 +206,19 @@ def _pairs(known: list, rng: random.Random, number: int = _PAIRS) -> Iterator[tu
 
 
 _PLACES = {
-    "birth": _birth,
-    "prize": _prize,
-    "element": _element,
-    "number": _number,
-    "symbol": _symbol,
-    "capital": _by("capital", "capital", "Government"),
-    "highest": _by("highest", "highest point", "Geography"),
-    "code": _by("code", "internet country code", "Communications"),
-    "only": _only,
-    "both": _both,
-    "larger": _more("area", "larger", "Geography"),
-    "populous": _more("population", "more populous", "People and Society"),
-    "elder": _birth_of(0, "elder"),
-    "younger": _birth_of(1, "younger"),
-    "births": _both_births,
+  "birth": _birth,
+  "prize": _prize,
+  "element": _element,
+  "number": _number,
+  "symbol": _symbol,
+  "capital": _by("capital", "capital", "Government"),
+  "highest": _by("highest", "highest point", "Geography"),
+  "code": _by("code", "internet country code", "Communications"),
+  "only": _only,
+  "both": _both,
+  "larger": _more("area", "larger", "Geography"),
+  "populous": _more("population", "more populous", "People and Society"),
+  "elder": _birth_of(0, "elder"),
+  "younger": _birth_of(1, "younger"),
+  "births": _both_births,
 }
