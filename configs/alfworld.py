@@ -27,7 +27,7 @@ _SPLITS = ("valid_seen", "valid_unseen")
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
-  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+  return ml_collections.ConfigDict(lookup.get(_PRESETS, preset, "preset")())
 
 
 def _tiny() -> dict:

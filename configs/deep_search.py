@@ -27,7 +27,7 @@ _SHOWN = dict(topk=2, passage_words=20, page_words=60)  # at most about 500 toke
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
-  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+  return ml_collections.ConfigDict(lookup.get(_PRESETS, preset, "preset")())
 
 
 def _tiny() -> dict:

@@ -22,7 +22,7 @@ from empg_jax.envs.webshop import INSTRUCTIONS, REPLY
 
 
 def get_config(preset: str = "tiny") -> ml_collections.ConfigDict:
-  return ml_collections.ConfigDict(lookup.choose(_PRESETS, preset, "preset")())
+  return ml_collections.ConfigDict(lookup.get(_PRESETS, preset, "preset")())
 
 
 def _tiny() -> dict:

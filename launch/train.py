@@ -29,7 +29,7 @@ import jax
 from ml_collections import config_flags
 
 from empg_jax import algorithms, envs, workers
-from empg_jax.checkpoint import Checkpointer, quiet
+from empg_jax.checkpoint import Checkpointer, orbax_logs
 from empg_jax.cli import command_line, dry_run, settings
 from empg_jax.config import config as configs
 from empg_jax.distributed import hosts, preemption, sharding
@@ -143,7 +143,7 @@ def leave(writer, checkpointer, state, shown):
   if done and not checkpointer.holds(done):
     checkpointer.save(done, state, scores=metrics.scores(writer.rows))
   checkpointer.close()
-  hosts.say(f"stopped after step {done}: the same command goes on from there")
+  hosts.print_once(f"stopped after step {done}: the same command goes on from there")
 
 
 def describe(config, environment, workdir):
@@ -154,7 +154,7 @@ def describe(config, environment, workdir):
   preset = command_line.config_name().partition(":")[2]
   with_config = dict(show_config=_SHOW_CONFIG.value)
   for line in dry_run.lines(config, environment, workdir, preset, **with_config):
-    hosts.say(line)
+    hosts.print_once(line)
 
 
 def claim(workdir, config, algorithm, origin):
@@ -165,7 +165,7 @@ def claim(workdir, config, algorithm, origin):
     init_from.make(workdir, origin, config)
   changes = resume.claim(workdir, config, **resumed(workdir))
   if hosts.is_first() and (changed := configs.note_versions(workdir)):
-    hosts.say(changed)
+    hosts.print_once(changed)
   if hosts.is_first():
     weights = config.lora.rank > 0 or algorithm.uses_reference
     begun = resume.has_begun(workdir)
@@ -181,7 +181,7 @@ def resumed(workdir):
 def make_checkpointer(workdir, every, **kept):
   """Keeps what config.checkpoint says; when to save is another matter."""
   del every
-  quiet.hush()
+  orbax_logs.silence()
   return Checkpointer(str(workdir / "checkpoints"), **kept)
 
 
@@ -196,7 +196,7 @@ def restore(checkpointer, state):
   restored = checkpointer.restore(state)
   if restored is None:
     return state, 0
-  hosts.say(f"going on from the checkpoint of step {restored.step}")
+  hosts.print_once(f"going on from the checkpoint of step {restored.step}")
   return restored.state, restored.step
 
 
@@ -204,7 +204,9 @@ def go_on(workdir, config, changes, done):
   """Notes what the steps after `done` have new."""
   resume.check_done(workdir, config, done)
   for change in changes:
-    hosts.say(f"from step {done + 1} on config.{change.key} is {change.new!r}, not {change.old!r}")
+    hosts.print_once(
+      f"from step {done + 1} on config.{change.key} is {change.new!r}, not {change.old!r}"
+    )
   if hosts.is_first():
     resume.record(workdir, config, changes, done)
 
@@ -214,7 +216,7 @@ def update_again(update, state, batch, mesh):
   with jax.set_mesh(mesh):
     _, updated = update(state, sharding.to_mesh(batch, mesh))
   for name in sorted(updated):
-    hosts.say(f"{name} {float(updated[name]):z.7g}")
+    hosts.print_once(f"{name} {float(updated[name]):z.7g}")
 
 
 def environments(config, environment):

@@ -31,7 +31,7 @@ def run(*flags):
   )  # fmt: skip
 
 
-def test_the_update_is_timed_and_its_memory_told(tmp_path):
+def test_the_update_is_timed_and_its_memory_reported(tmp_path):
   shape = ("--rows=4", "--prompt=4", "--completion=12", "--sizes=2,4", "--matmul=64")
   text, results = benchmark(tmp_path, "step", *MODEL, *shape)
   assert results["tokens"] == 4 * 16

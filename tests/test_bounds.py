@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
     ("algorithm.base.gamma", 1.1, "be at most 1"),
   ],
 )
-def test_a_value_out_of_its_bounds_is_told_with_them(key, value, told):
+def test_a_value_out_of_its_bounds_is_reported_with_them(key, value, told):
   with pytest.raises(ValueError) as error:
     bounds.check([("seed", 0), (key, value)])
   assert str(error.value) == f"config.{key} is {value!r}: it has to {told}."

@@ -33,7 +33,7 @@ def test_a_part_of_another_shape_is_refused(checkpoint):
     read_part(checkpoint, {"model": {"weight": jnp.zeros((3, 3))}})
 
 
-def test_a_damaged_checkpoint_is_told(checkpoint):
+def test_a_damaged_checkpoint_is_reported(checkpoint):
   for file in (checkpoint / "state").rglob("*"):
     if file.is_file() and "manifest" in file.name:
       file.write_bytes(file.read_bytes()[:-4])

@@ -8,15 +8,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from empg_jax.checkpoint import Checkpointer, MisfitError, plain, quiet, read_part
+from empg_jax.checkpoint import Checkpointer, MisfitError, orbax_logs, plain, read_part
 from empg_jax.cli import command_line
 
 TEMPLATE = {"w": np.zeros(1000, np.float32), "step": 0}
 
 
 @pytest.fixture(autouse=True)
-def hushed():
-  quiet.hush()
+def silenced():
+  orbax_logs.silence()
 
 
 def state(step):

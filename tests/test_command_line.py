@@ -51,7 +51,7 @@ import ml_collections
 from empg_jax.config import lookup
 
 def get_config(preset="tiny"):
-  seed = lookup.choose({"tiny": 0, "tiny-full": 1}, preset, "preset")
+  seed = lookup.get({"tiny": 0, "tiny-full": 1}, preset, "preset")
   rollout = dict(group_size=8, greedy=False)
   return ml_collections.ConfigDict(
     dict(seed=seed, name="x", rate=1e-3, lengths=(1, 2), rollout=rollout))

@@ -139,7 +139,7 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch):
   assert stream.getvalue().endswith("\r")
 
 
-def test_a_few_outliers_that_set_the_range_of_entropies_are_told():
+def test_a_few_outliers_that_set_the_range_of_entropies_are_reported():
   row = {"empg/compressed": 0.95, "empg/entropy_min": 0.01, "empg/entropy_max": 3.2}
   assert console.warnings(row) == [
     "95% of the steps lie in the lowest twentieth of the range of step entropies (0.010 to"

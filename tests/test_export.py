@@ -121,7 +121,7 @@ def test_a_type_that_is_none_of_floats_is_refused(tmp_path):
   assert "float32|bfloat16|float16" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_is_no_run_is_told(tmp_path):
+def test_what_is_no_run_is_reported(tmp_path):
   done = export(tmp_path, tmp_path / "out")
   assert done.returncode == 1
   assert "error: There is no checkpoint in" in done.stderr

@@ -149,7 +149,7 @@ def test_every_byte_of_large_files_counts(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": 1'])
-def test_a_damaged_note_of_the_model_is_told_at_resume(run, content):
+def test_a_damaged_note_of_the_model_is_reported_at_resume(run, content):
   workdir, config = run(0)
   (workdir / fingerprint.FILE).write_text(content)
   with pytest.raises(ValueError, match="model.json is damaged.*or remove it"):

@@ -43,7 +43,7 @@ def run(*arguments):
   )  # fmt: skip
 
 
-def test_a_place_that_cannot_be_written_is_told_of_before_anything_is_played(tmp_path):
+def test_a_place_that_cannot_be_written_is_reported_before_anything_is_played(tmp_path):
   done = run(f"--out={tmp_path}")
   assert done.stderr == f"error: --out={tmp_path} is a folder: name a file.\n"
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax.checkpoint import Checkpointer, quiet
+from empg_jax.checkpoint import Checkpointer, orbax_logs
 from empg_jax.cli import command_line
 from empg_jax.tracking import episode_files, metrics
 
@@ -33,7 +33,7 @@ def fill(disk):
 
 
 def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
-  quiet.hush()  # pytest would take a message to a closed loop for a fault of a test
+  orbax_logs.silence()  # pytest would take a message to a closed loop for a fault of a test
   checkpoints = Checkpointer(disk / "checkpoints", keep=1)
   checkpoints.save(1, {"w": jnp.arange(10.0)})
   checkpoints.wait()
@@ -46,7 +46,7 @@ def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
   again.close()
 
 
-def test_metrics_and_episodes_that_find_no_room_are_told(disk):
+def test_metrics_and_episodes_that_find_no_room_are_reported(disk):
   writer = metrics.MetricsWriter(disk)
   writer.write(0, {"loss": 1.0})
   writer.flush()
@@ -67,9 +67,9 @@ import sys
 import numpy as np
 import jax.numpy as jnp
 from empg_jax.cli import command_line
-from empg_jax.checkpoint import Checkpointer, quiet
+from empg_jax.checkpoint import Checkpointer, orbax_logs
 def main(_):
-  quiet.hush()
+  orbax_logs.silence()
   checkpoints = Checkpointer(sys.argv[0], keep=1)
   big = np.random.default_rng(0).integers(0, 2**31, (20, 10**5))
   checkpoints.save(1, {str(n): jnp.asarray(x) for n, x in enumerate(big)})
@@ -79,7 +79,7 @@ command_line.run(main, needs_config=False)
 """
 
 
-def test_a_save_that_finds_no_room_is_told_in_one_line(disk):
+def test_a_save_that_finds_no_room_is_reported_in_one_line(disk):
   code = SAVES.replace("FOLDER", repr(str(disk / "checkpoints")))
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
   assert done.returncode == 1
@@ -97,7 +97,7 @@ def of(path):
 
 
 def test_of_what_nobody_waited_for_only_saves_are_left_unsaid():
-  quiet.hush()
+  orbax_logs.silence()
   told = logging.getLogger("asyncio").filter
   assert not told(of("site-packages/orbax/checkpoint/serialization.py"))
   assert told(of("my_environment.py"))

@@ -165,7 +165,7 @@ def test_a_process_that_is_alone_joins_nobody(monkeypatch):
     ("host:1", "2", "2"),
   ],
 )
-def test_half_named_hosts_are_told(monkeypatch, values):
+def test_half_named_hosts_are_reported(monkeypatch, values):
   for name, value in zip(NAMES, values):
     monkeypatch.setenv(name, value)
   with pytest.raises(ValueError, match="The hosts of the run are not clear from JAX_COORD.*set"):

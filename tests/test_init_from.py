@@ -113,7 +113,7 @@ def test_a_model_of_another_shape_is_refused_before_anything_is_written(tmp_path
   ("{0}/old@7", "There is no checkpoint of step 7 in .*old: there are 1, 2"),
   ("{0}/old@best", "No checkpoint in .*old was evaluated"),
 ])  # fmt: skip
-def test_a_checkpoint_that_is_not_there_is_told(tmp_path, named, sentence):
+def test_a_checkpoint_that_is_not_there_is_reported(tmp_path, named, sentence):
   make_run(tmp_path / "old")
   with pytest.raises(FileNotFoundError, match=sentence):
     begin(tmp_path / "new", named.format(tmp_path))

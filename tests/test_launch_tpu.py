@@ -109,7 +109,7 @@ def test_the_files_that_it_names_are_there(path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_what_is_not_understood_is_told(script, tmp_path):
+def test_what_is_not_understood_is_reported(script, tmp_path):
   done, calls = run(script, "fly", tmp_path, **NAMES)
   assert (done.returncode, calls) == (2, "") and done.stderr.startswith("usage: ")
   done, calls = run(script, "train", tmp_path)

@@ -89,7 +89,7 @@ def test_wandb_is_given_the_rows_and_a_run_that_goes_on_keeps_its_id(tmp_path, m
   assert calls[0]["project"] == "empg" and calls[0]["config"] == {"seed": 1}
 
 
-def test_wandb_that_is_not_installed_is_told_in_a_sentence(tmp_path, monkeypatch):
+def test_wandb_that_is_not_installed_is_reported_in_a_sentence(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "wandb", None)
   with pytest.raises(ImportError, match="--wandb=empg needs the package wandb"):
     run(tmp_path, [0], wandb="empg")

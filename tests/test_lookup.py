@@ -51,7 +51,7 @@ def test_a_module_elsewhere_is_found_by_its_full_name(package):
 
 
 @pytest.mark.parametrize("name", ["bakery.pie", "no_such_folder.pie", "../bakery.bread", "."])
-def test_a_full_name_that_is_nobody_s_is_told_with_where_python_looks(package, name):
+def test_a_full_name_that_is_nobody_s_is_reported_with_where_python_looks(package, name):
   with pytest.raises(ValueError, match=f"no module '{re.escape(name)}': .* PYTHONPATH"):
     lookup.find_or_import("empg_jax.envs", name)
 
@@ -69,9 +69,9 @@ def test_a_module_that_is_no_environment_is_refused(package):
 
 def test_a_table_entry_is_chosen_or_the_choices_are_named():
   table = {"tiny": 1, "tiny-full": 2}
-  assert lookup.choose(table, "tiny", "preset") == 1
+  assert lookup.get(table, "tiny", "preset") == 1
   with pytest.raises(ValueError) as error:
-    lookup.choose(table, "tinny", "preset")
+    lookup.get(table, "tinny", "preset")
   assert str(error.value) == (
     "there is no preset 'tinny': did you mean 'tiny'? there are tiny, tiny-full"
   )

@@ -140,7 +140,7 @@ def test_nothing_that_is_read_is_run(path):
       assert options.get(name, "False") == "False", f"line {call.lineno}: {name}"
 
 
-def test_servers_are_open_to_this_machine_alone_unless_told_otherwise():
+def test_servers_are_open_to_this_machine_alone_unless_another_host_is_given():
   for path in CODE:
     if name_of(path).startswith(("empg_jax/", "launch/")):
       text = path.read_text()

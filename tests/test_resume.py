@@ -144,7 +144,7 @@ def test_what_steers_changes_with_amend_alone(begun):
   assert resume.claim(begun, run_config(optimizer__learning_rate=0.25)) == []
 
 
-def test_identity_never_changes_and_is_told_with_all_that_differs(begun):
+def test_identity_never_changes_and_is_reported_with_all_that_differs(begun):
   other = run_config(seed=1, optimizer__clip_norm=2.0, extra="x")
   for amend in (False, True):
     with pytest.raises(ValueError) as error:

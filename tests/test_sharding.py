@@ -87,7 +87,7 @@ def test_one_axis_takes_what_the_others_leave():
     (dict(data=-1), "of which one may be 0"),
   ],
 )
-def test_a_mesh_that_the_devices_do_not_make_is_told(axes, sentence):
+def test_a_mesh_that_the_devices_do_not_make_is_reported(axes, sentence):
   with pytest.raises(ValueError, match=sentence):
     sharding.make_mesh(**axes)
 

@@ -54,5 +54,5 @@ Hm.
     (played((), False, "aborted", error="E: \x1b"), "E: \\x1b after 0 turns (ended: aborted)"),
   ],
 )
-def test_how_it_ended_is_told(episode, end):
+def test_how_it_ended_is_reported(episode, end):
   assert end in list(transcript.lines(episode, k=1.0))[-1]

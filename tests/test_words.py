@@ -24,9 +24,9 @@ def test_one_is_not_several():
 
 
 def test_there_is_one_and_there_are_several():
-  assert words.there([]) == "there is nothing"
-  assert words.there([1]) == "there is 1"
-  assert words.there([1, 2]) == "there are 1, 2"
+  assert words.choices([]) == "there is nothing"
+  assert words.choices([1]) == "there is 1"
+  assert words.choices([1, 2]) == "there are 1, 2"
 
 
 def test_the_final_table_has_one_game_and_no_negative_zero():

@@ -136,7 +136,7 @@ def test_a_damaged_lock_is_no_obstacle(tmp_path, content):
   lock.take(tmp_path).release()
 
 
-def test_a_workdir_that_cannot_be_made_is_told(tmp_path):
+def test_a_workdir_that_cannot_be_made_is_reported(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(ValueError, match="the workdir .*file/run cannot be used: Not a directory"):
     lock.take(tmp_path / "file" / "run")

@@ -26,7 +26,7 @@ def home(tmp_path, monkeypatch):
   return tmp_path / "home"
 
 
-def test_the_home_folder_is_put_in_and_one_that_is_none_is_told(home):
+def test_the_home_folder_is_put_in_and_one_that_is_none_is_reported(home):
   assert paths.expanded("~/runs") == f"{home}/runs"
   assert paths.expanded("runs/~") == "runs/~"
   with pytest.raises(
@@ -58,7 +58,7 @@ def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_
     ("DEEP_SEARCH_DATA", lambda: deep_search.make(corpus="files")),
   ],
 )
-def test_a_home_folder_that_is_none_is_told_wherever_it_is_named(monkeypatch, name, use):
+def test_a_home_folder_that_is_none_is_reported_wherever_it_is_named(monkeypatch, name, use):
   monkeypatch.setenv(name, "~no_such_user/data")
   with pytest.raises(ValueError, match="no home folder '~no_such_user'") as error:
     use()

@@ -138,7 +138,7 @@ class Checkpointer:
       except ValueError as error:
         failed[step] = type(error)(self._plain.named(str(error)))
         continue
-      for sentence in self._told(failed):
+      for sentence in self._sentences(failed):
         logging.warning("%s: looking at the one before it", sentence)
       self._damaged |= failed.keys()
       return restored
@@ -146,10 +146,10 @@ class Checkpointer:
       if isinstance(error, MisfitError):
         raise error
     if failed:
-      raise ValueError(f"no checkpoint can be restored: {'; '.join(self._told(failed))}")
+      raise ValueError(f"no checkpoint can be restored: {'; '.join(self._sentences(failed))}")
     return None
 
-  def _told(self, damage: Mapping[int, ValueError]) -> list[str]:
+  def _sentences(self, damage: Mapping[int, ValueError]) -> list[str]:
     return [f"the checkpoint {self._directory}/{at} is damaged ({x})" for at, x in damage.items()]
 
   def wait(self) -> None:

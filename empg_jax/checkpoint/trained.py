@@ -41,11 +41,11 @@ def find(
     scores = metrics.scores(metrics.read_rows(path))
     evaluated = [step for step in steps if step in scores]
     if not evaluated:
-      raise FileNotFoundError(f"No checkpoint in {path} was evaluated: {words.there(steps)}.")
+      raise FileNotFoundError(f"No checkpoint in {path} was evaluated: {words.choices(steps)}.")
     return path, max(evaluated, key=lambda step: (scores[step], step))
   if step is not None and step not in steps:
     raise FileNotFoundError(
-      f"There is no checkpoint of step {step} in {path}: {words.there(steps)}."
+      f"There is no checkpoint of step {step} in {path}: {words.choices(steps)}."
     )
   return path, steps[-1] if step is None else step
 

@@ -60,7 +60,7 @@ def load(path: str) -> ml_collections.ConfigDict:
     FileNotFoundError: there is no such file; the message names those beside it, or the
       package's own.
     ValueError: the file describes no config, or one with a value that no command line
-      can set; `get_config` raises it for an unknown preset (`lookup.choose`).
+      can set; `get_config` raises it for an unknown preset (`lookup.get`).
   """
   name, *preset = find(path).split(":", 1)
   file = pathlib.Path(name)

@@ -53,7 +53,7 @@ def find_or_import(package: str, name: str) -> ModuleType:
     raise nobody from error
 
 
-def choose(table: Mapping[str, T], name: str, kind: str) -> T:
+def get(table: Mapping[str, T], name: str, kind: str) -> T:
   """Returns `table[name]`; `kind` says in the message what the table holds ("preset").
 
   Raises:
@@ -69,4 +69,4 @@ def unknown(problem: str, name: str, there: Iterable[str]) -> str:
   there = sorted(there)
   close = difflib.get_close_matches(name, there, n=1)
   meant = f"did you mean '{close[0]}'? " if close else ""
-  return f"{problem} {name!r:.80}: {meant}{words.there(there)}"
+  return f"{problem} {name!r:.80}: {meant}{words.choices(there)}"

@@ -115,7 +115,7 @@ def released(model: str) -> dict[str, Any]:
   Raises:
     ValueError: an unknown model; the known ones are named.
   """
-  made = lookup.choose(MODELS, model, "model")
+  made = lookup.get(MODELS, model, "model")
   shared = tiny("")
   windows = tuple(n for n in (4096, 8192, 16384, 32768) if n <= made.max_length)
   dtype = "bfloat16" if made.rank else "float32"  # of a base that is never updated
@@ -240,7 +240,7 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
     name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
   """
   plain = name.removesuffix("-empg").removesuffix("-aem")
-  wanted = lookup.choose(_METHODS, plain, "method")
+  wanted = lookup.get(_METHODS, plain, "method")
   section = _with_kept(wanted["algorithm"], config["algorithm"]["base"])
   if name.endswith("-empg"):
     section = config["algorithm"] | dict(base=section)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from empg_jax.core import border, placement, steps as grids
+from empg_jax.core import explicit_mesh, steps as grids, validation
 from empg_jax.types import Scalar
 
 Ddof = Literal[0, 1]
@@ -93,9 +93,9 @@ def step_advantages(
     Float32; 0 on tokens that are not the agent's.
   """
 
-  border.integers("steps", steps)
-  border.integers("group_ids", group_ids)
-  border.ids("episode_ids", episode_ids, steps.shape[0])
+  validation.integers("steps", steps)
+  validation.integers("group_ids", group_ids)
+  validation.ids("episode_ids", episode_ids, steps.shape[0])
 
   def on_steps(
     rewards: Array, steps: Array, group_ids: Array, episode_ids: Array, gamma: Scalar
@@ -106,7 +106,7 @@ def step_advantages(
     a = baseline(returns[0], group_ids[0], exists=grid.exists[0])
     return (grids.to_tokens(a[None], grid, steps.shape),)
 
-  return placement.automatic(
+  return explicit_mesh.automatic(
     on_steps, rewards, steps, group_ids, episode_ids, gamma, like=(rewards,)
   )[0]
 
@@ -119,15 +119,15 @@ def _within_groups(
   eps: Scalar,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
   """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
-  border.arrays(returns=returns)
+  validation.arrays(returns=returns)
   if returns.ndim != 1:
     raise ValueError(f"returns has shape {returns.shape}; it must be [B].")
-  border.scalars(eps=eps)
-  border.ids("group_ids", group_ids, returns.shape[0])
+  validation.scalars(eps=eps)
+  validation.ids("group_ids", group_ids, returns.shape[0])
   if episode_ids is not None:
-    border.ids("episode_ids", episode_ids, returns.shape[0])
+    validation.ids("episode_ids", episode_ids, returns.shape[0])
   if exists is not None:
-    border.shape("exists", exists, ("[B]", returns.shape))
+    validation.shape("exists", exists, ("[B]", returns.shape))
 
   def within_groups(
     returns: Array, group_ids: Array, episode_ids: Array | None, exists: Array | None
@@ -153,7 +153,7 @@ def _within_groups(
     std = jnp.sqrt(mean(centred**2))
     return jnp.where(exists, centred, 0), std, votes
 
-  return placement.automatic(
+  return explicit_mesh.automatic(
     within_groups, returns, group_ids, episode_ids, exists, like=(returns,) * 3
   )
 
@@ -167,7 +167,7 @@ def over_episodes(
     episode = rank(ids)
     return (reduction(x, episode, len(x))[episode],)
 
-  return placement.automatic(reduced, x, episode_ids, like=(episode_ids,))[0]
+  return explicit_mesh.automatic(reduced, x, episode_ids, like=(episode_ids,))[0]
 
 
 def rank(ids: Int[Array, "B"]) -> Int[Array, "B"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border, losses, modulation, steps, tokens, weighting
+from empg_jax.core import losses, modulation, steps, tokens, validation, weighting
 from empg_jax.types import Metrics, Scalar
 
 
@@ -66,16 +66,16 @@ def empg_loss(
   Raises:
     ValueError, TypeError: a shape or dtype does not fit.
   """
-  border.logits(logits)
+  validation.logits(logits)
   shape = logits.shape[:2]
-  border.shape("step_mask", step_mask, ("[B, T]", shape))
-  border.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
-  border.scalars(
+  validation.shape("step_mask", step_mask, ("[B, T]", shape))
+  validation.shape("returns", returns, ("[B]", shape[:1]), ("[B, T]", shape))
+  validation.scalars(
     k=k, k_future=k_future, zeta=zeta, kl_coef=kl_coef, entropy_coef=entropy_coef,
     clip_low=clip_low, clip_high=clip_high,
   )  # fmt: skip
   if token_entropy is not None:
-    border.shape("token_entropy", token_entropy, ("[B, T]", shape))
+    validation.shape("token_entropy", token_entropy, ("[B, T]", shape))
   # Before the softmax: its gradient at NaN is NaN, even where nothing reads the result.
   logits = jnp.where(steps.is_agent(step_mask)[..., None], logits, 0)
   stats = tokens.token_stats(logits, actions)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border, fused_blocks, placement
+from empg_jax.core import explicit_mesh, fused_blocks, validation
 
 # Not in the functions that use it: it loads Pallas, and from jax 0.11 on all that was traced
 # before Pallas is loaded is traced and compiled again.
@@ -36,7 +36,7 @@ class _Plan(NamedTuple):
   blocks: int  # of the vocabulary on each device
   dtype: str  # of the operands of the matrix products
   kernels: bool  # on TPU
-  layout: placement.VocabLayout | None
+  layout: explicit_mesh.VocabLayout | None
 
 
 # hidden, unembedding, actions, scale; and entropy, top logit and log of the sum at each token.
@@ -75,12 +75,12 @@ def fused_token_stats(
   Returns:
     (logprobs, entropy), float32, in nats.
   """
-  border.arrays(hidden=hidden, unembedding=unembedding)
-  border.scalars(temperature=temperature)
+  validation.arrays(hidden=hidden, unembedding=unembedding)
+  validation.scalars(temperature=temperature)
   if hidden.ndim != 3:
     raise ValueError(f"hidden has shape {hidden.shape}; it must be [B, T, D].")
-  border.integers("actions", actions)
-  border.shape("actions", actions, ("[B, T]", hidden.shape[:2]))
+  validation.integers("actions", actions)
+  validation.shape("actions", actions, ("[B, T]", hidden.shape[:2]))
   if unembedding.ndim != 2 or unembedding.shape[0] != hidden.shape[2]:
     raise ValueError(
       f"unembedding has shape {unembedding.shape}; it must be [D, V] with"
@@ -94,11 +94,13 @@ def fused_token_stats(
     return TokenStats(*(jnp.zeros_like(actions, jnp.float32) for _ in range(2)))
   dtype = compute_dtype or jnp.result_type(hidden, unembedding)
   actions = jnp.clip(actions, 0, unembedding.shape[1] - 1)
-  layout = placement.vocab_layout(hidden, unembedding)
+  layout = explicit_mesh.vocab_layout(hidden, unembedding)
   if layout is not None:
     hidden, actions = layout.place_tokens(hidden, actions)
   scale = 1 / jnp.asarray(temperature, jnp.float32)
-  hidden, unembedding, actions, scale = placement.varying_alike(hidden, unembedding, actions, scale)
+  hidden, unembedding, actions, scale = explicit_mesh.varying_alike(
+    hidden, unembedding, actions, scale
+  )
   shards = (1, 1) if layout is None else layout.shards
   tokens = actions.size // shards[0]
   blocks = fused_blocks.count(tokens, unembedding.shape[1] // shards[1], block_size)

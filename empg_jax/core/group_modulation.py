@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border, masked, placement, steps as grids
+from empg_jax.core import explicit_mesh, masked, steps as grids, validation
 from empg_jax.core.advantages import rank
 from empg_jax.core.modulation import EPS
 from empg_jax.types import Metrics, Scalar
@@ -36,9 +36,9 @@ def group_scale(
     Float32, 0 on tokens that are not the agent's, and metrics over the steps. No
     gradient flows through it.
   """
-  border.integers("steps", steps)
+  validation.integers("steps", steps)
   for name, ids in (("group_ids", group_ids), ("episode_ids", episode_ids)):
-    border.ids(name, ids, steps.shape[0])
+    validation.ids(name, ids, steps.shape[0])
 
   def on_steps(
     entropy: Array, steps: Array, group_ids: Array, episode_ids: Array, k: Scalar
@@ -68,7 +68,7 @@ def group_scale(
     return grids.to_tokens(g[None], grid, steps.shape), metrics
 
   arrays = jax.lax.stop_gradient((token_entropy, steps, group_ids, episode_ids, k))
-  return placement.automatic(on_steps, *arrays, like=(token_entropy, None))
+  return explicit_mesh.automatic(on_steps, *arrays, like=(token_entropy, None))
 
 
 def _lowest(

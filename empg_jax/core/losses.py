@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border, placement, steps as grids
+from empg_jax.core import explicit_mesh, steps as grids, validation
 from empg_jax.types import Metrics, Scalar, TokenStats
 
 Estimator = Literal["k1", "k2", "k3"]
@@ -77,7 +77,7 @@ def step_surrogate(
     grid = grids.step_grid(steps)
     return (grids.to_tokens(grids.step_mean(log_ratio, grid), grid, steps.shape),)
 
-  (of_steps,) = placement.automatic(over_steps, log_ratio, steps, like=(log_ratio,))
+  (of_steps,) = explicit_mesh.automatic(over_steps, log_ratio, steps, like=(log_ratio,))
   return clipped_surrogate(logprobs, of_steps, advantages, clip_low=clip_low, clip_high=clip_high)
 
 
@@ -199,4 +199,4 @@ def bounded_log_ratio(
 def _check(stats: TokenStats, **arrays: Array | None) -> None:
   for name, x in arrays.items():
     if x is not None:
-      border.shape(name, x, ("[B, T]", stats.logprobs.shape))
+      validation.shape(name, x, ("[B, T]", stats.logprobs.shape))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border, masked, placement, steps
+from empg_jax.core import explicit_mesh, masked, steps, validation
 from empg_jax.types import Metrics, Scalar, StepGrid
 
 EPS = 1e-8
@@ -91,7 +91,7 @@ def modulate(
 
   Parts are [B, T] each: a token has its step's, and one that is not the agent's has 0.
   """
-  border.scalars(k=k, k_future=k_future, zeta=zeta)
+  validation.scalars(k=k, k_future=k_future, zeta=zeta)
   _check(advantages, token_entropy, step_mask, episode_ids)
 
   def on_steps(
@@ -114,7 +114,7 @@ def modulate(
   arrays = jax.lax.stop_gradient(
     (advantages, token_entropy, step_mask, episode_ids, k, k_future, zeta)
   )
-  return placement.automatic(on_steps, *arrays, like=(token_entropy, token_entropy, None))
+  return explicit_mesh.automatic(on_steps, *arrays, like=(token_entropy, token_entropy, None))
 
 
 def normalize_entropy(
@@ -187,17 +187,17 @@ def _on_tokens(
 def _check(
   advantages: Array, token_entropy: Array, step_mask: Array, episode_ids: Array | None
 ) -> None:
-  border.arrays(token_entropy=token_entropy)
+  validation.arrays(token_entropy=token_entropy)
   shape = token_entropy.shape
   if len(shape) != 2:
     raise ValueError(f"token_entropy has shape {shape}; it must be [B, T].")
-  border.shape("step_mask", step_mask, ("[B, T]", shape))
-  border.shape("advantages", advantages, ("[B]", shape[:1]), ("[B, T]", shape))
+  validation.shape("step_mask", step_mask, ("[B, T]", shape))
+  validation.shape("advantages", advantages, ("[B]", shape[:1]), ("[B, T]", shape))
   if step_mask.dtype != bool:
-    border.integers("step_mask", step_mask)
+    validation.integers("step_mask", step_mask)
   if episode_ids is None:
     return
-  border.ids("episode_ids", episode_ids, shape[0])
+  validation.ids("episode_ids", episode_ids, shape[0])
   if step_mask.dtype == bool:
     raise ValueError(
       "episode_ids came with a bool step_mask, which does not say which step of"

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border
+from empg_jax.core import validation
 from empg_jax.types import Scalar, TokenStats
 
 
@@ -33,10 +33,10 @@ def token_stats(
   Returns:
     (logprobs, entropy), float32, in nats.
   """
-  border.logits(logits)
-  border.scalars(temperature=temperature)
-  border.integers("actions", actions)
-  border.shape("actions", actions, ("[B, T]", logits.shape[:2]))
+  validation.logits(logits)
+  validation.scalars(temperature=temperature)
+  validation.integers("actions", actions)
+  validation.shape("actions", actions, ("[B, T]", logits.shape[:2]))
   actions = jnp.clip(actions, 0, logits.shape[2] - 1)
   log_p = jax.nn.log_softmax(logits.astype(jnp.float32) / temperature)
   # p log p is 0 at p = 0, and so is its gradient.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from empg_jax.core import border, masked, placement, steps as grids
+from empg_jax.core import explicit_mesh, masked, steps as grids, validation
 from empg_jax.core.advantages import group_advantages
 from empg_jax.types import Metrics, Scalar
 
@@ -50,9 +50,9 @@ def gae(
     gamma: what a reward is worth one step before.
     lam: 1: whole returns, unbiased; 0: one reward and the next value, of least variance.
   """
-  border.integers("steps", steps)
-  border.shape("values", values, ("[B, T]", steps.shape))
-  border.ids("episode_ids", episode_ids, steps.shape[0])
+  validation.integers("steps", steps)
+  validation.shape("values", values, ("[B, T]", steps.shape))
+  validation.ids("episode_ids", episode_ids, steps.shape[0])
 
   def on_steps(
     rewards: Array, values: Array, steps: Array, episode_ids: Array, gamma: Scalar, lam: Scalar
@@ -66,7 +66,7 @@ def gae(
     return tuple(grids.to_tokens(x, grid, steps.shape) for x in (normal, v, v + a))
 
   arrays = jax.lax.stop_gradient((rewards, values, steps, episode_ids, gamma, lam))
-  return Estimates(*placement.automatic(on_steps, *arrays, like=(rewards,) * 3))
+  return Estimates(*explicit_mesh.automatic(on_steps, *arrays, like=(rewards,) * 3))
 
 
 def fit(estimates: Estimates, steps: Int[Array, "B T"]) -> Metrics:
@@ -115,7 +115,7 @@ def clipped_value_loss(
     grid = grids.step_grid(steps)
     return tuple(grids.to_tokens(grids.step_first(x, grid), grid, steps.shape) for x in read)
 
-  values, old = placement.automatic(of_steps, steps, values, old_values, like=(values,) * 2)
+  values, old = explicit_mesh.automatic(of_steps, steps, values, old_values, like=(values,) * 2)
   old, targets = jax.lax.stop_gradient((old, jnp.where(steps > 0, targets, 0)))
   error, clipped = (values - targets) ** 2, jnp.zeros_like(values, bool)
   if clip:

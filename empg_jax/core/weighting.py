@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from empg_jax.core import border, placement, steps as grids
+from empg_jax.core import explicit_mesh, steps as grids, validation
 from empg_jax.core.advantages import over_episodes
 from empg_jax.types import Scalar
 
@@ -74,7 +74,7 @@ def _sharing(
 ) -> Float[Array, "B _"]:
   """[B, 1] or [B, T]: the number of tokens that share one vote with each of the agent's."""
   if episode_ids is not None:
-    border.ids("episode_ids", episode_ids, step_mask.shape[0])
+    validation.ids("episode_ids", episode_ids, step_mask.shape[0])
   tokens = jnp.sum(grids.is_agent(step_mask), axis=1, dtype=jnp.float32)
   if aggregation == "token_mean":
     return jnp.ones_like(tokens)[:, None]
@@ -97,4 +97,4 @@ def _step_lengths(step_mask: Array, episode_ids: Array | None) -> Float[Array, "
     grid = grids.step_grid(grids.numbered(step_mask), episode_ids)
     return (grids.to_tokens(grid.lengths, grid, step_mask.shape),)
 
-  return placement.automatic(lengths, step_mask, episode_ids, like=(step_mask,))[0]
+  return explicit_mesh.automatic(lengths, step_mask, episode_ids, like=(step_mask,))[0]

@@ -110,7 +110,7 @@ def are_several() -> bool:
   return jax.process_count() > 1
 
 
-def say(text: str) -> None:
+def print_once(text: str) -> None:
   """Prints a line, once a run."""
   if is_first():
     print(text, flush=True)

@@ -14,7 +14,7 @@ def count(number: int, one: str, more: str | None = None) -> str:
   return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
-def there(names: Iterable[object]) -> str:
+def choices(names: Iterable[object]) -> str:
   """What there is to choose from: "there is tiny", "there are tiny, full", "there is nothing"."""
   listed = [str(name) for name in names]
   return f"there {'is' if len(listed) < 2 else 'are'} {', '.join(listed) or 'nothing'}"

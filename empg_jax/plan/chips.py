@@ -75,7 +75,7 @@ def of(topology: str) -> Chip:
       f"There is no topology {topology!r}: write KIND:SHAPE, of {known}; or a GPU of"
       f" {', '.join(GPUS)}: how many of a host, as h100:8, or hosts x GPUs, as h100:2x8."
     )
-  return lookup.choose(CHIPS, kind, "chip")
+  return lookup.get(CHIPS, kind, "chip")
 
 
 def hosts(topology: str) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def compiling(what: str) -> Iterator[None]:
 
   def begins(event: str, **_: Any) -> None:
     if event == _COMPILE:
-      timers.append(threading.Timer(_LOADING_S, hosts.say, [said]))
+      timers.append(threading.Timer(_LOADING_S, hosts.print_once, [said]))
       timers[-1].daemon = True
       timers[-1].start()
 
@@ -68,7 +68,7 @@ def compiling(what: str) -> Iterator[None]:
 def notes(lines: Sequence[str]) -> None:
   """Prints what calls for a look, under the line of the step before."""
   for line in lines:
-    hosts.say(f"  {line}")
+    hosts.print_once(f"  {line}")
 
 
 class Report:
@@ -86,8 +86,8 @@ class Report:
     step = finished["step"]
     if step:
       if self._first is None:
-        hosts.say(self._lines.heading)
-      hosts.say(self._lines.line(finished, self._left(step)))
+        hosts.print_once(self._lines.heading)
+      hosts.print_once(self._lines.line(finished, self._left(step)))
       notes(console.warnings(finished))
     shown = [
       f"{split} {console.shown(finished[f'eval/{split}/success'], '{:.1%}'.format)}"
@@ -103,11 +103,11 @@ class Report:
     splits = self._config.evaluation.splits
     evaluated = [row for row in rows if f"eval/{splits[0]}/success" in row]
     before, after = evaluated[0], evaluated[-1]
-    hosts.say(console.success_table(before, after, splits))
-    hosts.say(console.gains(before, after, splits))
+    hosts.print_once(console.success_table(before, after, splits))
+    hosts.print_once(console.gains(before, after, splits))
     folder = f"--workdir={shlex.quote(str(self._workdir))}"
-    hosts.say(f"read the episodes: {_command('pages')} {folder}")
-    hosts.say(f"draw the curves: {_command('plot')} {folder} --out=plots")
+    hosts.print_once(f"read the episodes: {_command('pages')} {folder}")
+    hosts.print_once(f"draw the curves: {_command('plot')} {folder} --out=plots")
 
   def _left(self, step: int) -> float | None:
     """Seconds until the last step, by the steps that this process has printed; None: too early.
@@ -129,8 +129,10 @@ class Report:
 def opening(config: ml_collections.ConfigDict, workdir: pathlib.Path, preset: str) -> Report:
   """Prints what is trained, how, where, and into which folder; returns what prints the rest."""
   devices = words.count(jax.device_count(), "device")
-  hosts.say(f"empg_jax {empg_jax.__version__}: {preset}, {configs.method(config.algorithm)}")
-  hosts.say(f"  {config.model.path} on {devices} ({jax.devices()[0].device_kind}), in {workdir}")
+  hosts.print_once(f"empg_jax {empg_jax.__version__}: {preset}, {configs.method(config.algorithm)}")
+  hosts.print_once(
+    f"  {config.model.path} on {devices} ({jax.devices()[0].device_kind}), in {workdir}"
+  )
   return Report(config, workdir)
 
 

@@ -76,12 +76,12 @@ def watch(
     spikes += 1
     notes.append(
       f"The gradient's norm in step {step} is {norm:.3g}, and the median of the steps before"
-      f" {median:.3g}; in the batch were {_told(episodes)}."
+      f" {median:.3g}; in the batch were {_summary(episodes)}."
     )
   return {"update/spikes": spikes}, notes
 
 
-def _told(episodes: Sequence[Episode]) -> str:
+def _summary(episodes: Sequence[Episode]) -> str:
   """The episodes by their tasks: "episodes 0 1 3 of heat/1; episodes 0 2 of cool/1"."""
   groups: dict[tuple[int, str], list[str]] = {}
   for episode in episodes:

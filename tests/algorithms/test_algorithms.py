@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec as P
 import numpy as np
 import pytest
-import told
+import reference
 
 from empg_jax import algorithms
 from empg_jax.algorithms import dapo
@@ -17,7 +17,7 @@ from empg_jax.distributed import sharding
 from empg_jax.types import TokenStats
 
 NAMES = [m.name for m in pkgutil.iter_modules(algorithms.__path__) if not m.name.startswith("_")]
-ROWS = told.ROWS
+ROWS = reference.ROWS
 GRPO = {"base": {"name": "grpo"}}
 DUE = {"empg": GRPO, "aem": GRPO, "dr_grpo": {"length": 7.0}}  # what has no default
 PLAIN = [name for name in NAMES if name not in ("empg", "aem")]
@@ -53,7 +53,7 @@ def value(batch, name):
 
 @pytest.fixture(scope="module")
 def batch():
-  return told.drawn()
+  return reference.drawn()
 
 
 def logprobs(batch):
@@ -76,7 +76,7 @@ def filled(batch, order):
 def by_step(batch, advantages):
   """{(episode, step): advantage}, of which all tokens of a step have the same."""
   result = {}
-  for key, places in told.steps_of(batch).items():
+  for key, places in reference.steps_of(batch).items():
     values = {float(advantages[place]) for place in places}
     assert len(values) == 1
     result[key] = values.pop()
@@ -92,8 +92,8 @@ def assert_same_steps(got, want, atol=2e-5):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_what_obvious_loops_make_of_its_equation(name, batch):
   loss, signal, metrics = value(batch, name)
-  assert_same_steps(by_step(batch, signal.advantages), told.ADVANTAGES[name](batch))
-  want = told.loss(name, logprobs(batch), batch, signal.advantages, length=7.0)
+  assert_same_steps(by_step(batch, signal.advantages), reference.ADVANTAGES[name](batch))
+  want = reference.loss(name, logprobs(batch), batch, signal.advantages, length=7.0)
   np.testing.assert_allclose(loss, want, rtol=1e-4)
   assert all(x.dtype == jnp.float32 and x.shape == () for x in metrics.values())
 
@@ -122,7 +122,7 @@ def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_row_layouts_give_a_step_the_same_advantage_and_a_batch_the_same_loss(name, batch):
-  turns = told.one_row_a_turn(batch)
+  turns = reference.one_row_a_turn(batch)
   turns = filled(turns, np.random.default_rng(2).permutation(len(turns.steps)))
   got, want = (value(x, name) for x in (turns, batch))
   steps = by_step(turns, got[1].advantages), by_step(batch, want[1].advantages)
@@ -159,7 +159,7 @@ def test_without_bonus_empg_too_gives_equal_returns_no_signal(batch):
 def test_empg_goes_around_it(name, batch):
   base = by_step(batch, value(batch, name)[1].advantages)
   _, signal, metrics = value(batch, f"empg {name}")
-  h = told.normalised(told.entropies(batch))
+  h = reference.normalised(reference.entropies(batch))
   mean = np.mean([np.exp(-x) for x in h.values()])
   bonus = {(e, s): 0.05 * np.exp(-h[e, s + 1]) if (e, s + 1) in h else 0.0 for e, s in h}
   want = {key: base[key] * np.exp(-h[key]) / mean + bonus[key] for key in h}
@@ -180,9 +180,9 @@ def test_discounted_returns_are_compared_step_by_step(name, batch):
   _, signal, _ = value(batch, f"{name} 0.9")
   kind = "leave one out" if name == "rloo" else "std"
   groups = jnp.broadcast_to(batch.group_ids[:, None], batch.steps.shape)
-  want = told.of_steps(batch, 0.9, groups, kind)
+  want = reference.of_steps(batch, 0.9, groups, kind)
   if name == "reinforce_pp":
-    want = told.reinforce_pp(batch, 0.9)
+    want = reference.reinforce_pp(batch, 0.9)
   assert_same_steps(by_step(batch, signal.advantages), want)
 
 
@@ -201,10 +201,10 @@ def test_steps_that_equal_rewards_follow_have_exactly_equal_returns(batch):
 @pytest.mark.parametrize("name", ["ppo", "empg ppo"])
 def test_what_values_are_to_become_is_not_modulated(name, batch):
   _, signal, metrics = value(batch, name)
-  estimated = told.estimated(batch)
+  estimated = reference.estimated(batch)
   want = {key: target for key, (_, target) in estimated.items()}
   assert_same_steps(by_step(batch, signal.targets), want)
-  tokens = [estimated[key] for key, places in told.steps_of(batch).items() for _ in places]
+  tokens = [estimated[key] for key, places in reference.steps_of(batch).items() for _ in places]
   v, targets = np.array(tokens).T
   explained = 1 - np.var(targets - v) / np.var(targets)
   np.testing.assert_allclose(metrics["value/explained_variance"], explained, atol=1e-5)
@@ -228,7 +228,7 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   )
   want = value(shaped, f"grpo{gamma}")[1].advantages
   np.testing.assert_allclose(signal.advantages, want, atol=1e-6)
-  turns = told.one_row_a_turn(batch)
+  turns = reference.one_row_a_turn(batch)
   own = (turns.steps > 0).any(axis=1)
   by_rows = dapo.overlong_penalty(turns, 4, 6)
   np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
@@ -263,7 +263,7 @@ def test_on_an_explicit_mesh_it_is_the_same(batch):
 def test_aem_tells_what_it_scaled_by_and_what_became_of_it(batch):
   _, signal, metrics = value(batch, "aem")
   agent = np.asarray(signal.advantages)[np.asarray(batch.steps) > 0]
-  h = list(told.entropies(batch).values())
+  h = list(reference.entropies(batch).values())
   for name, x in (("advantage", agent), ("entropy", h)):
     for kind in ("min", "max", "mean", "std"):
       np.testing.assert_allclose(metrics[f"aem/{name}_{kind}"], getattr(np, kind)(x), atol=1e-6)

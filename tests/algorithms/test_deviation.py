@@ -5,11 +5,15 @@ import functools
 import jax
 import numpy as np
 import pytest
-import told
+import reference
 
 from empg_jax import algorithms
 
-TOLD = {"gigpo": told.gigpo, "sampo": told.gigpo, "reinforce_pp": told.reinforce_pp}
+REFERENCE = {
+  "gigpo": reference.gigpo,
+  "sampo": reference.gigpo,
+  "reinforce_pp": reference.reinforce_pp,
+}
 NAMES = ["grpo", "dapo", "gspo", "cispo", "gigpo", "sampo", "reinforce_pp"]
 
 
@@ -21,10 +25,10 @@ def every(batch, ddof):
 
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_it_is_what_obvious_loops_make_of_it(ddof):
-  batch = told.drawn()
+  batch = reference.drawn()
   for name, signal in every(batch, ddof).items():
-    want = TOLD.get(name, told.of_episodes)(batch, ddof=ddof)
-    for key, places in told.steps_of(batch).items():
+    want = REFERENCE.get(name, reference.of_episodes)(batch, ddof=ddof)
+    for key, places in reference.steps_of(batch).items():
       got = [signal.advantages[place] for place in places]
       np.testing.assert_allclose(got, want[key], atol=2e-5, err_msg=f"{name} {key}")
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import told
+import reference
 
 from empg_jax import algorithms
 from empg_jax.types import TokenStats
@@ -42,8 +42,8 @@ def every(batch):
 
 @pytest.fixture(scope="module")
 def layouts():
-  packed = told.drawn()
-  turns = told.one_row_a_turn(packed)
+  packed = reference.drawn()
+  turns = reference.one_row_a_turn(packed)
   return (packed, every(packed)), (turns, every(turns))
 
 
@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_those_of_the_other_layout(name, layouts):
   losses, gradients = [], []
   for batch, outputs in layouts:
     loss, of_tokens = outputs[name]
-    places = [place for steps in told.steps_of(batch).values() for place in steps]
+    places = [place for steps in reference.steps_of(batch).values() for place in steps]
     losses.append(loss)
     gradients.append([[x[place] for place in places] for x in map(np.asarray, of_tokens)])
   np.testing.assert_allclose(*losses, rtol=1e-5, atol=1e-6)

@@ -5,7 +5,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 import readmes
-import told
+import reference
 
 from empg_jax import algorithms
 
@@ -25,7 +25,7 @@ def _written_down(tmp_path, monkeypatch):
 
 
 def test_losers_of_a_group_teach_nothing():
-  batch = told.drawn()
+  batch = reference.drawn()
   grpo, _ = algorithms.make("grpo").advantages(batch, batch.behavior_entropy)
   signal, _ = algorithms.make(MODULE).advantages(batch, batch.behavior_entropy)
   assert (grpo.advantages < 0).any()
@@ -33,7 +33,7 @@ def test_losers_of_a_group_teach_nothing():
 
 
 def test_empg_goes_around_it():
-  batch = told.drawn()
+  batch = reference.drawn()
   algorithm = algorithms.make("empg", base={"name": MODULE})
   signal, metrics = algorithm.advantages(batch, batch.behavior_entropy)
   assert jnp.isfinite(signal.advantages).all() and "empg/steps" in metrics

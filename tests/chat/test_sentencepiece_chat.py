@@ -61,7 +61,7 @@ def test_instructions_stand_before_the_first_observation_alone(chat):
   assert told.following("On", ended=True) == chat.opening("On")
 
 
-def test_what_is_missing_or_of_another_kind_is_told(tmp_path, chat):
+def test_what_is_missing_or_of_another_kind_is_reported(tmp_path, chat):
   with pytest.raises(FileNotFoundError, match="There is no tokenizer in .*tokenizer.json"):
     load(tmp_path)
   (tmp_path / "tokenizer.model").write_bytes(b"nothing like it")

@@ -88,7 +88,7 @@ def test_a_thought_is_opened_once_and_with_its_own_token():
   assert chat.action("hm</think><action>look</action>") == "look"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_told_of_and_not_followed(caplog):
+def test_a_template_that_rewrites_earlier_turns_is_reported_and_not_followed(caplog):
   tok = tokenizer("qwen3")
   chat = TemplateChat(tok, name="models/qwen3")
   (record,) = caplog.records
@@ -144,7 +144,7 @@ def test_ids_beyond_the_vocabulary_are_no_text():
     ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no special token to end it"),
   ],
 )
-def test_a_template_that_cannot_be_used_is_told_in_one_sentence(template, sentence):
+def test_a_template_that_cannot_be_used_is_reported_in_one_sentence(template, sentence):
   with pytest.raises(ValueError, match=sentence) as error:
     TemplateChat(tokenizer("qwen2.5", template), name="models/x")
   assert "models/x" in str(error.value) and "\n" not in str(error.value)
@@ -192,7 +192,7 @@ def test_a_models_template_with_text_between_a_reply_and_its_end(family, tail):
   assert cut[-len(ended) :] == ended and tok.decode(cut[: -len(ended)]) == tail + end
 
 
-def test_what_a_models_template_without_an_end_is_told_to_change_works():
+def test_the_advice_for_a_template_without_an_end_works():
   lacking = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
   with pytest.raises(ValueError, match=r"write {{ eos_token }} behind the assistant's content"):
     TemplateChat(tokenizer("qwen2.5", lacking))
@@ -232,7 +232,7 @@ def test_remedy_for_a_base_model_is_a_template(tmp_path):
   assert conversation(load(tmp_path)) == conversation(TemplateChat(tokenizer("qwen2.5")))
 
 
-def test_a_damaged_folder_is_told(tmp_path):
+def test_a_damaged_folder_is_reported(tmp_path):
   (tmp_path / "tokenizer.json").write_text("{")
   with pytest.raises(ValueError, match="cannot be read"):
     load(tmp_path)

@@ -128,7 +128,7 @@ def test_a_token_s_penalty_is_bounded_and_has_no_gradient_beyond():
     np.testing.assert_array_equal(kl_penalty(log_q, kind), kl_estimate(log_q, kind))
 
 
-def test_the_ratio_of_trainer_and_sampler_is_cut_and_told():
+def test_the_ratio_of_trainer_and_sampler_is_cut_and_reported():
   mask = jnp.array([[True, True, True, False]])
   sampler = TokenStats(jnp.array([[-1.0, -1.0, -9.0, -1.0]]), jnp.ones((1, 4)))
   trainer = TokenStats(jnp.array([[-1.0, -2.0, -1.0, 0.0]]), jnp.full((1, 4), 1.5))

@@ -29,5 +29,5 @@ def test_no_line_asks_to_be_overlooked():
     assert "type: ignore" not in path.read_text(), path
 
 
-def test_a_user_s_type_checker_is_told_that_the_package_has_types():
+def test_a_type_checker_finds_the_types_of_the_package():
   assert (ROOT / "empg_jax" / "py.typed").exists()

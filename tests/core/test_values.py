@@ -78,7 +78,7 @@ def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_coun
     np.testing.assert_array_equal(np.asarray(x)[steps == 0], 0)
 
 
-def test_where_nothing_is_foretold_advantages_are_discounted_returns():
+def test_where_no_values_are_predicted_advantages_are_discounted_returns():
   rewards = jnp.float32([[0, 0, 0.5, 0, 0, 1, 1, 0], [0, 0.25, 0.25, 0, -1, 0, 0, 0]])
   steps = jnp.int32([[0, 1, 2, 0, 0, 3, 3, 0], [0, 1, 1, 0, 2, 0, 0, 0]])
   got = values.gae(rewards, jnp.zeros((2, 8)), steps, jnp.arange(2), gamma=0.9, lam=1.0)

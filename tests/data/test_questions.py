@@ -90,7 +90,7 @@ def test_changed_files_are_another_dataset(files):
   assert len(questions("files")["train"]) == 3
 
 
-def test_wrong_sources_are_told_of(tmp_path, monkeypatch):
+def test_wrong_sources_are_reported(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match="source must be one of embedded, short, files, tfds:"):
     questions("hotpotqa")
   monkeypatch.setenv("DEEP_SEARCH_DATA", str(tmp_path))

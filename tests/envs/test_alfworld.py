@@ -199,7 +199,7 @@ def test_stepping_without_an_episode_is_an_error():
     env.step("look")
 
 
-def test_unknown_names_are_told_with_the_known_ones(env):
+def test_unknown_names_are_reported_with_the_known_ones(env):
   with pytest.raises(ValueError, match="split must be one of train, .*, got 'test'"):
     tasks("test")
   with pytest.raises(ValueError, match="games must be one of small, .*, got 'tiny'"):
@@ -219,7 +219,7 @@ def test_unknown_names_are_told_with_the_known_ones(env):
     task_type("small/train/sing-Song/trial_1")
 
 
-def test_missing_official_games_are_told_with_the_remedy(tmp_path, monkeypatch):
+def test_missing_official_games_are_reported_with_the_remedy(tmp_path, monkeypatch):
   monkeypatch.delenv("ALFWORLD_DATA", raising=False)
   with pytest.raises(FileNotFoundError, match="set ALFWORLD_DATA to the folder"):
     tasks("train", games="official")
@@ -254,7 +254,7 @@ def test_missing_official_games_are_told_with_the_remedy(tmp_path, monkeypatch):
     ),
   ],
 )
-def test_broken_game_files_are_told_in_one_sentence(folder, env, content, message):
+def test_broken_game_files_are_reported_in_one_sentence(folder, env, content, message):
   path = folder / TASK.removeprefix("official/") / "game.tw-pddl"
   path.write_text(content)
   with pytest.raises(ValueError, match=message) as e:

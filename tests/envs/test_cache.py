@@ -36,7 +36,7 @@ SENTENCE = r"the cache .* cannot be written \(Not a directory\): set EMPG_JAX_CA
 @pytest.mark.parametrize(
   "use", [deep_search.make, lambda: webshop.tasks("test")], ids=["deep_search", "webshop"]
 )
-def test_a_cache_that_cannot_be_written_is_told_before_an_episode(unwritable, use):
+def test_a_cache_that_cannot_be_written_is_reported_before_an_episode(unwritable, use):
   with pytest.raises(OSError, match=SENTENCE) as error:
     use()
   assert command_line.is_for_the_user(error.value)
@@ -50,7 +50,7 @@ def test_workers_tell_it_too(unwritable, count):
 
 
 @pytest.mark.parametrize("home", ["/proc", ""])
-def test_a_home_folder_that_cannot_hold_it_is_told(monkeypatch, tmp_path, home):
+def test_a_home_folder_that_cannot_hold_it_is_reported(monkeypatch, tmp_path, home):
   monkeypatch.delenv("EMPG_JAX_CACHE", raising=False)
   monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
   monkeypatch.setenv("HOME", home)

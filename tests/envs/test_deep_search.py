@@ -136,12 +136,12 @@ def test_several_processes_share_one_index(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["embedded/train/99999", "embedded/dev/0", "embedded/train/x", ""])
-def test_an_unknown_task_is_told_of(task):
+def test_an_unknown_task_is_reported(task):
   with pytest.raises(ValueError, match=r"^there is no task .*: take one from tasks\("):
     DeepSearch().reset(task)
 
 
-def test_wrong_use_is_told_of():
+def test_wrong_use_is_reported():
   with pytest.raises(ValueError, match="split must be one of train, test, out_of_domain"):
     tasks("dev")
   with pytest.raises(ValueError, match="questions must be one of embedded, short, files"):

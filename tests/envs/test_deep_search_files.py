@@ -104,7 +104,7 @@ def test_triviaqas_own_files_are_objects_with_data(tmp_path):
     ("a.json", '{"rows": []}', "is an object without a list as 'data'"),
   ],
 )
-def test_broken_questions_are_told_of_in_one_sentence(tmp_path, name, text, sentence):
+def test_broken_questions_are_reported_in_one_sentence(tmp_path, name, text, sentence):
   (tmp_path / name).write_text(text)
   with pytest.raises(ValueError, match=sentence):
     list(question_files.read(tmp_path / name))
@@ -120,7 +120,7 @@ def test_broken_questions_are_told_of_in_one_sentence(tmp_path, name, text, sent
     (b'{"id": "0", "text": "x"}', "line 4 is .*: want"),
   ],
 )
-def test_a_broken_corpus_is_told_of_and_leaves_nothing_behind(folder, line, sentence):
+def test_a_broken_corpus_is_reported_and_leaves_nothing_behind(folder, line, sentence):
   with (folder / "corpus.jsonl").open("ab") as f:
     f.seek(0, 2)
     f.truncate(f.tell() - 1)  # the empty line
@@ -155,7 +155,7 @@ def test_changed_files_are_read_anew(folder):
   assert len(tasks("train", questions="files")) == 7
 
 
-def test_absent_files_are_told_of(folder, monkeypatch):
+def test_absent_files_are_reported(folder, monkeypatch):
   with pytest.raises(FileNotFoundError, match="no .jsonl or .json file in .*test: set DEEP"):
     tasks("test", questions="files")
   with pytest.raises(ValueError, match="there is no task 'files/train/musique/0'"):

@@ -111,7 +111,7 @@ def test_without_a_network_one_sentence_says_what_to_do(home, monkeypatch):
   assert command_line.is_for_the_user(told.value) and len(str(told.value)) < 600
 
 
-def test_a_page_that_is_gone_is_told_of(monkeypatch):
+def test_a_page_that_is_gone_is_reported(monkeypatch):
   def gone(*_):
     raise tfds.download.DownloadError("Failed to get url http://x. HTTP code: 404.")
 
@@ -126,7 +126,7 @@ def test_trivia_qa_cannot_be_prepared_without_tensorflow(monkeypatch):
     tasks("train", questions=f"tfds:{TRIVIA}")
 
 
-def test_files_of_another_format_are_told_of(home, monkeypatch):
+def test_files_of_another_format_are_reported(home, monkeypatch):
   prepare_trivia(home, monkeypatch)
   (info,) = home.rglob("dataset_info.json")
   info.write_text(info.read_text().replace("array_record", "tfrecord"))

@@ -116,7 +116,7 @@ def test_a_client_that_hangs_up_is_no_error_of_the_server(served):
   assert sent[0]["status"] == 400 and b"the request broke off" in sent[1]["body"]
 
 
-def test_a_port_that_is_taken_is_told_of(served):
+def test_a_port_that_is_taken_is_reported(served):
   port = served[0].rpartition(":")[2]
   done = subprocess.run(
     [*SERVE, f"--port={port}"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -211,13 +211,13 @@ def test_documents_without_an_id_are_search_r1s_too():
     ((302, b"", {"Location": "http://127.0.0.1:1/"}), "did not answer|answered 302"),
   ],
 )
-def test_a_server_that_fails_is_told_of(answer, sentence):
+def test_a_server_that_fails_is_reported(answer, sentence):
   with stub(answer) as address:
     with pytest.raises(RetrievalFailed, match=sentence):
       Remote(address, timeout=1.0, retries=1, backoff=0.01).search("x", 3)
 
 
-def test_a_server_that_is_not_there_is_told_of():
+def test_a_server_that_is_not_there_is_reported():
   with socket.create_server(("127.0.0.1", 0)) as free:
     address = f"http://127.0.0.1:{free.getsockname()[1]}"
   with pytest.raises(RetrievalFailed, match="did not answer .*: see whether the search server"):

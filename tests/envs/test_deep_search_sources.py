@@ -21,7 +21,7 @@ def test_each_source_stands_beside_the_data_with_its_licence_and_the_counts():
   assert f"{sum(len(embedded.questions(split)) for split in SPLITS):,} questions" in told
 
 
-def test_a_package_that_is_absent_is_told_of():
+def test_a_package_that_is_absent_is_reported():
   with pytest.raises(FileNotFoundError, match="there is no package nosuch: pip install cia-world"):
     sources.folder("nosuch")
 

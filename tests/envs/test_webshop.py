@@ -106,12 +106,12 @@ def test_several_processes_share_one_shop(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["embedded/human/99999", "embedded/human/x", "small", ""])
-def test_an_unknown_task_is_told_of(task):
+def test_an_unknown_task_is_reported(task):
   with pytest.raises(ValueError, match=r"^there is no task .*: take one from tasks\("):
     WebShop().reset(task)
 
 
-def test_wrong_use_is_told_of():
+def test_wrong_use_is_reported():
   with pytest.raises(ValueError, match="catalogue must be one of embedded, small, full"):
     tasks("test", catalogue="large")
   with pytest.raises(ValueError, match="reward must be one of score, won"):

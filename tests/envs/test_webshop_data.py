@@ -71,14 +71,14 @@ def test_doubtful_and_double_items_are_left_out(folder):
     ({"customization_options": {"color": ["red"]}}, "item B.* has the customization_options"),
   ],
 )
-def test_a_broken_item_is_told_of(folder, changes, sentence):
+def test_a_broken_item_is_reported(folder, changes, sentence):
   change(folder, **changes)
   with pytest.raises(ValueError, match=sentence):
     data.shop("small", "human")
   assert [path for path in (folder / "cache/webshop").iterdir() if path.is_dir()] == []
 
 
-def test_a_broken_instruction_is_told_of(folder):
+def test_a_broken_instruction_is_reported(folder):
   asin = change(folder)[1]["asin"]
   write(folder, "items_human_ins.json", {asin: [{"instruction_attributes": ["x"]}]})
   with pytest.raises(ValueError, match=f"item {asin}: an instruction has None as 'instruction'"):
@@ -98,13 +98,13 @@ def test_a_broken_instruction_is_told_of(folder):
     ("items_human_ins.json", ["x"], "an instruction is 'x': want an object"),
   ],
 )
-def test_a_broken_entry_is_told_of(folder, name, entry, sentence):
+def test_a_broken_entry_is_reported(folder, name, entry, sentence):
   write(folder, name, {change(folder)[1]["asin"]: entry})
   with pytest.raises(ValueError, match=sentence):
     data.shop("small", "human")
 
 
-def test_options_without_end_are_told_of(folder):
+def test_options_without_end_are_reported(folder):
   many = {name: [{"value": str(i)} for i in range(30)] for name in "abcde"}
   asin = change(folder, customization_options=many)[1]["asin"]
   entry = {"instruction": "a lamp", "instruction_attributes": ["x"]}
@@ -134,7 +134,7 @@ _DEEP = "[" * 200 + "]" * 200
   ],
   ids=range(12),
 )
-def test_broken_json_is_told_of(tmp_path, text):
+def test_broken_json_is_reported(tmp_path, text):
   path = tmp_path / "broken.json"
   path.write_text(text)
   with pytest.raises(ValueError, match="cannot read .*broken.json as one JSON list"):
@@ -165,7 +165,7 @@ def test_a_member_without_end_is_refused(tmp_path, monkeypatch):
     list(json_files.items(tmp_path / "long.json"))
 
 
-def test_absent_files_are_told_of(folder, monkeypatch):
+def test_absent_files_are_reported(folder, monkeypatch):
   with pytest.raises(FileNotFoundError, match="no file .*items_shuffle.json: set WEBSHOP_DATA"):
     tasks("test", catalogue="full")
   monkeypatch.delenv("WEBSHOP_DATA")

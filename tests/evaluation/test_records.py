@@ -24,7 +24,7 @@ def test_an_evaluation_comes_back_as_it_was(tmp_path):
     ('{"environment": 1, "split": 1, "tasks": 1, "agent": 1, "episodes": [{}]}', "lacks ended"),
   ],
 )
-def test_what_is_no_evaluation_is_told(tmp_path, text, sentence):
+def test_what_is_no_evaluation_is_reported(tmp_path, text, sentence):
   if text is not None:
     (tmp_path / "a.json").write_text(text)
   with pytest.raises(ValueError, match=sentence):

@@ -111,7 +111,7 @@ def test_the_configs_themselves_are_accepted(parse):
     ],
     ids=range(3),
 )  # fmt: skip
-def test_what_the_libraries_would_stumble_over_is_told_of(parse, arguments, sentence):
+def test_what_the_libraries_would_stumble_over_is_reported(parse, arguments, sentence):
   with pytest.raises(ValueError, match=sentence):
     make(parse(*arguments))
 

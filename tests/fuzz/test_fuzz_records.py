@@ -119,7 +119,7 @@ def test_evaluations_with_other_values_are_compared_or_refused(folder, evaluatio
   ],
   ids=range(4),
 )
-def test_an_evaluation_with_what_is_no_record_is_told_of(folder, change, sentence):
+def test_an_evaluation_with_what_is_no_record_is_reported(folder, change, sentence):
   path = folder / "evaluation.json"
   path.write_text(json.dumps(EVALUATION | {"episodes": [ROW | change]}))
   with pytest.raises(ValueError, match=f"is no evaluation, an episode in it {sentence}"):
@@ -151,7 +151,7 @@ def test_damaged_metrics_are_read_or_refused(folder, content):
 @pytest.mark.parametrize(
   "text", [b"\xff\n", b"[" * 10**5 + b"\n", b'"text"\n', b"7\n"], ids=range(4)
 )
-def test_a_broken_row_of_metrics_is_told_of(folder, text):
+def test_a_broken_row_of_metrics_is_reported(folder, text):
   (folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + text)
   with pytest.raises(ValueError, match="Line 2 of .* is not a JSON object with a step"):
     metrics.read_rows(folder)

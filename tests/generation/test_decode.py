@@ -223,7 +223,7 @@ def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_
     make_policy(placed, mesh=mesh)
 
 
-def test_too_long_a_piece_and_too_full_a_conversation_are_told(model):
+def test_too_long_a_piece_and_too_full_a_conversation_are_reported(model):
   policy = make_policy(model)
   with pytest.raises(ValueError, match="31 tokens, but the largest piece length is 30"):
     policy.act(policy.start(), [[5] * 31, None, None], [0] * 3, [0] * 3, KEY)

@@ -68,7 +68,7 @@ def test_by_a_kernel_on_shards(kernel):
   check(got, *args)
 
 
-def test_heads_that_do_not_divide_over_the_mesh_are_told(kernel):
+def test_heads_that_do_not_divide_over_the_mesh_are_reported(kernel):
   mesh = sharding.make_mesh(tensor=4)
   with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 key/value heads .*tensor 4"):
     jax.jit(functools.partial(attend, implementation=kernel))(*drawn(1, 16, 4, 2, 8))

@@ -72,7 +72,7 @@ def plain_forward(model, tokens):
   return rms_norm(x, np.asarray(m.norm.weight[...], np.float64))
 
 
-def test_the_forward_pass_is_qwen2_told_in_numpy():
+def test_the_forward_pass_is_qwen2_written_in_numpy():
   model = random_model()
   tokens = np.random.default_rng(0).integers(0, 31, (2, 150)).astype(np.int32)
   got = jax.jit(lambda m, x: m(x))(model, tokens)

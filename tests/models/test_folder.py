@@ -173,7 +173,7 @@ def test_a_damaged_file_is_named(model, tmp_path):
     folder.load(tmp_path, MESH)
 
 
-def test_what_is_no_model_is_told_with_what_to_do(model, tmp_path):
+def test_what_is_no_model_is_reported_with_what_to_do(model, tmp_path):
   def told(path, message):
     with pytest.raises(FileNotFoundError, match=message):
       folder.load(path, MESH)

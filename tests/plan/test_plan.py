@@ -56,7 +56,7 @@ def test_known_shapes_have_the_parameters_that_their_names_say(name):
   assert billions == pytest.approx(float(name.split("-")[1].removesuffix("b")), rel=0.1)
 
 
-def test_unknown_topologies_and_models_are_told():
+def test_unknown_topologies_and_models_are_reported():
   with pytest.raises(ValueError, match="no topology 'v9:2x2': .*v5p: 2x2x1, 2x2x4, 4x4x4"):
     chips.of("v9:2x2")
   with pytest.raises(ValueError, match="no topology 'v5e:3x5'"):

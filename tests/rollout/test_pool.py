@@ -182,7 +182,7 @@ def test_what_is_asked_and_not_wanted_any_more_does_no_harm():
     assert second.step("print").observation == "print: 3"
 
 
-def test_an_environment_that_cannot_be_made_is_told_in_one_sentence():
+def test_an_environment_that_cannot_be_made_is_reported_in_one_sentence():
   with pytest.raises(ValueError, match="No environment of faulty can .*there is no catalogue"):
     with workers.environments("faulty", {"missing": "catalogue"}, count=2):
       pass

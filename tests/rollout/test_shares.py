@@ -45,7 +45,7 @@ def test_distributed_episodes_come_back_bit_for_bit(monkeypatch):
     assert (one.text, one.action, one.reward) == ("b", None, 0.1)
 
 
-def test_an_info_that_cannot_be_sent_is_told():
+def test_an_info_that_cannot_be_sent_is_reported():
   episode = Episode("t", 0, 0, (), 0.0, False, "done", {"seen": {1, 2}})
   with pytest.raises(ValueError, match="cannot be sent to the other hosts.*plain values"):
     shares.to_bytes([episode])

@@ -57,7 +57,7 @@ def test_the_batch_of_a_skipped_update_is_kept(tmp_path):
     np.testing.assert_array_equal(kept, was)
 
 
-def test_a_norm_far_above_the_last_ones_is_told_and_counted(tmp_path):
+def test_a_norm_far_above_the_last_ones_is_reported_and_counted(tmp_path):
   rows = [{"step": 0}, *({"update/grad_norm": 100.0} for _ in range(10))]
   rows += [{"update/grad_norm": norm, "update/spikes": 2} for norm in [1.0, 2.0, None, 3.0] * 5]
   rows += [{"update/grad_norm": 2.0, "update/spikes": 2}] * 5

@@ -175,7 +175,7 @@ def test_a_checkpoint_has_the_head_and_gives_the_policy_without_it(adapted, tmp_
   jax.tree.map(np.testing.assert_array_equal, alone, state.model)
 
 
-def test_a_state_without_a_head_is_told(batch):
+def test_a_state_without_a_head_is_reported(batch):
   without = states.create(fresh().model, OPTIMIZER)
   with pytest.raises(ValueError, match="no value head and the algorithm does estimate values"):
     update(without, batch)

@@ -159,7 +159,7 @@ def test_the_reference_policy_pulls_back(state, batch):
   np.testing.assert_allclose(same["loss/kl"], 0, atol=1e-9)
 
 
-def test_rows_that_do_not_divide_are_told():
+def test_rows_that_do_not_divide_are_reported():
   with pytest.raises(ValueError, match="does not divide into 1 minibatch of microbatches of 3"):
     microbatch.check(8, 3)
 

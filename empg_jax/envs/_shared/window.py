@@ -5,7 +5,9 @@ from collections.abc import Sequence
 NO_COMMAND = "(a reply without a command)"
 
 
-def told(task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int) -> str:
+def windowed_prompt(
+  task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int
+) -> str:
   """What an agent without memory reads before its next reply.
 
   Args:

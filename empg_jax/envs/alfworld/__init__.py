@@ -14,7 +14,7 @@ import os
 from typing import Protocol, runtime_checkable
 
 from empg_jax.envs import Step
-from empg_jax.envs._shared.window import told
+from empg_jax.envs._shared.window import windowed_prompt
 from empg_jax.envs.alfworld import embedded, official
 from empg_jax.envs.alfworld.demos import PHRASES as PHRASES, demonstrations as demonstrations
 from empg_jax.envs.alfworld.engine import COMMANDS, Engine, listed
@@ -140,7 +140,7 @@ def prompt(
   brief = lambda text: text.partition(COMMANDS)[0]
   task = "Your task is to: " + brief(first).rpartition("Your task is to: ")[2]
   past = [(brief(seen), action) for seen, action in turns]
-  return told(task, past, observation, window)
+  return windowed_prompt(task, past, observation, window)
 
 
 def tasks(split: str, *, games: str = "small") -> list[str]:

@@ -6,4 +6,4 @@ from empg_jax.config import lookup
 from empg_jax.envs.alfworld import embedded, rooms
 
 if __name__ == "__main__":
-  lookup.choose({"rooms": rooms.main, "games": embedded.main}, " ".join(sys.argv[1:]), "data")()
+  lookup.get({"rooms": rooms.main, "games": embedded.main}, " ".join(sys.argv[1:]), "data")()

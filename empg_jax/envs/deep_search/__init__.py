@@ -19,7 +19,7 @@ Whatever else comes is answered with what was wanted, and counts as an action.
 
 from collections.abc import Sequence
 
-from empg_jax.envs._shared.window import told
+from empg_jax.envs._shared.window import windowed_prompt
 from empg_jax.envs.deep_search.data import SPLITS as SPLITS
 from empg_jax.envs.deep_search.demos import PHRASES as PHRASES, demonstrations as demonstrations
 from empg_jax.envs.deep_search.environment import (
@@ -58,4 +58,4 @@ def prompt(
     first: the question.
     turns, observation, window: see envs._shared.window.
   """
-  return told(first, turns, observation, window)
+  return windowed_prompt(first, turns, observation, window)

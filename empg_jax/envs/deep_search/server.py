@@ -32,7 +32,7 @@ def app(retriever: Retriever) -> Starlette:
       status, reason = refused.args
       return JSONResponse({"detail": reason}, status_code=status)
     found = await run_in_threadpool(lambda: [retriever.search(query, topk) for query in queries])
-    return JSONResponse({"result": [[_told(hit, scored) for hit in hits] for hits in found]})
+    return JSONResponse({"result": [[_as_json(hit, scored) for hit in hits] for hits in found]})
 
   return Starlette(routes=[Route("/retrieve", retrieve, methods=["POST"])])
 
@@ -68,6 +68,6 @@ def _parsed(body: bytes) -> tuple[list[str], int, bool]:
   return queries, topk, bool(asked.get("return_scores", False))
 
 
-def _told(hit: Hit, scored: bool) -> dict[str, Any]:
+def _as_json(hit: Hit, scored: bool) -> dict[str, Any]:
   document = {"id": hit.passage.id, "contents": hit.passage.contents}
   return {"document": document, "score": hit.score} if scored else document

@@ -29,7 +29,7 @@ Known differences from the original's text mode (princeton-nlp/WebShop):
 
 from collections.abc import Sequence
 
-from empg_jax.envs._shared.window import told
+from empg_jax.envs._shared.window import windowed_prompt
 from empg_jax.envs.webshop.demos import PHRASES as PHRASES, demonstrations as demonstrations
 from empg_jax.envs.webshop.environment import (
   SPLITS as SPLITS,
@@ -70,4 +70,4 @@ def prompt(
     turns, observation, window: see envs._shared.window.
   """
   goal = first.partition("Instruction: [SEP] ")[2].partition(" [SEP] ")[0]
-  return told(f"Your instruction is: {goal}", turns, observation, window)
+  return windowed_prompt(f"Your instruction is: {goal}", turns, observation, window)

@@ -13,10 +13,10 @@ from absl import logging
 
 
 @functools.cache
-def hush() -> None:
+def silence() -> None:
   """From now on Checkpointer alone reports a save that fails, except with `--verbosity=1`."""
   for logger in (logging.get_absl_logger(), records.getLogger("asyncio")):
-    logger.addFilter(_is_to_be_told)
+    logger.addFilter(_is_shown)
   before = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
@@ -26,7 +26,7 @@ def hush() -> None:
   sys.unraisablehook = hook
 
 
-def _is_to_be_told(record: records.LogRecord) -> bool:
+def _is_shown(record: records.LogRecord) -> bool:
   return logging.vlog_is_on(1) or not (record.exc_info and _is_of_orbax(record))
 
 
