@@ -82,20 +82,25 @@ def write(
       "info": {name: x for name, x in episode.info.items() if _is_single(x)},
       "turns": [_turn(*pair, split_reply) for pair in zip(episode.turns, of_turns, strict=True)],
     })  # fmt: skip
-  path = pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
+  file = file_of(workdir, step, split)
   lines = "".join(json_text.dumps(line) + "\n" for line in lines)
-  unfinished = path.with_suffix(".tmp")
+  unfinished = file.with_suffix(".tmp")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished.write_bytes(gzip.compress(lines.encode(), mtime=0))
-    os.replace(unfinished, path)
+    os.replace(unfinished, file)
   except OSError as error:
     unfinished.unlink(missing_ok=True)
     raise OSError(
-      f"{path} cannot be written ({error.strerror}): put that right and start the same command"
+      f"{file} cannot be written ({error.strerror}): put that right and start the same command"
       " again, which goes on from the newest checkpoint."
     ) from error
-  return path
+  return file
+
+
+def file_of(workdir: str | os.PathLike, step: int, split: str) -> pathlib.Path:
+  """The file of what was played in a step of training (split "train") or evaluated after it."""
+  return pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
 
 
 def paths(workdir: str | os.PathLike) -> list[pathlib.Path]:
@@ -113,8 +118,11 @@ def paths(workdir: str | os.PathLike) -> list[pathlib.Path]:
   return found
 
 
-def read(path: str | os.PathLike) -> EpisodeSet:
+def read(path: str | os.PathLike, *, at_most: int | None = None) -> EpisodeSet:
   """What `write` wrote.
+
+  Args:
+    at_most: so many of the episodes, spread evenly over the file; the others are not parsed.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -126,16 +134,20 @@ def read(path: str | os.PathLike) -> EpisodeSet:
     raise FileNotFoundError(f"There is no file {path}: give one of WORKDIR/{FOLDER}/.")
   try:
     with gzip.open(path) as file:
-      heading, *episodes = _lines(file)
+      first, *lines = _lines(file)
+    heading = _parsed(first, 1)
+    count = min(len(lines), len(lines) if at_most is None else at_most)
+    chosen = [at * len(lines) // count for at in range(count)]
+    episodes = [_parsed(lines[at], at + 2) for at in chosen]
   except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
     raise ValueError(f"{path} holds no episodes that can be read ({error}).") from error
   faults = (
     heading.get("format") != FORMAT and f"its format is not {FORMAT}",
     not _fits(heading, _HEADING) and "its first line is not a heading",
-    heading.get("episodes") != len(episodes)
-    and f"it has {words.count(len(episodes), 'episode')}, and its heading says"
+    heading.get("episodes") != len(lines)
+    and f"it has {words.count(len(lines), 'episode')}, and its heading says"
     f" {heading.get('episodes')}",
-    *(_fault(episode, number) for number, episode in enumerate(episodes, 1)),
+    *(_fault(episode, at + 1) for at, episode in zip(chosen, episodes)),
   )
   if fault := next(filter(None, faults), None):
     raise ValueError(f"{path} holds no episodes that can be read ({fault}).")
@@ -168,18 +180,23 @@ def _is_single(x: Any) -> bool:
   return x is None or isinstance(x, (bool, int, str))
 
 
-def _lines(file: io.BufferedIOBase) -> list[dict[str, Any]]:
-  """The objects of a file, one a line; ValueError if it is too large or holds anything else."""
+def _lines(file: io.BufferedIOBase) -> list[bytes]:
+  """The lines of a file; ValueError if there is none, or if it is too large."""
   found, size = [], 0
   while line := file.readline(MAX_LINE + 1):
     size += len(line)
     if len(line) > MAX_LINE or size > MAX_BYTES or len(found) > MAX_EPISODES:
       raise ValueError(f"line {len(found) + 1} goes beyond what is read")
-    found.append(json.loads(line, parse_constant=_no_number))
-    if not isinstance(found[-1], dict):
-      raise ValueError(f"line {len(found)} is no JSON object")
+    found.append(line)
   if not found:
     raise ValueError("it is empty")
+  return found
+
+
+def _parsed(line: bytes, number: int) -> dict[str, Any]:
+  found = json.loads(line, parse_constant=_no_number)
+  if not isinstance(found, dict):
+    raise ValueError(f"line {number} is no JSON object")
   return found
 
 

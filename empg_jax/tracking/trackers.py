@@ -1,6 +1,7 @@
-"""A run's rows as they come, in TensorBoard and on Weights & Biases.
+"""A run as it goes, in TensorBoard and on Weights & Biases.
 
-metrics.jsonl stays the source: both are given its finished rows, and nothing else.
+The workdir stays the source: both show the finished rows of metrics.jsonl, and beside a row a few
+of the episodes that were written to episodes/ in its step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +9,12 @@ import contextlib
 import pathlib
 from typing import Any
 
+from empg_jax.tracking import samples
+from empg_jax.tracking.samples import Sample
+
 Row = Mapping[str, Any]  # of metrics.jsonl: "step", and numbers or None by name
+
+_Show = Callable[[Row, Mapping[str, Sequence[Sample]]], None]  # a row, and episodes by split
 
 _WANDB_ID = "wandb_id"  # file of a workdir, so that a run that goes on goes on there too
 
@@ -22,13 +28,13 @@ def watchers(
   tensorboard: bool,
   wandb: str | None,
 ) -> Iterator[Sequence[Callable[[Row], None]]]:
-  """Yields what is to be called with each finished row.
+  """Yields the functions to call with each finished row: one, or none if nothing is shown.
 
   Args:
-    workdir: of the run; TensorBoard's files go to its folder tensorboard/.
+    workdir: of the run, with its episodes; TensorBoard's files go to its folder tensorboard/.
     config: nested plain values, shown beside the numbers.
-    first_step: that is still to come; what a run cut short has shown from it on is taken back
-      in TensorBoard.
+    first_step: the first step that is still to come; TensorBoard drops what a run that was cut
+      short showed from there on.
     tensorboard: whether to write for TensorBoard.
     wandb: a project on Weights & Biases, whose package is imported only then.
 
@@ -36,34 +42,40 @@ def watchers(
     ImportError: `wandb` is given and not installed.
   """
   with contextlib.ExitStack() as stack:
-    found = []
+    trackers: list[_Show] = []
     if tensorboard:
-      found.append(stack.enter_context(_tensorboard(workdir / "tensorboard", first_step)))
+      trackers.append(stack.enter_context(_tensorboard(workdir / "tensorboard", first_step)))
     if wandb is not None:
-      found.append(stack.enter_context(_wandb(wandb, workdir, config)))
-    yield found
+      trackers.append(stack.enter_context(_wandb(wandb, workdir, config)))
+
+    def show(row: Row) -> None:
+      episodes = samples.of_row(workdir, row)
+      for tracker in trackers:
+        tracker(row, episodes)
+
+    yield [show] if trackers else []
 
 
 @contextlib.contextmanager
-def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[Callable[[Row], None]]:
+def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[_Show]:
   import tensorboardX  # takes a second
 
   with tensorboardX.SummaryWriter(
     str(folder), purge_step=first_step, filename_suffix=f".{first_step}"
   ) as writer:
 
-    def show(row: Row) -> None:
+    def show(row: Row, episodes: Mapping[str, Sequence[Sample]]) -> None:
       for name, value in _numbers(row).items():
         writer.add_scalar(name, value, row["step"])
+      for split, chosen in episodes.items():
+        writer.add_text(f"episodes/{split}", samples.markdown(chosen), row["step"])
       writer.flush()
 
     yield show
 
 
 @contextlib.contextmanager
-def _wandb(
-  project: str, workdir: pathlib.Path, config: Mapping[str, Any]
-) -> Iterator[Callable[[Row], None]]:
+def _wandb(project: str, workdir: pathlib.Path, config: Mapping[str, Any]) -> Iterator[_Show]:
   try:
     import wandb
   except ImportError:
@@ -78,8 +90,16 @@ def _wandb(
     resume="allow", allow_val_change=True,  # of the config, when the run goes on
   )  # fmt: skip
   file.write_text(f"{run.id}\n")
+
+  def show(row: Row, episodes: Mapping[str, Sequence[Sample]]) -> None:
+    tables = {
+      f"episodes/{split}": wandb.Table(columns=list(Sample._fields), data=list(map(list, chosen)))
+      for split, chosen in episodes.items()
+    }
+    run.log(_numbers(row) | tables, step=row["step"])
+
   try:
-    yield lambda row: run.log(_numbers(row), step=row["step"])
+    yield show
   finally:
     run.finish()
 
