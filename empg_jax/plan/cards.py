@@ -1,11 +1,11 @@
 """What XLA's GPU compiler has to know of a GPU that is not there: its target config.
 
-The figures are those that CUDA's deviceQuery prints for the SXM modules, memory and its
-bandwidth apart, which are those of `chips`. Sources: the tuning guides for Ampere and Hopper,
-https://docs.nvidia.com/cuda/hopper-tuning-guide/ and .../ampere-tuning-guide/, the architecture
-white papers for the caches, and XLA's own examples (openxla/xla, xla/tools/hlo_opt/gpu_specs) for
-what has to be named. Autotuning needs the card, so a program compiled here takes the compiler's
-default tiles; its memory and its exchanges are those of a run.
+The figures are those of XLA's own files for the SXM modules, a100_sxm_80, h100_sxm and h200 in
+https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs, memory's bandwidth
+among them, which `chips` holds. Two are those that CUDA reports of a card instead: the memory,
+which differs by some MB from driver to driver (XLA has 141 whole GiB for an H200, more than there
+are), and the H200's L2 cache. Autotuning needs the card, so a program compiled here takes the
+compiler's default tiles; its memory and its exchanges are those of a run.
 """
 
 from empg_jax.plan import chips

@@ -2,14 +2,16 @@
 
 Sources, read in November 2026:
   v5e   https://docs.cloud.google.com/tpu/docs/v5e
-  v5p   https://docs.cloud.google.com/tpu/docs/v5p
+  v5p   https://docs.cloud.google.com/tpu/docs/v5p-training
   v6e   https://docs.cloud.google.com/tpu/docs/v6e
-  a100  https://www.nvidia.com/en-us/data-center/a100/ (SXM, 80 GB)
-  h100  https://www.nvidia.com/en-us/data-center/h100/ (SXM)
-  h200  https://www.nvidia.com/en-us/data-center/h200/ (SXM)
-The network between slices: v5p as given there; v5e and v6e are a host's network cards over
-its eight chips (2 x 100 and 4 x 200 Gbps). Between hosts of GPUs: one network card for each, as
-a DGX has (https://docs.nvidia.com/dgx/): 200 Gbps beside an A100, 400 beside the others.
+  a100, h100, h200: the SXM modules. Memory's bandwidth: `cards`. Products and NVLink:
+        https://jax-ml.github.io/scaling-book/gpus
+        (989: 132 cores x 4 units x 512 multiply-adds at 1.83 GHz, as XLA counts it)
+Links between chips: both ways over all links. The network between slices: v5p as given there;
+v5e and v6e are a host's network cards over its eight chips (2 x 100 and 4 x 200 Gbps). Between
+hosts of GPUs: one card for each, 400 Gbps beside the others as a DGX H100 or H200 has
+(https://docs.nvidia.com/dgx-basepod/reference-architecture-infrastructure-foundation-enterprise-ai/latest/core-components.html),
+200 beside an A100 (https://github.com/calculon-ai/calculon/blob/main/systems/a100_80g.json).
 What a program may take of a chip's memory is what the compiler names when it refuses one; of a
 GPU's, the share that JAX takes here (hardware.MEMORY_SHARE).
 """
@@ -45,8 +47,8 @@ CHIPS = {
   "v5e": Chip(memory=15.75, flops=197e12, hbm=819e9, ici=400e9, torus=2, dcn=25e9 / 8),
   "v5p": Chip(memory=95.74, flops=459e12, hbm=2765e9, ici=1200e9, torus=3, dcn=50e9 / 8),
   "v6e": Chip(memory=31.25, flops=918e12, hbm=1638e9, ici=800e9, torus=2, dcn=100e9 / 8),
-  "a100": _gpu(84_987_740_160, flops=312e12, hbm=2039e9, ici=600e9, dcn=25e9),
-  "h100": _gpu(84_929_347_584, flops=989e12, hbm=3350e9, ici=900e9, dcn=50e9),
+  "a100": _gpu(84_987_740_160, flops=312e12, hbm=2039.04e9, ici=600e9, dcn=25e9),
+  "h100": _gpu(84_929_347_584, flops=989e12, hbm=3352.32e9, ici=900e9, dcn=50e9),
   "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
 }
 
