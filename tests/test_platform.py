@@ -17,16 +17,18 @@ KNOWING = {
 FOLDERS = "empg_jax", "launch", "configs"
 FILES = sorted({path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")} - KNOWING)
 HARDWARE = {"cpu", "gpu", "tpu", "cuda", "rocm"}
+ASKING = {"default_backend", "jax_platforms", "platform", "platform_dependent"}  # of JAX
 
 
 def asks(tree):
-  """The lines that ask JAX what hardware there is, or compare its name."""
+  """The lines that ask JAX what hardware there is, or name one to compare or to choose."""
   for node in ast.walk(tree):
-    if isinstance(node, ast.Attribute) and node.attr == "default_backend":
-      yield node.lineno
-    elif isinstance(node, ast.Compare):
-      sides = [node.left, *node.comparators]
-      if any(isinstance(x, ast.Constant) and x.value in HARDWARE for x in sides):
+    if isinstance(node, ast.Attribute) and node.attr in ASKING:
+      if ast.unparse(node) != "sys.platform":
+        yield node.lineno
+    elif isinstance(node, ast.Compare | ast.Call):
+      given = [node.left, *node.comparators] if isinstance(node, ast.Compare) else node.args
+      if any(isinstance(x, ast.Constant) and x.value in HARDWARE for x in given):
         yield node.lineno
 
 
@@ -36,7 +38,11 @@ def test_no_other_file_asks_for_the_hardware(path):
 
 
 def test_a_comparison_is_found():
-  assert list(asks(ast.parse('x.platform == "tpu"'))) == [1]
+  assert list(asks(ast.parse('name == "tpu"'))) == [1]
+  assert list(asks(ast.parse("hardware.of(device.platform)"))) == [1]
+  assert list(asks(ast.parse('(jax.config.jax_platforms or "").startswith("tpu")'))) == [1, 1]
+  assert list(asks(ast.parse("jax.lax.platform_dependent(x, tpu=f, default=g)"))) == [1]
+  assert not list(asks(ast.parse('sys.platform == "linux"')))
   assert list(asks(ast.parse("a = 1\njax.default_backend()"))) == [2]
 
 
@@ -56,3 +62,21 @@ def test_a_mesh_in_context_tells_before_what_is_here():
   )
   with jax.sharding.use_abstract_mesh(mesh):
     assert hardware.current() is hardware.GPU
+
+
+def test_hardware_is_that_of_a_device_or_of_a_mesh():
+  (device, *_) = jax.devices()
+  assert hardware.of(device) is hardware.CPU
+  assert hardware.of(jax.sharding.Mesh([device], "x")) is hardware.CPU
+
+
+@pytest.mark.parametrize("target, found", [("cpu", 2.0), ("cuda", 2.0), ("tpu", 1.0)])
+def test_the_loss_is_chosen_when_a_program_is_lowered(target, found):
+  """It was traced for the CPU that is here."""
+
+  @jax.jit
+  def program(x):
+    return hardware.of_loss(x, kernels=lambda x: x + 1.0, blocks=lambda x: x + 2.0)
+
+  text = program.trace(0.0).lower(lowering_platforms=(target,)).as_text()
+  assert f"dense<{found:.6e}>" in text and f"dense<{3 - found:.6e}>" not in text

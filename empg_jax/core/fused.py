@@ -26,7 +26,7 @@ from empg_jax.core import explicit_mesh, fused_blocks, validation
 
 # Not in the functions that use it: it loads Pallas, and from jax 0.11 on all that was traced
 # before Pallas is loaded is traced and compiled again.
-from empg_jax.kernels import token_stats
+from empg_jax.kernels import hardware, token_stats
 from empg_jax.types import Scalar, TokenStats
 
 
@@ -35,7 +35,7 @@ class _Plan(NamedTuple):
 
   blocks: int  # of the vocabulary on each device
   dtype: str  # of the operands of the matrix products
-  kernels: bool  # on TPU
+  kernels: bool  # where the hardware has them
   layout: explicit_mesh.VocabLayout | None
 
 
@@ -197,11 +197,11 @@ def _as_it_is(x: Array) -> Array:
 
 
 def _on_platform(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
-  """The one place that chooses: Pallas on TPU, XLA elsewhere."""
+  """By Pallas or by XLA, as the hardware wants it."""
 
   @jax.custom_jvp
   def run(*args: Array) -> tuple[Array, ...]:
-    chosen: tuple[Array, ...] = jax.lax.platform_dependent(*args, tpu=kernel, default=xla)
+    chosen: tuple[Array, ...] = hardware.of_loss(*args, kernels=kernel, blocks=xla)
     return chosen
 
   # A second derivative differentiates what runs here, and a kernel has no derivative.

@@ -15,6 +15,8 @@ from jax.experimental import multihost_utils
 from jaxtyping import Int32
 import numpy as np
 
+from empg_jax.kernels import hardware
+
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _PATIENCE_MS = 24 * 60 * 60 * 1000  # JAX notices much earlier that a host is gone
 _FAILED = "empg_jax/failed"  # where a process that fails leaves its number
@@ -44,7 +46,7 @@ def join() -> None:
         " many processes there are, and which this one is, from 0."
       )
     jax.distributed.initialize(address, int(count), int(number))
-  elif (jax.config.jax_platforms or "").startswith("tpu"):  # JAX has seen chips
+  elif hardware.finds_hosts():
     jax.distributed.initialize()
 
 

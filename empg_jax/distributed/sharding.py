@@ -89,7 +89,7 @@ def _check_all_hosts(taken: int, count: int) -> None:
 
 def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarray:
   """The devices in the mesh's shape, neighbours on the network next to each other."""
-  if not hardware.of(devices[0].platform).torus:
+  if not hardware.of(devices[0]).torus:
     return np.asarray(devices).reshape(sizes)
   slices = len({getattr(device, "slice_index", 0) for device in devices})
   if slices == 1:

@@ -34,7 +34,7 @@ def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wra
     model: or its shapes.
     dtype: of the matrices.
   """
-  layers = hardware.of(mesh.devices.flat[0].platform).decode_layers
+  layers = hardware.of(mesh).decode_layers
   make = functools.partial(prepare, dtype=dtype, layers=layers)
   places = sharding.shardings(jax.eval_shape(make, model), mesh, (sharding.TENSOR,))
   return jax.jit(make, out_shardings=places)

@@ -1,10 +1,12 @@
 """What each kind of hardware wants: the one place that tells CPUs, GPUs and TPUs apart."""
 
+from collections.abc import Callable
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 MEMORY_SHARE = 0.92  # of a GPU's memory; JAX takes three quarters by itself
 CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the slots
@@ -21,6 +23,7 @@ class Platform(NamedTuple):
   merges: bool  # XLA joins products of one operand, and copies the others to do so
   cuts_once: bool  # a turn copies the window out of the cache; False: a layer reads it in place
   float_cache: bool  # the cache holds 16-bit floats as such; False: as their bits
+  loss: str  # "kernels" of Pallas, or "blocks" of the vocabulary by XLA
   loss_logits: int  # that the loss holds at a time, where no kernel computes it
   loss_width: int  # and the least vocabulary entries of a block, for fast products
   whole_mesh: bool  # decodes on all devices together; False: on each apart
@@ -44,7 +47,7 @@ class Platform(NamedTuple):
 # and a column of a bfloat16 cache is written by turning the whole cache: bits stay in place.
 CPU = Platform(
   "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
-  cuts_once=True, float_cache=False, loss_logits=2**19, loss_width=512,
+  cuts_once=True, float_cache=False, loss="blocks", loss_logits=2**19, loss_width=512,
   whole_mesh=False, torus=False,
 )  # fmt: skip
 # A block of the loss fills a card: 256 MiB of logits. Layers that a loop cuts out of stacked
@@ -52,19 +55,24 @@ CPU = Platform(
 # that took a third of a turn's time on an H100.
 GPU = Platform(
   "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
-  cuts_once=True, float_cache=True, loss_logits=2**26, loss_width=2048,
+  cuts_once=True, float_cache=True, loss="blocks", loss_logits=2**26, loss_width=2048,
   whole_mesh=True, torus=False,
 )  # fmt: skip
 TPU = Platform(
   "tpu", "splash", scanned=True, decode_layers="scanned", narrow=True, merges=False,
-  cuts_once=False, float_cache=True, loss_logits=2**26, loss_width=2048,
+  cuts_once=False, float_cache=True, loss="kernels", loss_logits=2**26, loss_width=2048,
   whole_mesh=True, torus=True,
 )  # fmt: skip
 
 
-def of(name: str) -> Platform:
-  """The hardware that JAX calls `name`; what it does not know it treats as a CPU."""
-  return {"tpu": TPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}.get(name, CPU)
+_NAMED = {"tpu": TPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}  # by JAX
+
+
+def of(where: str | jax.Device | Mesh) -> Platform:
+  """The hardware of a name, a device or a mesh; what has no name here counts as a CPU."""
+  if isinstance(where, Mesh):
+    where = where.devices.flat[0]
+  return _NAMED.get(where if isinstance(where, str) else where.platform, CPU)
 
 
 def current() -> Platform:
@@ -74,6 +82,22 @@ def current() -> Platform:
   """
   device = jax.sharding.get_abstract_mesh().abstract_device
   return of(jax.default_backend() if device is None else device.platform)
+
+
+def of_loss(*args: Any, kernels: Callable, blocks: Callable) -> Any:
+  """What the loss's way on the hardware returns for `args`.
+
+  JAX chooses when it lowers the program, not when it traces it: a program can be traced here and
+  compiled for hardware that is not here, without a mesh that says so.
+  """
+  ways = {"kernels": kernels, "blocks": blocks}
+  others = {name: ways[x.loss] for name, x in _NAMED.items() if x.loss != CPU.loss}
+  return jax.lax.platform_dependent(*args, default=ways[CPU.loss], **others)
+
+
+def finds_hosts() -> bool:
+  """Whether JAX finds a run's hosts by itself: on TPU slices, whose chips it has seen."""
+  return (jax.config.jax_platforms or "").startswith("tpu")
 
 
 def prepare() -> None:

@@ -100,7 +100,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   """
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
-  if hardware.of(mesh.devices.flat[0].platform).whole_heads:
+  if hardware.of(mesh).whole_heads:
     sharding.check_heads(model.config.num_key_value_heads, mesh.shape[sharding.TENSOR])
   _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
   for note in source.notes if hosts.is_first() else ():

@@ -77,7 +77,7 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
   c = config.policy
   piece, window = max(c.piece_lengths), max(c.windows)
   dtype = jnp.dtype(c.compute_dtype)
-  layers = hardware.of(mesh.devices.flat[0].platform).decode_layers
+  layers = hardware.of(mesh).decode_layers
   prepare = functools.partial(layout.prepare, dtype=dtype, layers=layers)
   model = jax.eval_shape(prepare, _model(config, shape, mesh))
   model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
