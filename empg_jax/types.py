@@ -4,7 +4,7 @@ Letters: B rows, T tokens, V vocabulary, E episodes, S steps (agent turns).
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 from jaxtyping import Array, Bool, Float, Int, Int32, Num
@@ -14,7 +14,10 @@ Scalar = Num[Array, ""] | float | int
 Metrics = dict[str, Float[Array, ""]]
 
 # Numpy on the host, jax on the device; the shapes are the same.
-_HostOrDevice = np.ndarray | Array
+if TYPE_CHECKING:  # whoever holds a Batch knows on which side it is
+  _HostOrDevice = Any
+else:
+  _HostOrDevice = np.ndarray | Array
 
 
 class TokenStats(NamedTuple):

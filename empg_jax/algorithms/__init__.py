@@ -28,6 +28,12 @@ class Signal(NamedTuple):
   """What the value of a token's step is to become, where values are estimated."""
 
 
+Advantages = Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
+Loss = Callable[
+  [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
+]
+
+
 class Algorithm(NamedTuple):
   """A pair of pure functions, and a third where values are estimated.
 
@@ -43,10 +49,8 @@ class Algorithm(NamedTuple):
     no head.
   """
 
-  advantages: Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
-  loss: Callable[
-    [TokenStats, Signal, Batch, Float[Array, "B T"] | None], tuple[Float[Array, ""], Metrics]
-  ]
+  advantages: Advantages
+  loss: Loss
   uses_reference: bool = False
   parts: Callable[[Batch, Float[Array, "B T"]], dict[str, Float[Array, "B T"]]] | None = None
   value_loss: (
@@ -67,7 +71,8 @@ def make(name: str, **arguments: Any) -> Algorithm:
     arguments["base"] = make(**base)
   module = lookup.find_or_import(__name__, name)
   config.check_arguments(module.make, arguments, f"the algorithm {name}")
-  return module.make(**arguments)
+  made: Algorithm = module.make(**arguments)
+  return made
 
 
 @functools.partial(jax.jit, static_argnames="algorithm")

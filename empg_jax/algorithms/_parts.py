@@ -7,10 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from empg_jax.algorithms import Metrics, Signal
+from empg_jax.algorithms import Advantages, Loss, Metrics, Signal
 from empg_jax.core import losses, masked, weighting
 from empg_jax.core.advantages import group_advantages, step_advantages
-from empg_jax.types import Batch
+from empg_jax.types import Batch, TokenStats
 
 
 def signal(
@@ -38,10 +38,10 @@ def return_advantages(
   aggregation: weighting.Aggregation,
   baseline: Callable[..., Float[Array, "N"]] = group_advantages,
   length: float = 1.0,
-) -> Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]:
+) -> Advantages:
   """The `advantages` of an Algorithm that compares returns; see `of_returns` and `signal`."""
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
     a = of_returns(batch, gamma=gamma, baseline=baseline)
     return signal(batch, a, aggregation, length)
@@ -69,15 +69,21 @@ def of_returns(
     a = baseline(batch.returns, batch.group_ids, episode_ids=batch.episode_ids, exists=exists)
     return jnp.where(mask, jnp.broadcast_to(a[:, None], mask.shape), 0.0)
   groups = jnp.broadcast_to(batch.group_ids[:, None], mask.shape)
-  return step_advantages(
+  of_steps: Array = step_advantages(
     batch.rewards, batch.steps, groups, batch.episode_ids, gamma=gamma, baseline=baseline
   )
+  return of_steps
 
 
-def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> Callable:
+def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> Loss:
   """The `loss` of an Algorithm: core.losses.policy_loss with this surrogate and these options."""
 
-  def loss(stats, signal, rows, reference_logprobs):
+  def loss(
+    stats: TokenStats,
+    signal: Signal,
+    rows: Batch,
+    reference_logprobs: Float[Array, "B T"] | None,
+  ) -> tuple[Float[Array, ""], Metrics]:
     return losses.policy_loss(
       stats,
       signal.advantages,
@@ -91,10 +97,15 @@ def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> C
   return loss
 
 
-def step_policy_loss(*, clip_low: float, clip_high: float, **options: Any) -> Callable:
+def step_policy_loss(*, clip_low: float, clip_high: float, **options: Any) -> Loss:
   """As `policy_loss`, with one ratio a step (core.losses.step_surrogate)."""
 
-  def loss(stats, signal, rows, reference_logprobs):
+  def loss(
+    stats: TokenStats,
+    signal: Signal,
+    rows: Batch,
+    reference_logprobs: Float[Array, "B T"] | None,
+  ) -> tuple[Float[Array, ""], Metrics]:
     surrogate = functools.partial(
       losses.step_surrogate, steps=rows.steps, clip_low=clip_low, clip_high=clip_high
     )

@@ -7,9 +7,12 @@
 As EMPG's scale, with statistics over the group that plays one task, and nothing added.
 """
 
-from empg_jax.algorithms import Algorithm
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Algorithm, Metrics, Signal
 from empg_jax.core import masked
 from empg_jax.core.group_modulation import group_scale
+from empg_jax.types import Batch
 
 
 def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
@@ -20,17 +23,20 @@ def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
     k: how strongly entropy scales a step's advantage; 0: not at all.
   """
 
-  def scale(batch, entropy):
-    return group_scale(entropy, batch.steps, batch.group_ids, batch.episode_ids, k=k)
+  def scale(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Float[Array, "B T"], Metrics]:
+    found: tuple[Array, Metrics] = group_scale(
+      entropy, batch.steps, batch.group_ids, batch.episode_ids, k=k
+    )
+    return found
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     signal, metrics = base.advantages(batch, entropy)
     g, statistics = scale(batch, entropy)
     scaled = signal.advantages * g
     statistics |= masked.spread("aem/advantage", scaled, batch.steps > 0)
     return signal._replace(advantages=scaled), {**metrics, **statistics}
 
-  def parts(batch, entropy):
+  def parts(batch: Batch, entropy: Float[Array, "B T"]) -> dict[str, Float[Array, "B T"]]:
     signal, _ = base.advantages(batch, entropy)
     return {"g": scale(batch, entropy)[0], "base": signal.advantages}
 

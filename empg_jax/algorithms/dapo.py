@@ -12,9 +12,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from empg_jax.algorithms import Algorithm, grpo
+from empg_jax.algorithms import Algorithm, Metrics, Signal, grpo
 from empg_jax.core import masked
 from empg_jax.core.advantages import Ddof, over_episodes
 from empg_jax.types import Batch
@@ -61,7 +61,7 @@ def make(
   if not max_length:
     return base
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     penalty = overlong_penalty(batch, soft_length, max_length)
     last = batch.steps == _last_step(batch)[:, None]
     signal, metrics = base.advantages(
@@ -85,5 +85,5 @@ def overlong_penalty(batch: Batch, soft_length: int, max_length: int) -> Float[A
   return jnp.clip((soft_length - tokens) / (max_length - soft_length), -1.0, 0.0)
 
 
-def _last_step(batch):
+def _last_step(batch: Batch) -> Int[Array, "B"]:
   return over_episodes(jax.ops.segment_max, jnp.max(batch.steps, axis=1), batch.episode_ids)

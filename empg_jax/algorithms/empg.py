@@ -1,7 +1,10 @@
 """Entropy-Modulated Policy Gradients (arXiv 2509.09265) around another algorithm."""
 
-from empg_jax.algorithms import Algorithm
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Algorithm, Metrics, Signal
 from empg_jax.core import modulation
+from empg_jax.types import Batch
 
 
 def make(
@@ -17,18 +20,18 @@ def make(
   """
   strengths = dict(k=k, k_future=k_future, zeta=zeta)
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     signal, metrics = base.advantages(batch, entropy)
     modulated, _, statistics = modulation.modulate(
       signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
     return signal._replace(advantages=modulated), {**metrics, **statistics}
 
-  def parts(batch, entropy):
+  def parts(batch: Batch, entropy: Float[Array, "B T"]) -> dict[str, Float[Array, "B T"]]:
     signal, _ = base.advantages(batch, entropy)
     _, found, _ = modulation.modulate(
       signal.advantages, entropy, batch.steps, episode_ids=batch.episode_ids, **strengths
     )
-    return found._asdict()
+    return dict(zip(found._fields, found))
 
   return base._replace(advantages=advantages, parts=parts)

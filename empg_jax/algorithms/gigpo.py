@@ -11,9 +11,12 @@ same observation (Batch.anchors); alone in its group a step has A_S = 0.
 
 import functools
 
-from empg_jax.algorithms import Algorithm, _parts, grpo
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Algorithm, Metrics, Signal, _parts, grpo
 from empg_jax.core import weighting
 from empg_jax.core.advantages import Ddof, group_advantages, step_advantages
+from empg_jax.types import Batch
 
 
 def make(
@@ -39,7 +42,7 @@ def make(
   """
   baseline = functools.partial(group_advantages, scale_by_std=scale_by_std, ddof=ddof)
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
     of_episodes = _parts.of_returns(batch, gamma=1.0, baseline=baseline)
     of_steps = step_advantages(

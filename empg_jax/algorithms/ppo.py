@@ -15,8 +15,11 @@ The head is a linear map on the policy's own decoder, trained with it by one opt
 verl trains a second model. No group is needed: one episode a task will do.
 """
 
-from empg_jax.algorithms import Algorithm, _parts, grpo
+from jaxtyping import Array, Float
+
+from empg_jax.algorithms import Algorithm, Metrics, Signal, _parts, grpo
 from empg_jax.core import values, weighting
+from empg_jax.types import Batch
 
 
 def make(
@@ -42,7 +45,7 @@ def make(
       weighs as its tokens do.
   """
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
     estimates = values.gae(
       batch.rewards, batch.values, batch.steps, batch.episode_ids, gamma=gamma, lam=lam
@@ -51,7 +54,10 @@ def make(
     signal = signal._replace(targets=estimates.targets)
     return signal, {**metrics, **values.fit(estimates, batch.steps)}
 
-  def value_loss(new, signal, rows):
+  def value_loss(
+    new: Float[Array, "B T"], signal: Signal, rows: Batch
+  ) -> tuple[Float[Array, ""], Metrics]:
+    assert signal.targets is not None and rows.values is not None  # of `advantages`, of the batch
     loss, metrics = values.clipped_value_loss(
       new, signal.targets, signal.weights, rows.steps, old_values=rows.values, clip=value_clip
     )

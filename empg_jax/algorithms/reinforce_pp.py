@@ -9,9 +9,14 @@ paper's equation and verl do, so a long episode moves them more than a short one
 One thing differs from the paper: its KL penalty is part of the reward, here it is in the loss.
 """
 
-from empg_jax.algorithms import Algorithm, _parts, grpo
+from typing import Any
+
+from jaxtyping import Array, Float, Int
+
+from empg_jax.algorithms import Algorithm, Metrics, Signal, _parts, grpo
 from empg_jax.core import masked, weighting
 from empg_jax.core.advantages import Ddof
+from empg_jax.types import Batch
 
 
 def make(
@@ -32,7 +37,7 @@ def make(
     ddof: 0: the deviation is over n tokens; 1: over n - 1, as in verl.
   """
 
-  def advantages(batch, entropy):
+  def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
     returns = _parts.of_returns(batch, gamma=gamma, baseline=_as_they_are)
     normal = masked.normalized(returns, batch.steps > 0, ddof=ddof)
@@ -44,6 +49,8 @@ def make(
   return base._replace(advantages=advantages)
 
 
-def _as_they_are(returns, group_ids, **kwargs):
+def _as_they_are(
+  returns: Float[Array, "N"], group_ids: Int[Array, "N"], **kwargs: Any
+) -> Float[Array, "N"]:
   del group_ids, kwargs
   return returns

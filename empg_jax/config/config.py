@@ -14,14 +14,14 @@ import pathlib
 import platform
 import runpy
 import typing
-from typing import Any
+from typing import Any, TypeAlias
 
 import ml_collections
 
 from empg_jax.config import lookup
 from empg_jax.io import json_text, paths
 
-Section = Mapping[str, Any] | ml_collections.ConfigDict
+Section: TypeAlias = Mapping[str, Any] | ml_collections.ConfigDict
 
 _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -48,7 +48,7 @@ def find(path: str) -> str:
   return name + colon + preset
 
 
-def is_shipped(folder: str | os.PathLike) -> bool:
+def is_shipped(folder: str | os.PathLike[str]) -> bool:
   """Whether it is the package's own folder of configs."""
   return pathlib.Path(folder).resolve() == _SHIPPED.resolve()
 
@@ -99,7 +99,7 @@ def method(algorithm: Section) -> str:
   """A config's algorithm as it is named: "empg over grpo, k=1, zeta=0.05"."""
   base = f" over {algorithm['base']['name']}" if "base" in algorithm else ""
   strengths = (f", {key}={algorithm[key]:g}" for key in ("k", "zeta") if key in algorithm)
-  return algorithm["name"] + base + "".join(strengths)
+  return f"{algorithm['name']}{base}{''.join(strengths)}"
 
 
 def is_plain(value: Any) -> bool:
@@ -124,7 +124,7 @@ def is_like(value: Any, example: Any) -> bool:
 
 
 def check_arguments(
-  function: Callable, section: Section, where: str, given: Iterable[str] = ()
+  function: Callable[..., Any], section: Section, where: str, given: Iterable[str] = ()
 ) -> None:
   """Checks that `function(**section)` is a well-formed call.
 
@@ -159,7 +159,7 @@ def check_arguments(
       raise ValueError(f"{where} lacks the key '{name}'")
 
 
-def note_versions(workdir: str | os.PathLike) -> str | None:
+def note_versions(workdir: str | os.PathLike[str]) -> str | None:
   """Writes WORKDIR/versions.json: Python and the libraries that numbers depend on.
 
   Returns what has changed since it was written last, in a sentence, if anything has, or cannot be
@@ -192,7 +192,7 @@ def _version(name: str) -> str:
     return "not installed"
 
 
-def read(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
+def read(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
   """Returns the config of the run in `workdir`.
 
   Raises:

@@ -5,6 +5,7 @@ the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from empg_jax.config import lookup
@@ -281,11 +282,19 @@ def of_methods(
   tiny: Callable[[], dict[str, Any]], released: Callable[[str], dict[str, Any]]
 ) -> dict[str, Callable[[], dict[str, Any]]]:
   """A config's presets by method, tiny-dapo-empg and so on, and the paper's, paper-grpo-1.5b ..."""
+
+  def of_turns(model: str) -> dict[str, Any]:
+    return _of_turns(released(model))
+
   return {
-    **{f"tiny-{name}": lambda name=name: with_method(tiny(), name) for name in METHODS},
+    **{f"tiny-{name}": functools.partial(_made, tiny, name) for name in METHODS},
     **{
-      f"paper-{name}-{size}": lambda m=model, n=name: with_method(_of_turns(released(m)), n)
+      f"paper-{name}-{size}": functools.partial(_made, of_turns, name, model)
       for model, size, names in _PAPER
       for name in names
     },
   }
+
+
+def _made(base: Callable[..., dict[str, Any]], method: str, *model: str) -> dict[str, Any]:
+  return with_method(base(*model), method)

@@ -21,6 +21,9 @@ from empg_jax.kernels import hardware
 AXES = DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 ROWS = (DATA, FSDP)
 
+_Axes = tuple[Any, ...]  # a name, several names or None for each of the first dimensions
+_Of = Callable[..., Any]
+
 _INWARDS, _OUTWARDS = (TENSOR, FSDP), (FSDP, TENSOR)
 # Of a module's `weight` [out, in]. Norms are whole everywhere; a `bias` [out] lies as `out` does.
 PARAMETERS = {
@@ -152,7 +155,7 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, axes: Sequence[str] = AXES) 
   return jax.tree_util.tree_map_with_path(at, tree)
 
 
-def _spec(path, shape: tuple[int, ...], parts: dict[str, int]) -> PartitionSpec:
+def _spec(path: Sequence[Any], shape: tuple[int, ...], parts: dict[str, int]) -> PartitionSpec:
   names = [jax.tree_util.keystr((key,), simple=True) for key in path]
   module, kind = next(
     ((m, k) for m, k in zip(names[-2::-1], names[:0:-1]) if k in ("weight", "bias")), ("", "")
@@ -215,11 +218,12 @@ def divide(x: jax.Array, *axes: Any) -> jax.Array:
   mesh = _mesh()
   if mesh is None:
     return x
-  return jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
+  divided: jax.Array = jax.lax.with_sharding_constraint(x, _fitting(x.shape, axes, mesh))
+  return divided
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def lay(x: jax.Array, there: tuple, back: tuple, dtype: Any = None) -> jax.Array:
+def lay(x: jax.Array, there: _Axes, back: _Axes, dtype: Any = None) -> jax.Array:
   """x divided over the axes `there`, and its gradient over the axes `back`; see `divide`.
 
   Left to XLA, a gradient lies as the value does, and what feeds a matrix product
@@ -247,7 +251,7 @@ def _fitting(shape: tuple[int, ...], axes: Sequence[Any], mesh: AbstractMesh) ->
   return PartitionSpec(*(n if size % k == 0 else None for n, k, size in zip(names, parts, shape)))
 
 
-def on_shards(f: Callable, given: Any, out: PartitionSpec) -> Callable:
+def on_shards(f: _Of, given: Any, out: PartitionSpec) -> _Of:
   """f of each device's shards, for kernels, which XLA cannot divide; without a mesh, f itself.
 
   Args:
@@ -259,7 +263,7 @@ def on_shards(f: Callable, given: Any, out: PartitionSpec) -> Callable:
   return jax.shard_map(f, in_specs=given, out_specs=out, check_vma=False)
 
 
-def typed(f: Callable, *given: tuple) -> Callable:
+def typed(f: _Of, *given: _Axes) -> _Of:
   """f with its arguments' shardings in their types, as functions of `core` read them.
 
   Args:
@@ -270,7 +274,7 @@ def typed(f: Callable, *given: tuple) -> Callable:
   if mesh is None:
     return f
 
-  def of(*args):
+  def of(*args: jax.Array) -> Any:
     specs = tuple(_fitting(x.shape, axes, mesh) for x, axes in zip(args, given))
     return jax.sharding.explicit_axes(f, in_sharding=specs)(*args)
 
