@@ -6,8 +6,9 @@
   python launch/benchmark.py --suite=loss              log-probability and entropy: ways to them
   python launch/benchmark.py --suite=step --json=F     the same, and all of it as JSON
 
-The default model is of Qwen2's shape with 12.3 million random parameters. CPU seconds
-are those of all threads of this process; other programs hardly change them.
+The default model is of Qwen2's shape with 12.3 million random parameters; --model takes the
+shape of a released one instead. CPU seconds are those of all threads of this process; other
+programs hardly change them.
 """
 
 import os
@@ -22,6 +23,7 @@ from empg_jax.cli import command_line
 from empg_jax.io import json_text
 from empg_jax.kernels import hardware
 from empg_jax.models.decoder import DecoderConfig
+from empg_jax.plan import shapes
 
 SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}
 
@@ -29,6 +31,9 @@ _SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
 _JSON = command_line.define_path("json", None, "file to write the results to")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
 
+_MODEL = flags.DEFINE_enum(
+  "model", None, list(shapes.KNOWN), "the shape of a released model, for --layers, --width, --vocab"
+)
 _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)
 _WIDTH = flags.DEFINE_integer("width", 256, "its width, in heads of 64", lower_bound=128)
 _VOCAB = flags.DEFINE_integer("vocab", 32768, "its vocabulary", lower_bound=8)
@@ -42,6 +47,7 @@ _COMPLETION = flags.DEFINE_integer(
   "completion", 384, "step, loss: the agent's tokens", lower_bound=1
 )
 _SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8"], "step: rows in a microbatch")
+_REMAT = flags.DEFINE_bool("remat", False, "step: compute layers again in the backward pass")
 _MATMUL = flags.DEFINE_integer("matmul", 2048, "step: side of the matrices", lower_bound=1)
 
 _REPLY = flags.DEFINE_integer("reply", 128, "rollout: tokens of a long reply", lower_bound=2)
@@ -75,8 +81,8 @@ def arguments() -> dict:
     return dict(
       rows=_ROWS.value,
       length=_COMPLETION.value,
-      width=_WIDTH.value,
-      vocabs=numbers(_VOCABS),
+      width=model_config().hidden_size,
+      vocabs=[model_config().vocab_size] if _MODEL.value else numbers(_VOCABS),
       dtypes=_DTYPES.value,
       repeats=_REPEATS.value,
       topology=_TOPOLOGY.value,
@@ -89,7 +95,12 @@ def arguments() -> dict:
     repeats=_REPEATS.value,
   )
   if _SUITE.value == "step":
-    return shared | dict(completion=_COMPLETION.value, sizes=numbers(_SIZES), matmul=_MATMUL.value)
+    return shared | dict(
+      completion=_COMPLETION.value,
+      sizes=numbers(_SIZES),
+      remat=_REMAT.value,
+      matmul=_MATMUL.value,
+    )
   return shared | dict(
     reply=_REPLY.value,
     turns=_TURNS.value,
@@ -99,7 +110,9 @@ def arguments() -> dict:
 
 
 def model_config() -> DecoderConfig:
-  """A Qwen2-like decoder: twice as many query heads as key/value heads, tied embeddings."""
+  """The released model's, or a Qwen2-like one: half as many key/value as query heads, tied."""
+  if _MODEL.value:
+    return shapes.KNOWN[_MODEL.value]
   if _WIDTH.value % 128:
     raise ValueError(
       f"--width={_WIDTH.value} does not hold pairs of heads of 64: make it a multiple of 128"

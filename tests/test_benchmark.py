@@ -32,7 +32,7 @@ def run(*flags):
 
 
 def test_the_update_is_timed_and_its_memory_reported(tmp_path):
-  shape = ("--rows=4", "--prompt=4", "--completion=12", "--sizes=2,4", "--matmul=64")
+  shape = ("--rows=4", "--prompt=4", "--completion=12", "--sizes=2,4", "--matmul=64", "--remat")
   text, results = benchmark(tmp_path, "step", *MODEL, *shape)
   assert results["tokens"] == 4 * 16
   assert results["best"]["float32"] in (2, 4)
@@ -80,6 +80,23 @@ def test_token_statistics_are_timed_plain_and_in_chunks(tmp_path):
     assert [x["way"] for x in results["tpu"]] == ["plain", "chunked", "Pallas"]
   else:
     assert "Not compiled for a TPU: There is no TPU compiler here" in text
+
+
+def test_a_released_models_shape_is_taken_in_every_suite():
+  show = """
+from absl import flags
+from empg_jax.launch import benchmark as b
+from empg_jax.plan import shapes
+for suite in ("step", "rollout", "loss"):
+  flags.FLAGS(["", f"--suite={suite}", "--model=qwen2.5-1.5b", "--remat", "--dtype=bfloat16"])
+  given = b.arguments()
+  print(suite, given.get("config") == shapes.KNOWN["qwen2.5-1.5b"], given.get("remat"))
+print(given["width"], given["vocabs"], {*given["dtypes"]})
+"""
+  done = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True)
+  assert done.stdout.splitlines() == [
+    "step True True", "rollout True None", "loss False None", "1536 [151936] {'bfloat16'}",
+  ], done.stderr  # fmt: skip
 
 
 def test_a_mistake_is_answered_with_a_sentence():

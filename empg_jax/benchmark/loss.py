@@ -162,11 +162,14 @@ def show(results: dict[str, Any]) -> str:
         run["way"],
         _timing.show_spread(run["cpu_s"]),
         of_plain(run["cpu_s"]["median"], plain["cpu_s"]["median"]),
+        _timing.show_spread(run["wall_s"], digits=4),
         f"{run['temporaries_mib']:,.1f}",
         of_plain(run["temporaries_mib"], plain["temporaries_mib"]),
       )
     )
-  header = ("V", "operands", "program", "way", "CPU s", "of plain", "temporaries MiB", "of plain")
+  header = (
+    "V", "operands", "program", "way", "CPU s", "of plain", "wall s", "temporaries MiB", "of plain",
+  )  # fmt: skip
   title = (
     f"token statistics: {results['tokens']:,} tokens of width {results['width']}; median (min-max)"
   )

@@ -43,7 +43,7 @@ def measure(
     with the tokens/s of sampled tokens for a KV cache that lives across turns and for
     reading the whole transcript again every turn, and the ratio of both.
   """
-  model = Decoder(config, jax.random.key(0))
+  model = jax.jit(lambda: Decoder(config, jax.random.key(0)))()
   make = lambda **lengths: _groups(model, rows, **lengths)
   rng = np.random.default_rng(0)
   ids = lambda *shape: rng.integers(0, config.vocab_size, shape, dtype=np.int32).tolist()

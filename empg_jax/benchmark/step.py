@@ -28,6 +28,7 @@ def measure(
   completion: int,
   sizes: Sequence[int],
   dtypes: Sequence[str],
+  remat: bool,
   repeats: int,
   matmul: int,
 ) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def measure(
     rows, prompt, completion: the batch; every row is as long as the others.
     sizes: rows in a microbatch, those of them that divide `rows`.
     dtypes: operand types of the matrix products.
+    remat: recompute layers in the backward pass rather than keep their activations.
     repeats: of each timing.
     matmul: side of the matrices that the machine's own rate is measured with.
 
@@ -51,14 +53,14 @@ def measure(
   """
   fitting = [size for size in sizes if rows % size == 0] or sizes[:1]
   microbatch.check(rows, fitting[0])
-  parameters = sum(x.size for x in jax.tree.leaves(_model(config)))
+  parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: _model(config))))
   machine = {dtype: matmul_rate(matmul, dtype, repeats) for dtype in dtypes}
   tokens = rows * (prompt + completion)
   batch = jax.device_put(make_batch(rows, prompt, completion, config.vocab_size))
   runs = []
   for dtype in dtypes:
     for size in fitting:
-      run = _time_update(config, batch, dtype, size, repeats)
+      run = _time_update(config, batch, dtype, size, remat, repeats)
       rate = tokens / run["wall_s"]["median"]
       runs.append({"compute_dtype": dtype, "size": size, "tokens_per_s": rate, **run})
   cpu = lambda run: run["cpu_s"]["median"]
@@ -113,9 +115,9 @@ def _model(config: DecoderConfig) -> Decoder:
   return Decoder(config, jax.random.key(0))
 
 
-def _time_update(config, batch, dtype, size, repeats) -> dict[str, Any]:
+def _time_update(config, batch, dtype, size, remat, repeats) -> dict[str, Any]:
   optimizer = states.make_optimizer(learning_rate=1e-4)
-  state = states.create(_model(config), optimizer)
+  state = jax.jit(lambda: states.create(_model(config), optimizer))()
   start = time.perf_counter()
   compiled = train_step.lower(
     state,
@@ -124,6 +126,7 @@ def _time_update(config, batch, dtype, size, repeats) -> dict[str, Any]:
     optimizer=optimizer,
     size=size,
     compute_dtype=dtype,
+    remat=remat,
   ).compile()
   compile_s = time.perf_counter() - start
 
