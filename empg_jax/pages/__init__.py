@@ -1,8 +1,8 @@
-"""A page to read episodes on: one HTML file that opens from disk and asks nobody for anything.
+"""A page to read episodes on: one HTML file that opens from disk and requests nothing.
 
-Its parts are files of assets/, put together here. What was played lies in it as JSON that the
-page's script reads, and comes onto the screen as text alone; a Content-Security-Policy lets
-nothing run but that script.
+`render` fills the template assets/page.html with the style, the scripts, and the episodes as JSON.
+The scripts insert episodes as text, never as HTML; a Content-Security-Policy allows no other
+script.
 """
 
 import base64
@@ -27,7 +27,7 @@ def write(
 ) -> int:
   """Writes the page of these files of episodes to `out`; returns how many episodes it shows.
 
-  The notes stand below the title.
+  The page shows the notes below its title.
 
   Raises:
     ValueError, FileNotFoundError: as episode_files.read does.
@@ -48,7 +48,7 @@ def write(
 
 
 def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) -> str:
-  """The page as HTML: a set of episodes at a time, each of which is read when it is chosen."""
+  """The page as HTML. It shows one set of episodes at a time, and parses a set when it is chosen."""
   style = _asset("page.css")
   script = "(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "})();"
   elements, tallies = [], []
@@ -68,7 +68,7 @@ def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) ->
 
 
 def _element(played: EpisodeSet) -> str:
-  """A set as data in a script element, out of which no text can break."""
+  """A set as JSON in a script element. "<" is escaped, so no text can end the element."""
   data = json_text.dumps(compact.columns(played), ensure_ascii=False, separators=(",", ":"))
   data = data.replace("<", "\\u003c")
   name = html.escape(summary.name(played.step, played.split))
@@ -84,5 +84,5 @@ def _asset(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-  """As a Content-Security-Policy names a script or a style."""
+  """The hash by which a Content-Security-Policy allows a script or a style."""
   return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

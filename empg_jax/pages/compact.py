@@ -1,4 +1,4 @@
-"""A set of episodes as few bytes of JSON: columns, and tables of what repeats."""
+"""A set of episodes as compact JSON: columns, and tables of the values that repeat."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -7,7 +7,7 @@ from empg_jax.tracking.episode_files import EpisodeSet
 
 
 class _Table(dict):
-  """Numbers different keys 0, 1, ... as they come."""
+  """Numbers distinct keys 0, 1, ... in the order of their first use."""
 
   def __missing__(self, key: Hashable) -> int:
     self[key] = len(self)
@@ -15,13 +15,13 @@ class _Table(dict):
 
 
 def columns(played: EpisodeSet) -> dict[str, Any]:
-  """What the page's script reads (assets/sets.js).
+  """The JSON object that the page's script reads (assets/sets.js).
 
-  lines: the different lines of all observations and actions; pieces: the different tokens of
-  all replies, as [id, text]. An episode has its own values, and of its turns a column each of
+  lines: the distinct lines of all observations and actions; pieces: the distinct tokens of
+  all replies, as [id, text]. An episode has its own values, and for its turns one column each of
   observations (lists of lines), actions (a line, or -1), rewards, pieces, entropies (in
-  thousandths of a nat), and by name values. What is no number is null, as is a value that a
-  turn does not have.
+  thousandths of a nat), and values by name. A number that is not finite is null, and so is a
+  value that a turn does not have.
   """
   lines, pieces = _Table(), _Table()
   return {

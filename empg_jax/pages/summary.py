@@ -1,14 +1,17 @@
-"""The top of the page: success over the steps of a run, and by task type."""
+"""The top of the page: success over the steps of a run, by task type, and by turn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import html
+import itertools
 from typing import NamedTuple
 
 from empg_jax.tracking.episode_files import EpisodeSet
 
+_TURNS = 5  # rows of the table of turns, at most
+
 
 class Count(NamedTuple):
-  """How many episodes were played, and won; aborted ones count in neither."""
+  """How many episodes were played, and how many won; aborted ones count in neither."""
 
   won: int
   played: int
@@ -29,26 +32,33 @@ class Tally(NamedTuple):
   split: str
   all: Count
   types: dict[str, Count]
+  won_after: tuple[int, ...]
+  """The number of turns of each episode that was won."""
+
+  def within(self, turns: int) -> Count:
+    """Those that were won in at most so many turns, of all."""
+    return Count(sum(x <= turns for x in self.won_after), self.all.played)
 
 
 def tally(played: EpisodeSet) -> Tally:
-  """Counts a set, by task type too."""
+  """Counts a set, by task type and by turn too."""
   counted = [episode for episode in played.episodes if episode["ended"] != "aborted"]
   count = lambda episodes: Count(sum(bool(e["success"]) for e in episodes), len(episodes))
   types = {
     kind: count([episode for episode in counted if episode["type"] == kind])
     for kind in sorted({episode["type"] for episode in counted})
   }
-  return Tally(played.step, played.split, count(counted), types)
+  won_after = tuple(len(episode["turns"]) for episode in counted if episode["success"])
+  return Tally(played.step, played.split, count(counted), types, won_after)
 
 
 def name(step: int, split: str) -> str:
-  """What the page calls a set of episodes."""
+  """The name of a set of episodes in the page's addresses."""
   return f"step_{step:06}.{split}"
 
 
 def tables(tallies: Sequence[Tally]) -> str:
-  """Two tables as HTML; nothing for fewer than two sets."""
+  """Three tables as HTML; nothing for fewer than two sets."""
   if len(tallies) < 2:
     return ""
   splits = sorted({t.split for t in tallies}, key=lambda split: (split != "train", split))
@@ -60,14 +70,22 @@ def tables(tallies: Sequence[Tally]) -> str:
   sets = {split: [t for t in tallies if t.split == split] for split in splits}
   kinds = sorted({kind for t in tallies for kind in t.types})
   by_type = [
-    [html.escape(kind.replace("_", " ")), *(_change(sets[split], kind) for split in splits)]
+    [
+      html.escape(kind.replace("_", " ")),
+      *(_change(sets[split], lambda t: t.types.get(kind)) for split in splits),
+    ]
     for kind in kinds
   ]
-  return (
-    '<details id="summary" open><summary>Success</summary>'
-    f"{_table('after step', splits, over_steps)}"
-    f"{_table('by type, first → last', splits, by_type)}</details>"
-  )
+  by_turn = [
+    [f"≤ {turns}", *(_change(sets[split], lambda t: t.within(turns)) for split in splits)]
+    for turns in _thresholds(max((x for t in tallies for x in t.won_after), default=0))
+  ]
+  shown = [
+    _table("Success after each step", ["step", *splits], over_steps),
+    _table("Success by type, first → last", ["type", *splits], by_type),
+    _table("Won within so many turns, first → last", ["turns", *splits], by_turn),
+  ]
+  return f'<div id="summary">{"".join(shown)}</div>'
 
 
 def _link(found: Tally | None) -> str:
@@ -77,9 +95,16 @@ def _link(found: Tally | None) -> str:
   return f'<a href="#{place}" title="{found.all.words}">{found.all.share}</a>'
 
 
-def _change(sets: Sequence[Tally], kind: str) -> str:
-  """A type's success in the first set that has it, and in the last."""
-  found = [t.types[kind] for t in sorted(sets) if kind in t.types]
+def _thresholds(longest: int) -> list[int]:
+  """At most _TURNS round numbers of turns, the last of them `longest` or above."""
+  steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+  step = next(step for step in steps if step * _TURNS >= longest)
+  return list(range(step, longest + step, step))
+
+
+def _change(sets: Sequence[Tally], count: Callable[[Tally], Count | None]) -> str:
+  """Success in the first set that has such a count, and in the last."""
+  found = [c for t in sorted(sets, key=lambda t: t.step) if (c := count(t))]
   if not found:
     return ""
   ends = found if len(found) < 2 else [found[0], found[-1]]
@@ -87,10 +112,16 @@ def _change(sets: Sequence[Tally], kind: str) -> str:
   return f'<span title="{words}">{" → ".join(count.share for count in ends)}</span>'
 
 
-def _table(corner: str, splits: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  heads = "".join(f'<th scope="col">{html.escape(x)}</th>' for x in [corner, *splits])
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A table that unfolds and folds the others; nothing without rows."""
+  if not rows:
+    return ""
+  head = "".join(f'<th scope="col">{html.escape(x)}</th>' for x in heads)
   body = "".join(
     f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     for first, *cells in rows
   )
-  return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+  return (
+    f'<details name="summary"><summary>{title}</summary><div>'
+    f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
+  )

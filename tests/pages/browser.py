@@ -26,8 +26,8 @@ class Browser:
     self._process = subprocess.Popen(
       [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    told = (re.search(r"successfully on port (\d+)", line) for line in self._process.stdout)
-    port = next(filter(None, told))[1]
+    ports = (re.search(r"successfully on port (\d+)", line) for line in self._process.stdout)
+    port = next(filter(None, ports))[1]
     self._http = urllib3.HTTPConnectionPool("127.0.0.1", int(port), timeout=240, retries=False)
     self._path = ""
     options = {"binary": CHROMIUM, "args": [f"--{x}" for x in _ARGUMENTS]}

@@ -107,13 +107,13 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
     assert found.pop("reward") == pytest.approx(turn.reward)
     assert found == pytest.approx(want, abs=6e-4)
     assert found["entropy"] == pytest.approx(np.mean(turn.entropy), abs=6e-4)
-    told = page.run(
+    label = page.run(
       "return [...document.querySelectorAll(`#step-${arguments[0]} .token`)]"
-      ".map((e) => e.dataset.told)", step - 1,
+      ".map((e) => e.dataset.label)", step - 1,
     )  # fmt: skip
-    nats = [float(re.search(r"([\d.]+) nats", x)[1]) for x in told]
+    nats = [float(re.search(r"([\d.]+) nats", x)[1]) for x in label]
     assert nats == pytest.approx(turn.entropy, abs=6e-4)
-    assert told[0].startswith("“<” · id 60") and told[-1].startswith("end of the reply · id 0")
+    assert label[0].startswith("“<” · id 60") and label[-1].startswith("end of the reply · id 0")
 
 
 def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
@@ -139,9 +139,9 @@ def test_colours_and_heights_go_by_the_square_root_up_to_the_95th_percentile(pag
               .split()[1])  # fmt: skip
   assert np.quantile(entropies, 0.95) <= top <= 1.6 * np.quantile(entropies, 0.95)
   drawn = page.run("return [...document.querySelectorAll('.token')].map((e) =>"
-                   " [e.dataset.told, e.style.getPropertyValue('--heat')])")  # fmt: skip
-  for told, heat in drawn:
-    nats = float(re.search(r"([\d.]+) nats", told)[1])
+                   " [e.dataset.label, e.style.getPropertyValue('--heat')])")  # fmt: skip
+  for label, heat in drawn:
+    nats = float(re.search(r"([\d.]+) nats", label)[1])
     assert float(heat) == pytest.approx(min(nats / top, 1) ** 0.5, abs=2e-3)
   final = [values["advantage"] for turns in made.explained().values() for values in turns]
   full = np.quantile(np.abs(final), 0.95, method="higher")
@@ -196,6 +196,22 @@ def test_what_was_said_is_shown_as_text(page, address):
   assert page.run("return [...CSS.highlights.get('found')].map(String)") == ["so on</i>"]
 
 
+def test_the_tags_of_a_reply_are_dimmed_wherever_tokens_are_cut(chromium, tmp_path):
+  made.write(tmp_path)
+  played = episode_files.read(episode_files.paths(tmp_path)[0])
+  turn = played.episodes[0]["turns"][0]
+  turn["tokens"] = ["1 <thi", "nk>a", " < b", "</think><act", "ion>", "x", "<|im_end|>", ""]
+  turn["ids"], turn["entropies"] = list(range(8)), [0.0] * 8
+  (tmp_path / "page.html").write_text(pages.render([played], "x"), encoding="utf-8")
+  chromium.open((tmp_path / "page.html").as_uri())
+  dimmed = chromium.texts("#step-0 .markup")
+  assert dimmed == ["<thi", "nk>", "</think>", "<act", "ion>", "<|im_end|>"]
+  assert chromium.texts("#step-0 .reply") == ["1 <think>a < b</think><action>x<|im_end|>■"]
+  colour = "return getComputedStyle(document.querySelector(arguments[0])).color"
+  tag, text = (chromium.run(colour, f"#step-0 {x}") for x in (".markup", ".token"))
+  assert tag != text
+
+
 def test_what_has_nothing_to_show_says_so(page, address):
   page.open(f"{address}{TRAIN}/1-2")
   (notice,) = page.texts(".notice")
@@ -223,8 +239,20 @@ def test_a_phone_shows_the_list_and_then_the_episode(page):
                 width=360, height=740, deviceScaleFactor=2, mobile=True)  # fmt: skip
   visible = "return ['side', 'episode'].map((id) => document.getElementById(id).offsetHeight > 0)"
   assert page.run(visible) == [True, False]
+  hidden = page.run("return document.getElementById('group').checkVisibility()")
+  page.click("#filters summary")
+  assert [hidden, page.run("return document.getElementById('group').checkVisibility()")] == [
+    False, True,
+  ]  # fmt: skip
   page.click("#list li:nth-child(5)")
   assert page.run(visible) == [False, True] and shown(page) == "1-1"
+  line, values = page.run(
+    "const found = document.querySelector('#step-0 .numbers');"
+    "return [found.querySelector('summary').innerText, found.open]"
+  )
+  want = made.explained()[1, 1][0]
+  assert line.split()[:4] == ["H", f"{want['entropy']:.3f}", "g", f"{want['g']:.3f}"]
+  assert not values  # all of them are there on demand
   assert page.run("return document.documentElement.scrollWidth") == 360
   page.click(".back")
   assert page.run(visible) == [True, False]

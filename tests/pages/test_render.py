@@ -40,7 +40,7 @@ def test_a_run_and_a_single_file_each_make_one_page(workdir):
   done = command(f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   page = workdir / "episodes.html"
-  assert done.stdout == f"{page}: 10 episodes of 3 files, 0.0 MB\n"
+  assert done.stdout == f"{page}: 10 episodes of 3 files, 0.1 MB\n"
   file = workdir / "episodes" / "step_000020.valid_seen.jsonl.gz"
   assert pages.write([file], "one", workdir / "new" / "one.html") == 2
   assert len(page.read_text()) > len((workdir / "new" / "one.html").read_text()) > 10_000
@@ -92,23 +92,28 @@ def test_only_its_own_style_and_script_may_run(workdir):
                        r"\.w3\.org/2000/svg)", page)  # fmt: skip
 
 
-def played(step, split, *outcomes):
-  """A set of episodes that are (type, success, ended)."""
+TURN = {"observation": "", "action": None, "reward": 0.0, "ids": [], "tokens": [],
+        "entropies": [], "values": {}}  # fmt: skip
+
+
+def played(step, split, *outcomes, turns=(1, 1)):
+  """A set of episodes that are (type, success, ended), and how many turns they took."""
   return EpisodeSet(step, split, [
       {"task": f"{kind}/{at}", "type": kind, "group": at, "index": 0, "success": won,
-       "ended": ended, "reward": float(won), "info": {}, "turns": []}
+       "ended": ended, "reward": float(won), "info": {}, "turns": [TURN] * turns[at]}
       for at, (kind, won, ended) in enumerate(outcomes)
   ])  # fmt: skip
 
 
-def test_the_top_has_success_over_steps_and_by_type_without_aborted_episodes():
+def test_the_top_has_success_over_steps_by_type_and_by_turn_without_aborted_episodes():
   sets = [
-    played(0, "valid", ("heat", False, "turns"), ("cool_<it>", True, "done")),
-    played(5, "train", ("heat", True, "done"), ("heat", False, "aborted")),
-    played(5, "valid", ("heat", True, "done"), ("cool_<it>", True, "done")),
+    played(0, "valid", ("heat", False, "turns"), ("cool_<it>", True, "done"), turns=(30, 7)),
+    played(5, "train", ("heat", True, "done"), ("heat", False, "aborted"), turns=(21, 1)),
+    played(5, "valid", ("heat", True, "done"), ("cool_<it>", True, "done"), turns=(10, 2)),
   ]
   page = pages.render(sets, "x")
-  steps, types = re.findall(r"<tbody>(.*?)</tbody>", page.split('id="summary"')[1], re.DOTALL)
+  top = page.split('id="summary"')[1]
+  steps, types, turns = re.findall(r"<tbody>(.*?)</tbody>", top, re.DOTALL)
   assert re.findall(r'<th scope="row">(.*?)</th>', steps) == ["0", "5"]
   assert re.findall('<a href="#(.*?)" title="(.*?)">(.*?)</a>', steps) == [
     ("step_000000.valid", "1 of 2 won", "50%"),
@@ -121,6 +126,11 @@ def test_the_top_has_success_over_steps_and_by_type_without_aborted_episodes():
     ("1 of 1 won", "100%"),
     ("0 of 1 won → 1 of 1 won", "0% → 100%"),
   ]
+  assert re.findall(r'<th scope="row">(.*?)</th>', turns) == ["≤ 5", "≤ 10", "≤ 15", "≤ 20", "≤ 25"]
+  assert re.findall('<span title=".*?">(.*?)</span>', turns) == [
+    "0%", "0% → 50%", "0%", "50% → 100%", "0%", "50% → 100%", "0%", "50% → 100%",
+    "100%", "50% → 100%",
+  ]  # fmt: skip
   assert 'id="summary"' not in pages.render(sets[:1], "x")
   assert "–</a>" in pages.render([sets[0], played(9, "train", ("heat", False, "aborted"))], "x")
 

@@ -1,6 +1,6 @@
 // One episode, turn by turn.
 
-// The values of a step, as they are named and shown; those that a set lacks are left out.
+// The values of a step: [name, label, whether it has a sign]; the page leaves out missing ones.
 const VALUES = [
   ["entropy", "H", false],
   ["normal_entropy", "H normalised", false],
@@ -10,7 +10,11 @@ const VALUES = [
   ["advantage", "A final", true],
 ];
 const LONG = 14; // lines of an observation that is folded
-const NARROW = "(max-width: 760px)"; // as in page.css
+const NARROW = window.matchMedia("(max-width: 760px)"); // as in page.css
+
+function isNarrow() {
+  return NARROW.matches;
+}
 
 function drawEpisode(set, episode, go) {
   const turns = episode.rewards.map((_, turn) => drawTurn(set, episode, turn));
@@ -20,11 +24,11 @@ function drawEpisode(set, episode, go) {
 }
 
 function drawNothing(set, listed) {
-  const told =
+  const message =
     set.episodes.length === 0
-      ? ["No episodes", "Nothing was played here, so there is nothing to read."]
-      : ["No match", "No episode of this set is as the filters ask. Loosen or clear them."];
-  if (listed.length === 0) $("episode").replaceChildren(el("div", { class: "nothing-here" }, el("h2", {}, told[0]), el("p", {}, told[1])));
+      ? ["No episodes", "No episode was played here."]
+      : ["No match", "No episode of this set matches the filters. Loosen or clear them."];
+  if (listed.length === 0) $("episode").replaceChildren(el("div", { class: "nothing-here" }, el("h2", {}, message[0]), el("p", {}, message[1])));
 }
 
 function heading(episode, go) {
@@ -57,7 +61,7 @@ function mean(values) {
   return values.reduce((sum, x) => sum + x, 0) / values.length;
 }
 
-/** What has to be known of an episode before it is read. */
+/** A warning above an episode that was aborted or not trained on; null for all others. */
 function notice(set, episode) {
   if (episode.outcome === "aborted") {
     return el(
@@ -69,19 +73,19 @@ function notice(set, episode) {
       " the episode counts in no figure and is not trained on.",
     );
   }
-  const advantages = set.episodes.some((e) => e.values.advantage); // PPO's are not written down
+  const advantages = set.episodes.some((e) => e.values.advantage); // those of PPO are not written
   if (set.split === "train" && advantages && !episode.values.advantage) {
-    return el("p", { class: "notice", role: "note" }, "Not trained on: all members of its group returned the same, so its group was dropped.");
+    return el("p", { class: "notice", role: "note" }, "Not trained on: all members of its group had the same return, so the group was dropped.");
   }
   return null;
 }
 
-/** The group and the steps beside each other. */
+/** The chart of the steps, and the group beside it. */
 function overview(set, episode, go) {
   return el("div", { class: "overview" }, ...[chart(set, episode, go), groupTable(episode, go)].filter(Boolean));
 }
 
-/** The members of the episode's group beside each other; null for an episode that is alone. */
+/** The table of the group's members; null for an episode without a group. */
 function groupTable(episode, go) {
   if (episode.groupmates.length < 2) return null;
   const of = (name, member, digits, signed) => (member.values[name]?.length ? fixed(mean(member.values[name]), digits, signed) : "");
@@ -99,7 +103,7 @@ function groupTable(episode, go) {
   const heads = ["", "return", "turns", "mean H", "mean A final"];
   return el(
     "details",
-    { class: "group", open: !window.matchMedia(NARROW).matches },
+    { class: "group", open: !isNarrow() },
     el("summary", {}, `Group ${episode.group}: ${wins(episode.groupmates)} of ${plural(episode.groupmates.length, "member")} won`),
     el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)),
   );
@@ -115,8 +119,8 @@ function chart(set, episode, go) {
   if (!entropy?.length) return null;
   const columns = entropy.map((h, turn) => {
     const a = advantage?.[turn];
-    const told = `step ${turn + 1}: H ${fixed(h)}` + (a === undefined ? "" : `, A final ${fixed(a, 3, true)}`);
-    const column = el("button", { type: "button", title: told, "aria-label": told, "data-turn": turn, onclick: () => go("step", turn) }, bar("entropy", share(h, set.tops.entropy)));
+    const title = `step ${turn + 1}: H ${fixed(h)}` + (a === undefined ? "" : `, A final ${fixed(a, 3, true)}`);
+    const column = el("button", { type: "button", title, "aria-label": title, "data-turn": turn, onclick: () => go("step", turn) }, bar("entropy", share(h, set.tops.entropy)));
     if (a !== undefined) column.append(bar(`advantage ${sign(a)}`, share(Math.abs(a), set.tops.advantage)));
     return column;
   });
@@ -159,11 +163,11 @@ function seen(text) {
 }
 
 function spoken(set, episode, turn) {
-  const pieces = episode.pieces[turn];
-  const tokens = pieces.map((piece, at) => {
-    const [id, text] = set.pieces[piece];
+  const pieces = episode.pieces[turn].map((piece) => set.pieces[piece]);
+  const parts = withMarkup(pieces.map(([, text]) => text));
+  const tokens = pieces.map(([id], at) => {
     const thousandths = episode.entropies[turn][at];
-    return token(set, id, text, thousandths === null ? null : thousandths / 1000, at === pieces.length - 1);
+    return token(set, id, parts[at], thousandths === null ? null : thousandths / 1000, at === pieces.length - 1);
   });
   return el("p", { class: "reply" }, ...tokens);
 }
@@ -178,7 +182,17 @@ function numbers(episode, turn) {
     .filter(([, , x]) => x !== undefined && x !== null)
     .map(([name, label, x, signed]) => row(name, label, fixed(x, 3, signed), signed ? sign(x) : ""));
   const reward = episode.rewards[turn];
-  return el("dl", { class: "numbers" }, ...rows, row("reward", "reward", short(reward), sign(reward)));
+  const all = el("dl", {}, ...rows, row("reward", "reward", short(reward), sign(reward)));
+  return el("details", { class: "numbers", open: !isNarrow() }, el("summary", {}, ...brief(episode, turn)), all);
+}
+
+/** The main numbers of a step, in one line. */
+function brief(episode, turn) {
+  const shown = VALUES.filter(([name]) => ["entropy", "g", "advantage"].includes(name))
+    .map(([name, label, signed]) => [label, episode.values[name]?.[turn], signed])
+    .filter(([, x]) => x !== undefined && x !== null);
+  const texts = shown.map(([label, x, signed]) => `${label} ${fixed(x, 3, signed)}`);
+  return [...texts, `reward ${short(episode.rewards[turn])}`].map((text) => el("span", {}, text));
 }
 
 function row(name, label, text, tone) {

@@ -133,12 +133,22 @@ function onKey(event) {
 }
 
 function tell(event) {
-  const told = event.target.closest?.(".token")?.dataset.told;
-  if (told) $("token").textContent = told;
+  const label = event.target.closest?.(".token")?.dataset.label;
+  if (label) $("token").textContent = label;
+}
+
+/** Opens the summary where there is room for it. */
+function fold() {
+  const first = document.querySelector("#summary details");
+  if (first) first.open = !isNarrow();
 }
 
 function start() {
-  if (window.matchMedia(NARROW).matches) $("summary")?.removeAttribute("open");
+  fold();
+  NARROW.addEventListener("change", () => {
+    fold();
+    show(now.episode, now.step);
+  });
   offer("set", "", SETS, (set) => [set.name, set.label]);
   $("set").firstElementChild.remove();
   $("set").addEventListener("change", () => chooseSet($("set").value));

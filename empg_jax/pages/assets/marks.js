@@ -36,15 +36,37 @@ function outcomeMark(episode) {
   return el("span", { class: `mark ${episode.outcome}`, title: episode.outcome }, OUTCOMES[episode.outcome]);
 }
 
-function token(set, id, text, nats, isLast) {
-  const shown = text.replaceAll("\n", "↵\n");
+/** A token on the colour of its entropy; `parts` are its text in pieces, as [text, is markup]. */
+function token(set, id, parts, nats, isLast) {
+  const text = parts.map(([part]) => part).join("");
   const span = el("span", { class: "token", "data-nats": nats !== null && nats < 0.005 ? "" : fixed(nats, 2) });
   span.style.setProperty("--heat", share(nats, set.tops.token).toFixed(3));
-  if (shown) span.append(shown);
-  else span.append(el("span", { class: "nothing" }, isLast ? "■" : "·"));
+  for (const [part, isMarkup] of parts) {
+    const shown = part.replaceAll("\n", "↵\n");
+    span.append(isMarkup ? el("span", { class: "markup" }, shown) : shown);
+  }
+  if (!text) span.append(el("span", { class: "nothing" }, isLast ? "■" : "·"));
   const name = text ? `“${text.replaceAll("\n", "↵")}”` : isLast ? "end of the reply" : "part of a character";
-  span.dataset.told = `${name} · id ${id} · ${fixed(nats)} nats`;
+  span.dataset.label = `${name} · id ${id} · ${fixed(nats)} nats`;
   return span;
+}
+
+const MARKUP = /<\/?\w+>|<\|\w+\|>/g; // <think>, </action>, <|im_end|>
+
+/** The texts of a reply's tokens, each cut where markup begins and ends: [[text, is markup], ...]. */
+function withMarkup(texts) {
+  const spans = Array.from(texts.join("").matchAll(MARKUP), (m) => [m.index, m.index + m[0].length]);
+  let from = 0;
+  return texts.map((text) => {
+    const to = from + text.length;
+    const cuts = [...new Set([from, ...spans.flat().filter((at) => from < at && at < to), to])];
+    const parts = cuts.slice(1).map((end, part) => [
+      text.slice(cuts[part] - from, end - from),
+      spans.some(([begin, over]) => begin <= cuts[part] && end <= over),
+    ]);
+    from = to;
+    return text ? parts : [];
+  });
 }
 
 /** The scale that the tokens' colours are read by. */
