@@ -48,7 +48,7 @@ def write(
 
 
 def render(sets: Iterable[EpisodeSet], title: str, notes: Sequence[str] = ()) -> str:
-  """The page as HTML. It shows one set of episodes at a time, and parses a set when it is chosen."""
+  """The page as HTML. It shows one set at a time, and parses a set when it is chosen."""
   style = _asset("page.css")
   script = "(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "})();"
   elements, tallies = [], []

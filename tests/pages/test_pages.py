@@ -4,6 +4,7 @@ import re
 import time
 
 import browser
+import contrast
 import made
 import numpy as np
 import pytest
@@ -107,13 +108,13 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
     assert found.pop("reward") == pytest.approx(turn.reward)
     assert found == pytest.approx(want, abs=6e-4)
     assert found["entropy"] == pytest.approx(np.mean(turn.entropy), abs=6e-4)
-    label = page.run(
+    labels = page.run(
       "return [...document.querySelectorAll(`#step-${arguments[0]} .token`)]"
       ".map((e) => e.dataset.label)", step - 1,
     )  # fmt: skip
-    nats = [float(re.search(r"([\d.]+) nats", x)[1]) for x in label]
+    nats = [float(re.search(r"([\d.]+) nats", x)[1]) for x in labels]
     assert nats == pytest.approx(turn.entropy, abs=6e-4)
-    assert label[0].startswith("“<” · id 60") and label[-1].startswith("end of the reply · id 0")
+    assert labels[0].startswith("“<” · id 60") and labels[-1].startswith("end of the reply · id 0")
 
 
 def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
@@ -258,38 +259,12 @@ def test_a_phone_shows_the_list_and_then_the_episode(page):
   assert page.run(visible) == [True, False]
 
 
-# Every text that is seen, against what lies behind it: the least contrast, by WCAG's formula.
-_CONTRAST = """
-const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-const over = (...colours) => {
-  context.clearRect(0, 0, 1, 1);
-  for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
-  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-};
-const light = (rgb) => {
-  const linear = (x) => x <= .04045 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4;
-  const [r, g, b] = rgb.map((x) => linear(x / 255));
-  return .2126 * r + .7152 * g + .0722 * b;
-};
-const own = (e) => getComputedStyle(e).backgroundColor;
-const behind = (e) => e ? [...behind(e.parentElement), own(e)] : ["white"];
-document.querySelector(".token").style.setProperty("--heat", 1);
-const seen = [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility()
-  && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
-return seen.map((e) => {
-  const back = behind(e);
-  const [a, b] = [light(over(...back)), light(over(...back, getComputedStyle(e).color))];
-  return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML];
-}).sort((x, y) => x[0] - y[0])[0];
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_the_contrast_of_wcag_aa(page, scheme):
   page.devtools("Emulation.setEmulatedMedia",
                 features=[{"name": "prefers-color-scheme", "value": scheme}])  # fmt: skip
   page.press("?")
-  least, where = page.run(_CONTRAST)
+  least, where = page.run(contrast.LEAST)
   assert least >= 4.5, where
 
 
