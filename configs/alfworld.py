@@ -20,7 +20,7 @@ import functools
 
 import ml_collections
 
-from empg_jax.config import lookup, presets
+from empg_jax.config import lookup, presets, smoke
 from empg_jax.envs.alfworld import INSTRUCTIONS, REPLY
 
 _SPLITS = ("valid_seen", "valid_unseen")
@@ -53,6 +53,10 @@ def _tiny() -> dict:
       compute_dtype="bfloat16",
     ),
   )
+
+
+def _smoke() -> dict:
+  return smoke.cut(_tiny(), length=512, piece=48)
 
 
 def _tiny_full() -> dict:
@@ -108,6 +112,7 @@ def _released(model: str) -> dict:
 
 _PRESETS = {
   "tiny": _tiny,
+  "smoke": _smoke,
   "tiny-full": _tiny_full,
   "smollm2-135m": _smollm2,
   **presets.of_methods(_tiny, _released),

@@ -19,7 +19,7 @@ import functools
 
 import ml_collections
 
-from empg_jax.config import lookup, presets
+from empg_jax.config import lookup, presets, smoke
 from empg_jax.envs.deep_search import INSTRUCTIONS, REPLY
 
 _SPLITS = ("test", "out_of_domain")
@@ -71,6 +71,10 @@ def _tiny() -> dict:
   )
 
 
+def _smoke() -> dict:
+  return smoke.cut(_tiny(), length=512, piece=160)
+
+
 def _released(model: str, method: str = "dapo-empg") -> dict:
   config = presets.released(model)
   base = config["algorithm"]["base"] | dict(kl_coef=0.001, entropy_coef=0.0)
@@ -105,6 +109,7 @@ def _tiny_with(method: str) -> dict:
 
 _PRESETS = {
   "tiny": _tiny,
+  "smoke": _smoke,
   "paper-dapo-32b": functools.partial(_paper, "dapo"),
   "paper-dapo-empg-32b": functools.partial(_paper, "dapo-empg"),
   "paper-dapo-empg-scaling-32b": functools.partial(_paper, "dapo-empg", zeta=0.0),

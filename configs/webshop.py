@@ -17,7 +17,7 @@ import functools
 
 import ml_collections
 
-from empg_jax.config import lookup, presets
+from empg_jax.config import lookup, presets, smoke
 from empg_jax.envs.webshop import INSTRUCTIONS, REPLY
 
 
@@ -69,6 +69,10 @@ def _tiny() -> dict:
   )
 
 
+def _smoke() -> dict:
+  return smoke.cut(_tiny(), length=512, piece=192)
+
+
 def _released(model: str) -> dict:
   config = presets.released(model)
   return config | dict(
@@ -83,6 +87,7 @@ def _released(model: str) -> dict:
 
 _PRESETS = {
   "tiny": _tiny,
+  "smoke": _smoke,
   **presets.of_methods(_tiny, _released),
   **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

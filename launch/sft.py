@@ -17,10 +17,11 @@ from ml_collections import config_flags
 
 from empg_jax import chat as chats, console, envs
 from empg_jax.chat import tokenizer_files
-from empg_jax.cli import command_line, settings
+from empg_jax.cli import command_line
 from empg_jax.data import cloning, vocabulary
 from empg_jax.data.demonstrations import demonstrations
 from empg_jax.distributed import sharding
+from empg_jax.loop import settings
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import sft, state

@@ -25,22 +25,21 @@ import pathlib
 import time
 
 from absl import flags
-import jax
 from ml_collections import config_flags
 
-from empg_jax import algorithms, envs, workers
+from empg_jax import envs
 from empg_jax.checkpoint import Checkpointer, orbax_logs
-from empg_jax.cli import command_line, dry_run, settings
+from empg_jax.cli import command_line, dry_run
 from empg_jax.config import config as configs
-from empg_jax.distributed import hosts, preemption, sharding
+from empg_jax.distributed import hosts, preemption
 from empg_jax.generation import decode
-from empg_jax.generation.policy import Policy
 from empg_jax.kernels import hardware
-from empg_jax.models import fingerprint, folder, lora
+from empg_jax.loop import Run, settings
+from empg_jax.models import fingerprint
 from empg_jax.rollout import play
-from empg_jax.rollout.rows import explain_rows, make_rows
+from empg_jax.rollout.rows import explain_rows
 from empg_jax.tracking import episode_files, metrics, report, trackers
-from empg_jax.training import guard, replay, setup
+from empg_jax.training import guard, replay
 from empg_jax.training.step import train_step
 from empg_jax.workdir import init_from, lock, resume
 
@@ -60,88 +59,73 @@ def main(_):
   with hosts.together(), preemption.listening() as asked_to_stop:
     config = _CONFIG.value
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
-    environment = envs.find(config.env.name)
     if _DRY_RUN.value:
-      return describe(config, environment, workdir)
-    train(config, environment, workdir, asked_to_stop)
+      return describe(config, envs.find(config.env.name), workdir)
+    kept = replay.load(_REPLAY.value) if _REPLAY.value else None
+    origin = init_from.find(workdir, _INIT_FROM.value, config)
+    with Run(config, asked_to_stop=asked_to_stop) as run:
+      train(run, workdir, origin, kept)
 
 
-def train(config, environment, workdir, asked_to_stop):
-  settings.check(config, environment)
-  kept = replay.load(_REPLAY.value) if _REPLAY.value else None
-  origin = init_from.find(workdir, _INIT_FROM.value, config)
-  chat = folder.chat(config.model.path, **environment.REPLY | config.chat.to_dict())
-  mesh = sharding.make_mesh(**config.mesh)
-  algorithm = algorithms.make(**config.algorithm.to_dict())
-  tasks = play.sampler(config, environment)
-  changes = claim(workdir, config, algorithm, origin)
+def train(run, workdir, origin, kept):
+  config = run.config
+  changes = claim(workdir, config, run.algorithm, origin)
   shown = report.opening(config, workdir, command_line.config_name())
   checkpointer = make_checkpointer(workdir, **config.checkpoint)
-  optimizer = setup.make_optimizer(config)
-  state, frozen = setup.load(config, mesh, algorithm, optimizer)
-  state, first = restore(checkpointer, state)
-  update = setup.make_update(config, frozen, algorithm, optimizer)
+  run.load()
+  first = restore(checkpointer, run)
   if kept is not None:
-    return update_again(update, state, kept, mesh)
+    return update_again(run, kept)
   go_on(workdir, config, changes, first)
-  policy = make_policy(config, lora.merge(frozen["base"], state.model), chat, mesh)
-  key = jax.random.key(config.seed)
   keep = functools.partial(
-    episode_files.write, workdir, text=chat.text, task_type=environment.task_type
+    episode_files.write, workdir, text=run.chat.text, task_type=run.environment.task_type
   )
-  with (
-    environments(config, environment) as make_env,
-    open_writer(config, workdir, first + 1) as writer,
-  ):
-    play_tasks = play.player(config, environment, chat, make_env, asked_to_stop)
-    evaluate = functools.partial(play.evaluation, config, environment, play_tasks, key, keep)
+  with open_writer(config, workdir, first + 1) as writer:
     try:
-      evaluate_first(config, writer, evaluate, policy, shown)
+      evaluate_first(run, writer, keep, shown)
       for step in range(first + 1, config.num_steps + 1):
         begun = time.monotonic()
-        groups = play.groups(config, tasks, play_tasks, policy, step, jax.random.fold_in(key, step))
+        groups = run.collect(step)
         guard.check_aborted(groups.played, config.rollout.max_aborted, step)
         played = time.monotonic()
-        order, rows = make_rows(config, groups.kept)
-        policy.release()
-        with jax.set_mesh(mesh), report.compiling("the update"):
-          state, updated = update(state, sharding.to_mesh(rows, mesh))
+        order, rows = run.pack(groups)
+        with report.compiling("the update"):
+          updated = run.update(rows)
         watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)
         report.notes(notes)
-        guard.check_finite(int(state.skipped), step)
-        policy.update(lora.merge(frozen["base"], state.model))
+        guard.check_finite(int(run.state.skipped), step)
         took = dict(rollout_s=played - begun, update_s=time.monotonic() - played)
         writer.write(step, play.summarize(groups), updated, watched)
         writer.write(step, report.throughput(groups.played, rows, **took), compiled())
         if saves(config, step) and hosts.is_first():
-          keep(step, "train", groups.played, values=explain_rows(algorithm, order, rows))
+          keep(step, "train", groups.played, values=explain_rows(run.algorithm, order, rows))
         if play.evaluates(config, step):
-          writer.write(step, evaluate(policy, step))
+          writer.write(step, run.evaluate(step, keep=keep))
         shown.row(writer.flush())
         if saves(config, step):
-          checkpointer.save(step, state, scores=metrics.scores(writer.rows))
+          checkpointer.save(step, run.state, scores=metrics.scores(writer.rows))
     except preemption.Stopped:
-      return leave(writer, checkpointer, state, shown)
+      return leave(run, writer, checkpointer, shown)
   checkpointer.close()
   shown.gain(writer.rows)
 
 
-def evaluate_first(config, writer, evaluate, policy, shown):
+def evaluate_first(run, writer, keep, shown):
   """The evaluation before training, or the one in whose midst the run was stopped."""
   if not writer.rows:
-    writer.write(0, evaluate(policy, 0))
+    writer.write(0, run.evaluate(0, keep=keep))
     shown.row(writer.flush())
-  elif play.owes_evaluation(config, writer.rows[-1]):
-    shown.row(writer.amend(evaluate(policy, writer.rows[-1]["step"])))
+  elif play.owes_evaluation(run.config, writer.rows[-1]):
+    shown.row(writer.amend(run.evaluate(writer.rows[-1]["step"], keep=keep)))
 
 
-def leave(writer, checkpointer, state, shown):
+def leave(run, writer, checkpointer, shown):
   """Saves what a run that was asked to stop has done."""
   if row := writer.flush():
     shown.row(row)
   done = writer.rows[-1]["step"] if writer.rows else 0
   if done and not checkpointer.holds(done):
-    checkpointer.save(done, state, scores=metrics.scores(writer.rows))
+    checkpointer.save(done, run.state, scores=metrics.scores(writer.rows))
   checkpointer.close()
   hosts.print_once(f"stopped after step {done}: the same command goes on from there")
 
@@ -191,13 +175,14 @@ def saves(config, step):
   return due or (config.checkpoint.best > 0 and play.evaluates(config, step))
 
 
-def restore(checkpointer, state):
-  """The newest checkpoint's state and step, or the given one and 0."""
-  restored = checkpointer.restore(state)
+def restore(checkpointer, run):
+  """Gives the run the newest checkpoint's state; its step, or 0 where there is none."""
+  restored = checkpointer.restore(run.state)
   if restored is None:
-    return state, 0
+    return 0
   hosts.print_once(f"going on from the checkpoint of step {restored.step}")
-  return restored.state, restored.step
+  run.state = restored.state
+  return restored.step
 
 
 def go_on(workdir, config, changes, done):
@@ -211,18 +196,11 @@ def go_on(workdir, config, changes, done):
     resume.record(workdir, config, changes, done)
 
 
-def update_again(update, state, batch, mesh):
+def update_again(run, batch):
   """Prints what the update says of a batch."""
-  with jax.set_mesh(mesh):
-    _, updated = update(state, sharding.to_mesh(batch, mesh))
+  updated = run.update(batch)
   for name in sorted(updated):
     hosts.print_once(f"{name} {float(updated[name]):z.7g}")
-
-
-def environments(config, environment):
-  """Gives, in `with`, a function without arguments that makes the config's environment."""
-  arguments = configs.arguments(config.env)
-  return workers.environments(environment.__name__, arguments, **config.workers)
 
 
 @contextlib.contextmanager
@@ -245,13 +223,6 @@ def check_rows(workdir, done):
       f"{workdir / metrics.FILE} has no row of step {done}, of which the checkpoint is: put the"
       " file back as it was, or choose another --workdir to begin anew."
     )
-
-
-def make_policy(config, model, chat, mesh):
-  """Decodes on the whole mesh on accelerators or several hosts; on a CPU on each device apart."""
-  mesh = mesh if hardware.current().whole_mesh or jax.process_count() > 1 else None
-  spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
-  return Policy(model, **spoken, mesh=mesh, **config.policy)
 
 
 def compiled():

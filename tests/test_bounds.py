@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from empg_jax import envs
-from empg_jax.cli import settings
 from empg_jax.config import bounds, config
+from empg_jax.loop import settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,7 @@ FLOORS = {
   2: {"algorithms", "distributed", "envs"},
   3: {"data", "models", "tracking", "workers"},
   4: {"checkpoint", "generation", "pages", "rollout", "training"},
-  5: {"evaluation", "plan", "soak", "workdir"},
+  5: {"evaluation", "loop", "plan", "soak", "workdir"},
   6: {"benchmark", "cli", "plots"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

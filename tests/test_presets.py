@@ -11,8 +11,8 @@ import jax
 import pytest
 
 from empg_jax import algorithms
-from empg_jax.cli import settings
 from empg_jax.config import config as configs, lookup, presets
+from empg_jax.loop import settings
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 

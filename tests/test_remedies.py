@@ -16,11 +16,12 @@ import pytest
 from readmes import ROOT, TEXTS
 
 from empg_jax import envs
-from empg_jax.cli import dry_run, settings
+from empg_jax.cli import dry_run
 from empg_jax.config import config as configs, kinds
 from empg_jax.distributed import sharding
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
+from empg_jax.loop import settings
 from empg_jax.models import folder
 from empg_jax.rollout.pack import pack
 from empg_jax.tracking import metrics

@@ -3,8 +3,8 @@
 import pytest
 
 from empg_jax import envs
-from empg_jax.cli import settings
 from empg_jax.config import bounds, config as configs
+from empg_jax.loop import settings
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from empg_jax import chat as chats, envs
-from empg_jax.cli import settings
 from empg_jax.config import bounds, config as configs
 from empg_jax.distributed import sharding
+from empg_jax.loop import settings
 from empg_jax.models import folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -104,10 +104,10 @@ def evaluation(
   config: ml_collections.ConfigDict,
   environment: ModuleType,
   play: Play,
-  key: PRNGKeyArray,
-  keep: Callable[[int, str, list[Episode]], Any],
   policy: Policy,
   step: int,
+  key: PRNGKeyArray,
+  keep: Callable[[int, str, list[Episode]], Any] | None = None,
 ) -> dict[str, int | float]:
   """Plays the validation tasks once each, after training step `step`.
 
@@ -127,7 +127,7 @@ def evaluation(
     played = [episode.info for episode in episodes if episode.ended != "aborted"]
     summary["score"] = statistics.fmean(envs.score(environment, info) for info in played)
     results |= metrics.prefixed(f"eval/{split}", summary)
-    if hosts.is_first():
+    if keep is not None and hosts.is_first():
       keep(step, split, episodes)
   return results
 

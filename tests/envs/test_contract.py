@@ -8,11 +8,11 @@ import types
 import pytest
 
 from empg_jax import envs
-from empg_jax.cli import settings
 from empg_jax.config import config as configs
 from empg_jax.data import demonstrations
 from empg_jax.envs import alfworld, deep_search, webshop
 from empg_jax.evaluation import players, policies, records
+from empg_jax.loop import settings
 from empg_jax.types import Episode
 
 BARE = """

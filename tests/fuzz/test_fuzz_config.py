@@ -9,9 +9,10 @@ from ml_collections import config_flags
 import pytest
 
 from empg_jax import algorithms
-from empg_jax.cli import command_line, settings as checks
+from empg_jax.cli import command_line
 from empg_jax.config import config as configs, lookup
 from empg_jax.distributed import sharding
+from empg_jax.loop import settings as checks
 from empg_jax.training import setup
 
 # config_flags loads a config's file as Python did it before 3.12.

@@ -27,8 +27,6 @@ def test_an_aborted_episode_counts_neither_in_success_nor_in_score():
       Episode(lost, 2, 0, turns, 0.0, False, "aborted", {webshop.SCORE: 0.7, "fault": "hang"}),
     ]
 
-  results = play.evaluation(
-    config, webshop, played, jax.random.key(0), lambda *_: None, mock.MagicMock(), 0
-  )
+  results = play.evaluation(config, webshop, played, mock.MagicMock(), 0, jax.random.key(0))
   assert results["eval/test/success"] == results["eval/test/score"] == 0.5
   assert results["eval/test/aborted"] == 1
