@@ -176,8 +176,7 @@ class Progress:
 
   def say(self, line: str) -> None:
     """Prints a line to stdout, above the bar."""
-    tqdm.tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    say(line)
 
   def close(self) -> None:
     if self._bar is not None:
@@ -188,6 +187,12 @@ class Progress:
 
   def __exit__(self, *error: object) -> None:
     self.close()
+
+
+def say(line: str) -> None:
+  """Prints a line to stdout, above a bar if there is one."""
+  tqdm.tqdm.write(line, file=sys.stdout)
+  sys.stdout.flush()
 
 
 def warn(line: str) -> None:

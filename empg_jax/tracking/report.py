@@ -40,13 +40,19 @@ def throughput(
 
 @contextlib.contextmanager
 def compiling(what: str) -> Iterator[None]:
-  """In `with`, prints that `what` is being compiled, unless it is found compiled."""
-  said = f"  compiling {what}, once in this workdir (about a minute)"
+  """In `with`, prints once that `what` is being compiled, unless it is found compiled."""
+  line = f"  compiling {what}, once in this workdir (about a minute)"
   timers: list[threading.Timer] = []
+  announced = threading.Event()
+
+  def announce() -> None:
+    if hosts.is_first() and not announced.is_set():
+      announced.set()
+      console.say(line)
 
   def begins(event: str, **_: Any) -> None:
     if event == _COMPILE:
-      timers.append(threading.Timer(_LOADING_S, hosts.print_once, [said]))
+      timers.append(threading.Timer(_LOADING_S, announce))
       timers[-1].daemon = True
       timers[-1].start()
 
