@@ -82,10 +82,12 @@ def train(run, workdir, origin, kept):
   )
   with open_writer(config, workdir, first + 1) as writer:
     try:
-      evaluate_first(run, writer, keep, shown)
+      with report.compiling("the sampler"):
+        evaluate_first(run, writer, keep, shown)
       for step in range(first + 1, config.num_steps + 1):
         begun = time.monotonic()
-        groups = run.collect(step)
+        with report.compiling("the sampler"):
+          groups = run.collect(step)
         guard.check_aborted(groups.played, config.rollout.max_aborted, step)
         played = time.monotonic()
         order, rows = run.pack(groups)

@@ -168,6 +168,20 @@ def test_a_time_left_has_five_characters(seconds, text):
   assert brief(seconds) == text
 
 
+def test_many_short_compilations_are_announced_and_many_loaded_programs_are_not(capsys):
+  hit = "/jax/compilation_cache/cache_hits"
+  for found in (True, False):
+    with report.compiling("the sampler"):
+      for _ in range(3):
+        jax.monitoring.record_event(report._COMPILE)
+        if found:
+          jax.monitoring.record_event(hit)
+        jax.monitoring.record_event_duration_secs(report._COMPILED, 3.0)
+      jax.monitoring.record_event(report._COMPILE)
+      time.sleep(0.1)
+    assert capsys.readouterr().out.count("compiling the sampler") == (not found)
+
+
 @pytest.mark.parametrize("found", [False, True])
 def test_a_compilation_is_announced_once_unless_it_is_found_compiled(monkeypatch, capsys, found):
   monkeypatch.setattr(report, "_LOADING_S", 0.05)

@@ -21,6 +21,7 @@ from empg_jax.io import words
 from empg_jax.types import Batch, Episode
 
 _COMPILE = "/jax/compilation_cache/compile_requests_use_cache"
+_FOUND = "/jax/compilation_cache/cache_hits"
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _LOADING_S = 5.0  # in which a program that was compiled before is loaded
 
@@ -40,9 +41,11 @@ def throughput(
 
 @contextlib.contextmanager
 def compiling(what: str) -> Iterator[None]:
-  """In `with`, prints once that `what` is being compiled, unless it is found compiled."""
+  """In `with`, prints once that `what` is being compiled, unless its programs are found compiled."""
   line = f"  compiling {what}, once in this workdir (about a minute)"
-  timers: list[threading.Timer] = []
+  timers: dict[int, threading.Timer] = {}  # by thread, of the program that it compiles or loads
+  found: set[int] = set()  # the threads that load theirs
+  spent = 0.0  # seconds in which programs were compiled
   announced = threading.Event()
 
   def announce() -> None:
@@ -51,14 +54,21 @@ def compiling(what: str) -> Iterator[None]:
       console.say(line)
 
   def begins(event: str, **_: Any) -> None:
+    thread = threading.get_ident()
     if event == _COMPILE:
-      timers.append(threading.Timer(_LOADING_S, announce))
-      timers[-1].daemon = True
-      timers[-1].start()
+      timers[thread] = timer = threading.Timer(max(_LOADING_S - spent, 0.0), announce)
+      timer.daemon = True
+      timer.start()
+    if event == _FOUND:
+      found.add(thread)
 
   def ends(event: str, seconds: float, **_: Any) -> None:
-    if event == _COMPILED and timers:
-      timers.pop().cancel()
+    nonlocal spent
+    thread = threading.get_ident()
+    if event == _COMPILED and (timer := timers.pop(thread, None)):
+      timer.cancel()
+      spent += 0.0 if thread in found else seconds
+      found.discard(thread)
 
   jax.monitoring.register_event_listener(begins)
   jax.monitoring.register_event_duration_secs_listener(ends)
@@ -67,7 +77,7 @@ def compiling(what: str) -> Iterator[None]:
   finally:
     jax.monitoring.unregister_event_listener(begins)
     jax.monitoring.unregister_event_duration_listener(ends)
-    for timer in timers:
+    for timer in timers.values():
       timer.cancel()
 
 
