@@ -45,7 +45,6 @@ def main(_):
   train(straight, home)
   took = time.monotonic() - begun
   print(f"undisturbed: {words.count(_STEPS.value, 'step')} in {took:.0f} s", flush=True)
-  shutil.copytree(straight / "compiled", disturbed / "compiled")  # so that a start is quick
   begun = time.monotonic()
   done, starts = disturb(disturbed, home)
   tell(done, starts, time.monotonic() - begun, log_of(disturbed).read_text())

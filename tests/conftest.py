@@ -4,13 +4,31 @@ Set before anything imports jax or the package: the types in signatures are
 checked while the tests run, and only then.
 """
 
+import atexit
+import os
 import pathlib
+import shutil
+import tempfile
+
+# Programs run for moments here, so XLA takes little time to make them fast: also in the
+# processes that tests start. Where it matters, tests use the fixture `optimized`.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false " + os.environ.get("XLA_FLAGS", "")
 
 import hypothesis
 import jax
 import jaxtyping
 import pytest
 
+# What one of the processes that tests start has compiled, the others find compiled; with
+# pytest-xdist, whose workers inherit the variable, all of them.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="empg_jax_programs_")
+  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+  os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
+
+jax.config.update("jax_compilation_cache_dir", None)  # a test is not to find what another compiled
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,6 +46,16 @@ def _cache_of_its_own(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("EMPG_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
+
+
+@pytest.fixture
+def optimized(monkeypatch):
+  """Compiles the test's programs, and those of the processes that it starts, as users' are."""
+  for name in ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_COMPILATION_CACHE_DIR"):
+    monkeypatch.delenv(name)
+  jax.config.update("jax_disable_most_optimizations", False)
+  yield
+  jax.config.update("jax_disable_most_optimizations", True)
 
 
 _MAPS = pathlib.Path("/proc/self/maps")  # of Linux

@@ -33,8 +33,6 @@ def home(tmp_path_factory):
 
 
 def start(home, name):
-  if not (home / name).exists() and name != "straight":  # what is compiled need not be again
-    shutil.copytree(home / "straight" / "compiled", home / name / "compiled")
   command = runs.command(home / name, home / "model", STEPS, workers__count=0)
   return runs.start(command, home / f"{name}.log")
 
@@ -109,7 +107,6 @@ runpy.run_path(script, run_name="__main__")
 
 
 def test_preempted_in_an_evaluation_it_has_written_what_the_step_played(home):
-  shutil.copytree(home / "straight" / "compiled", home / "evaluating" / "compiled")
   python, *command = runs.command(home / "evaluating", home / "model", STEPS, workers__count=0)
   evaluated = home / "evaluating" / "episodes" / "step_000005.valid_seen.jsonl.gz"
   run = runs.start([python, "-c", STOPPED, *command, str(evaluated)], home / "evaluating.log")
@@ -145,8 +142,8 @@ def ended(process):
 @pytest.mark.parametrize("how", ["at its end", "by an error", "SIGTERM", "Ctrl-C twice", "kill -9"])
 def test_no_process_outlives_a_run_that_ends(home, how):
   name, log = f"ended {how}", home / f"ended {how}.log"
-  shutil.copytree(home / "straight" / "compiled", home / name / "compiled")
   if how == "by an error":
+    (home / name).mkdir()
     (home / name / "episodes").write_text("no folder")
   length = 1 if how == "at its end" else 1000
   command = runs.command(home / name, home / "model", length, workers__timeout_s=3600.0)

@@ -20,14 +20,22 @@ print(jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((4, 4))).sum())
 """
 
 
-def kept(folder):
-  environment = {
-    **os.environ, "PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-  }  # fmt: skip
+def compile_in(folder, **variables):
+  """Compiles in a process whose programs are to be kept in a folder."""
+  environment = {name: x for name, x in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+  variables |= {"PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
   subprocess.run(
-    [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, env=environment, check=True,
+    [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, env=environment | variables, check=True,
     capture_output=True,
   )  # fmt: skip
+
+
+def kept(folder):
+  compile_in(folder)
+  return programs(folder)
+
+
+def programs(folder):
   return {file.name for file in folder.iterdir() if file.name.endswith("-cache")}
 
 
@@ -35,6 +43,12 @@ def test_programs_are_found_again_in_a_copied_folder(tmp_path):
   first = kept(tmp_path / "run")
   shutil.copytree(tmp_path / "run", tmp_path / "elsewhere" / "copy")
   assert first and kept(tmp_path / "elsewhere" / "copy") == first
+
+
+def test_runs_share_the_folder_that_the_environment_names(tmp_path):
+  compile_in(tmp_path / "run", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "shared"))
+  assert not (tmp_path / "run").exists()
+  assert programs(tmp_path / "shared") == kept(tmp_path / "alone")
 
 
 def test_a_half_has_the_same_device_at_all_times():

@@ -28,8 +28,6 @@ def run(home, name, steps, *flags, **changes):
   """One start of the run `name` of `home`, and what it printed."""
   log = home / f"{name}.log"
   log.unlink(missing_ok=True)
-  if (home / "four").exists() and not (home / name).exists():  # what is compiled need not be again
-    shutil.copytree(home / "four" / "compiled", home / name / "compiled")
   command = runs.command(home / name, home / "model", steps, **CHANGES | changes)
   process = runs.start([*command, *flags], log)
   assert process.wait(600) == 0, log.read_text()

@@ -111,10 +111,12 @@ def prepare() -> None:
 
 
 def keep_programs(folder: os.PathLike) -> None:
-  """Compiled programs are kept in a folder and taken from there, also once it was copied.
+  """Keeps compiled programs in a folder and takes them from there, also once it was copied.
 
+  The environment's JAX_COMPILATION_CACHE_DIR takes the folder's place: runs may share one.
   XLA's own cache of tuned kernels stays off: its path would be part of a program's key, and a
   kept program needs none.
   """
+  folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", folder)
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

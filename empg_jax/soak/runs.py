@@ -61,11 +61,12 @@ def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: A
 
 
 def start(arguments: list[str], log: pathlib.Path) -> subprocess.Popen:
-  """Starts a command; what it prints is added to the file `log`."""
+  """Starts a command; what it prints is added to the file `log`.
+
+  Runs whose logs are in one folder share their compiled programs.
+  """
   environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-  # XLA's own caches, which are of GPUs, have paths in the workdir: a program that was compiled in
-  # one would not be found in the copy that another begins with.
-  environment["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
+  environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(log.parent.absolute() / "compiled"))
   environment.pop("JAX_NUM_CPU_DEVICES", None)
   with log.open("a") as file:
     return subprocess.Popen(

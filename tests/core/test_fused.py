@@ -189,6 +189,7 @@ def temporaries(stats, b, t, d, v):
   return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.usefixtures("optimized")
 def test_temporaries_do_not_grow_with_the_logits():
   b, t, d, v = 8, 512, 8, 32768
   logits = 4 * b * t * v

@@ -30,6 +30,7 @@ def test_on_a_mesh_as_on_one_device(axes):
     np.testing.assert_allclose(x, y, atol=1e-5)
 
 
+@pytest.mark.usefixtures("optimized")
 def test_no_device_holds_the_table_or_its_gradient():
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   place = jax.NamedSharding(mesh, jax.P("tensor", "fsdp"))

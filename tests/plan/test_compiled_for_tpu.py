@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("optimized")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 needs_compiler = pytest.mark.skipif(

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("optimized")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # In a process of its own, whose JAX has not looked for devices yet.
