@@ -1,6 +1,6 @@
 """Algorithms: a learning signal for the whole batch, and a loss for its rows.
 
-One file each, with a `make(...)` that returns an Algorithm; found by the file's name.
+Each is a file with a `make(...)` that returns an Algorithm, found by the file's name.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,15 +17,15 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 class Signal(NamedTuple):
-  """What the batch says about each token, taken once over all of its rows."""
+  """The learning signal of each token, computed once over all rows of the batch."""
 
   advantages: Float[Array, "B T"]
   weights: Float[Array, "B T"]
-  """How much the token counts in the loss (core.weighting.token_weights)."""
+  """The token's weight in the loss (core.weighting.token_weights)."""
   votes: Float[Array, "B"]
-  """What the loss is a mean over, by rows (core.weighting.row_votes)."""
+  """How many of what the loss is a mean over each row has (core.weighting.row_votes)."""
   targets: Float[Array, "B T"] | None = None
-  """What the value of a token's step is to become, where values are estimated."""
+  """The target of the value of a token's step, where values are estimated."""
 
 
 Advantages = Callable[[Batch, Float[Array, "B T"]], tuple[Signal, Metrics]]
@@ -35,18 +35,18 @@ Loss = Callable[
 
 
 class Algorithm(NamedTuple):
-  """A pair of pure functions, and a third where values are estimated.
+  """Pure functions: advantages and loss, and a value loss where values are estimated.
 
   advantages(batch, entropy [B, T]) -> (Signal, Metrics): over the whole batch, before any
     split into microbatches; `entropy` is the behaviour policy's, in nats.
   loss(stats, signal, rows, reference_logprobs [B, T] | None) -> (scalar, Metrics): over any
     rows; sums, so that microbatches add up to the batch.
-  uses_reference: whether the loss wants the log-probabilities of a frozen reference policy.
-  parts(batch, entropy) -> {name: [B, T]}: what an advantage was made of on its way, for those
-    who look (`explain`); the update does not ask for it.
-  value_loss(values [B, T], signal, rows) -> (scalar, Metrics): what is added to the loss to
-    train the value head; `advantages` then finds the old values in the batch. None: there is
-    no head.
+  uses_reference: whether the loss needs the log-probabilities of a frozen reference policy.
+  parts(batch, entropy) -> {name: [B, T]}: the terms of the advantages, for inspection
+    (`explain`); the update does not use them.
+  value_loss(values [B, T], signal, rows) -> (scalar, Metrics): the term of the loss that
+    trains the value head; `advantages` then reads the old values from the batch. None: there
+    is no value head.
   """
 
   advantages: Advantages
@@ -59,12 +59,12 @@ class Algorithm(NamedTuple):
 
 
 def make(name: str, **arguments: Any) -> Algorithm:
-  """The algorithm `name` with its arguments: a file of this folder, or `my_lab.my_algorithm`.
+  """Makes the algorithm `name`: a file of this folder, or a module `my_lab.my_algorithm`.
 
-  A `base` among them is itself a mapping with a name: `make("empg", base={"name": "grpo"})`.
+  The argument `base` is itself a mapping with a name: `make("empg", base={"name": "grpo"})`.
 
   Raises:
-    ValueError: there is no such algorithm, or it takes no such argument.
+    ValueError: there is no such algorithm, or it has no such argument.
   """
   base = arguments.get("base")
   if isinstance(base, Mapping):
@@ -79,10 +79,10 @@ def make(name: str, **arguments: Any) -> Algorithm:
 def explain(
   algorithm: Algorithm, batch: Batch, entropy: Float[Array, "B T"]
 ) -> dict[str, Float[Array, "B T"]]:
-  """The advantages that `algorithm` gives a batch, as "advantage", and their parts by name.
+  """The advantages of a batch, as "advantage", and their terms by name.
 
-  Apart from the update, and on one device: to be read, not trained on. Nothing where they
-  rest on estimated values that the batch does not hold: the update makes those itself.
+  For inspection, on one device and apart from the update. Empty where advantages need
+  estimated values that the batch does not hold: the update computes those itself.
   """
   if algorithm.value_loss and batch.values is None:
     return {}

@@ -1,4 +1,4 @@
-"""What the algorithms of this folder are put together from."""
+"""Parts that the algorithms of this folder share."""
 
 from collections.abc import Callable
 import functools
@@ -19,7 +19,7 @@ def signal(
   aggregation: weighting.Aggregation,
   length: float = 1.0,
 ) -> tuple[Signal, Metrics]:
-  """The Signal of these advantages, and what they look like over the agent's tokens."""
+  """The Signal of these advantages, and their statistics over the agent's tokens."""
   mask = batch.steps > 0
   ids = dict(episode_ids=batch.episode_ids)
   weights = weighting.token_weights(batch.steps, aggregation, length=length, **ids)
@@ -39,29 +39,29 @@ def return_advantages(
   baseline: Callable[..., Float[Array, "N"]] = group_advantages,
   length: float = 1.0,
 ) -> Advantages:
-  """The `advantages` of an Algorithm that compares returns; see `of_returns` and `signal`."""
+  """The `advantages` of an Algorithm that compares returns; see `compare_returns`, `signal`."""
 
   def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
-    a = of_returns(batch, gamma=gamma, baseline=baseline)
+    a = compare_returns(batch, gamma=gamma, baseline=baseline)
     return signal(batch, a, aggregation, length)
 
   return advantages
 
 
-def of_returns(
+def compare_returns(
   batch: Batch,
   *,
   gamma: float,
   baseline: Callable[..., Float[Array, "N"]] = group_advantages,
 ) -> Float[Array, "B T"]:
-  """Returns against their group's, for each token.
+  """The advantage of each token: its return relative to its group.
 
   Args:
-    batch: all of its rows.
-    gamma: 1: the episode's whole return, on all of its steps, one vote an episode. Below
-      1: the discounted return from each step on, one vote a step.
-    baseline: as core.advantages.group_advantages.
+    batch: the whole batch.
+    gamma: 1: the episode's whole return on all of its steps, each episode counted once.
+      Below 1: the discounted return from each step on, each step counted once.
+    baseline: a function with the signature of core.advantages.group_advantages.
   """
   mask = batch.steps > 0
   if gamma == 1:
@@ -98,7 +98,7 @@ def policy_loss(surrogate: Callable[..., losses.Surrogate], **options: Any) -> L
 
 
 def step_policy_loss(*, clip_low: float, clip_high: float, **options: Any) -> Loss:
-  """As `policy_loss`, with one ratio a step (core.losses.step_surrogate)."""
+  """As `policy_loss`, with one ratio per step (core.losses.step_surrogate)."""
 
   def loss(
     stats: TokenStats,

@@ -4,7 +4,7 @@
     g  = exp(-k Hn) / mean exp(-k Hn)            min, max and mean over the steps of a group
     A' = A g
 
-As EMPG's scale, with statistics over the group that plays one task, and nothing added.
+EMPG's scale with statistics over the group of one task, and without a bonus.
 """
 
 from jaxtyping import Array, Float
@@ -16,10 +16,10 @@ from empg_jax.types import Batch
 
 
 def make(*, base: Algorithm, k: float = 1.0) -> Algorithm:
-  """`base` with its advantages scaled by step entropy; its loss stays.
+  """`base` with its advantages scaled by step entropy; the loss is that of `base`.
 
   Args:
-    base: gives the advantages.
+    base: computes the advantages.
     k: how strongly entropy scales a step's advantage; 0: not at all.
   """
 

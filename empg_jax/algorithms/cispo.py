@@ -1,4 +1,4 @@
-"""CISPO (MiniMax-M1, arXiv 2506.13585): the ratio is truncated, no token's gradient is lost.
+"""CISPO (MiniMax-M1, arXiv 2506.13585): truncates the ratio and keeps every token's gradient.
 
 A_i = (r_i - mean of the group) / (std of the group + eps)
 loss = mean over tokens of -stop_gradient(clip(ratio, 1 - clip_low, 1 + clip_high)) A log pi
@@ -25,7 +25,7 @@ def make(
 
   Args:
     clip_low: how far the ratio may fall below 1; 1 is no bound, as in the paper.
-    clip_high: how far it may rise above 1; the paper does not tell its value, 4 is that
+    clip_high: how far it may rise above 1; the paper does not give its value, 4 is that
       of ScaleRL (arXiv 2510.13786).
     kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """

@@ -4,8 +4,8 @@
     p_i = 0 up to `soft_length` tokens of episode i, -1 from `max_length` on, linear between
     loss = mean over all tokens of -min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
 
-Its fourth part, dropping groups whose returns are all equal and playing others in their
-place, happens where episodes are played: rollout.max_rounds (rollout.dynamic).
+Its fourth part, dynamic sampling, drops groups whose returns are all equal and plays others
+instead; this is part of the rollout: rollout.max_rounds (rollout.dynamic).
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ def make(
 
   Args:
     clip_low, clip_high, dual_clip, kl_coef, entropy_coef, gamma, ddof: see grpo.make.
-    soft_length, max_length: tokens that the agent may write in an episode without penalty,
-      and from which on the whole penalty is due; 0 and 0: there is none. With gamma below 1
-      the penalty falls on the episode's last step.
+    soft_length, max_length: the number of tokens that the agent may write in an episode
+      without penalty, and the number from which the penalty is -1; 0 and 0: no penalty. With
+      gamma below 1 the penalty is added to the reward of the episode's last step.
 
   Raises:
-    ValueError: there is a max_length and soft_length is not below it.
+    ValueError: max_length is not 0, and soft_length is not below it.
   """
   if max_length and soft_length >= max_length:
     raise ValueError(
@@ -79,7 +79,7 @@ def make(
 
 
 def overlong_penalty(batch: Batch, soft_length: int, max_length: int) -> Float[Array, "B"]:
-  """p of the equations above: between 0 and -1, by the tokens of each row's episode."""
+  """p of the equations above, between 0 and -1, from the tokens of each row's episode."""
   written = jnp.sum(batch.steps > 0, axis=1)
   tokens = over_episodes(jax.ops.segment_sum, written, batch.episode_ids)
   return jnp.clip((soft_length - tokens) / (max_length - soft_length), -1.0, 0.0)

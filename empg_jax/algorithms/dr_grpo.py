@@ -3,8 +3,8 @@
     A_i = r_i - mean of the group
     loss = mean over episodes of (sum over the episode's tokens of the clipped loss) / length
 
-Not divided by the group's spread, so that tasks which nearly all or nearly none solve count
-no more than others; nor by an episode's own length, so that long failures are not spared.
+Without the division by the group's deviation, very easy and very hard tasks weigh no more
+than others; without the division by the episode's length, long failures weigh no less.
 """
 
 import functools
@@ -25,8 +25,8 @@ def make(
   """Dr. GRPO.
 
   Args:
-    length: the constant that sums over an episode's tokens are divided by: the most that an
-      agent can write in one, in whatever rows they are.
+    length: the constant that divides the sum over an episode's tokens, such as the most
+      tokens that an agent can write in an episode.
     clip_low, clip_high, kl_coef, entropy_coef, gamma: see grpo.make.
   """
   advantages = _parts.return_advantages(

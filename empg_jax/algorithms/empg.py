@@ -10,10 +10,10 @@ from empg_jax.types import Batch
 def make(
   *, base: Algorithm, k: float = 1.0, k_future: float = 1.0, zeta: float = 0.05
 ) -> Algorithm:
-  """`base` with its advantages modulated by step entropy; its loss stays.
+  """`base` with its advantages modulated by step entropy; the loss is that of `base`.
 
   Args:
-    base: gives advantages that are normalised already: zeta is relative to them.
+    base: computes normalised advantages: zeta is relative to them.
     k: how strongly entropy scales a step's advantage; 0: not at all.
     k_future: how strongly the next step's entropy lowers its bonus.
     zeta: weight of the bonus for a clear next step; 0: none.

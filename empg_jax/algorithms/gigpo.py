@@ -1,12 +1,12 @@
-"""Group-in-Group Policy Optimization (arXiv 2505.10978): episodes compared, and steps too.
+"""Group-in-Group Policy Optimization (arXiv 2505.10978): compares episodes, and steps too.
 
     A_E = (r - mean of the group) / (std of the group + eps)        of the episode's return r
     G_t = r_t + gamma G_{t+1}                                       from each step on
     A_S = (G - mean of the step group) / (std of the step group + eps)
     A   = A_E + omega A_S
 
-A step group holds all steps of one task's episodes, at whatever turn, that were shown the
-same observation (Batch.anchors); alone in its group a step has A_S = 0.
+A step group holds all steps of one task's episodes, at any turn, with the same observation
+(Batch.anchors); a step alone in its group has A_S = 0.
 """
 
 import functools
@@ -34,17 +34,17 @@ def make(
   """GiGPO.
 
   Args:
-    omega: weight of the comparison of steps.
-    gamma: what a reward is worth one step before.
+    omega: weight of the step advantages A_S.
+    gamma: the discount per step.
     scale_by_std: whether both advantages are divided by the standard deviation.
-    clip_low, clip_high, kl_coef, entropy_coef, ddof, aggregation: see grpo.make; ddof is of
-      both deviations.
+    clip_low, clip_high, kl_coef, entropy_coef, ddof, aggregation: see grpo.make; ddof
+      applies to both deviations.
   """
   baseline = functools.partial(group_advantages, scale_by_std=scale_by_std, ddof=ddof)
 
   def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
-    of_episodes = _parts.of_returns(batch, gamma=1.0, baseline=baseline)
+    of_episodes = _parts.compare_returns(batch, gamma=1.0, baseline=baseline)
     of_steps = step_advantages(
       batch.rewards, batch.steps, batch.anchors, batch.episode_ids, gamma=gamma,
       baseline=baseline,

@@ -27,17 +27,17 @@ def make(
   """GRPO.
 
   Args:
-    clip_low, clip_high: how far the policy ratio may leave 1.
-    dual_clip: 0, or what bounds the ratio where the advantage is negative
+    clip_low, clip_high: how far the policy ratio may fall below and rise above 1.
+    dual_clip: 0, or the bound of the ratio where the advantage is negative
       (losses.clipped_surrogate).
-    kl_coef: of the estimated KL divergence from the reference policy.
+    kl_coef: weight of the estimated KL divergence from the reference policy.
     kl_estimator: "k1", "k2" or "k3", see losses.kl_estimate.
-    entropy_coef: of the entropy bonus.
+    entropy_coef: weight of the entropy bonus.
     scale_by_std: whether advantages are divided by the group's standard deviation.
     ddof: 0: over n episodes; 1: over n - 1, as in verl and verl-agent and so in EMPG's runs.
-      These let an episode of many turns vote as often; here it has one vote.
-    gamma: 1: each step has its episode's return. Below 1: its own discounted one, which is
-      compared with those of all of the group's steps.
+      There an episode counts once per turn, here once.
+    gamma: 1: each step has its episode's return. Below 1: its own discounted return,
+      compared with those of all steps of the group.
     aggregation: "token_mean", "sequence_mean" (a sequence is an episode, in both row layouts)
       or "step_mean", see weighting.token_weights.
   """

@@ -1,13 +1,12 @@
-"""Group Sequence Policy Optimization (arXiv 2507.18071): one policy ratio a sequence.
+"""Group Sequence Policy Optimization (arXiv 2507.18071): one policy ratio per sequence.
 
     A_i = (r_i - mean of the group) / (std of the group + eps)
     s   = exp(mean over the sequence's tokens of log ratio)
     loss = mean over sequences of -min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
 
 A sequence is what the agent writes in one turn, a step: the paper's y, the answer to its
-prompt x. Each has one vote (equation 5), however long it is and whichever row it is in. This
-is also what verl's GSPO loss (a mean over rows of a mean over tokens) comes to in verl-agent,
-where a row is a turn.
+prompt x. Each counts once (equation 5), whatever its length and its row. verl's GSPO loss (a
+mean over rows of a mean over tokens) is the same in verl-agent, where a row is a turn.
 """
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
@@ -28,8 +27,8 @@ def make(
   """GSPO.
 
   Args:
-    clip_low, clip_high: how far a sequence's ratio may leave 1; being a mean, it leaves
-      less far than a token's. The paper's values.
+    clip_low, clip_high: how far a sequence's ratio may fall below and rise above 1. The
+      paper's values; a mean moves less than a token's ratio.
     kl_coef, entropy_coef, gamma, ddof, aggregation: see grpo.make.
   """
   loss = _parts.step_policy_loss(

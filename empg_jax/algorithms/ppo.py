@@ -1,18 +1,18 @@
-"""Proximal Policy Optimization with a value head (arXiv 1707.06347), turn by turn.
+"""Proximal Policy Optimization with a value head (arXiv 1707.06347), over turns.
 
     delta_t = r_t + gamma V_{t+1} - V_t
-    A_t     = delta_t + gamma lam A_{t+1}, then less its mean and over its std of all steps
+    A_t     = delta_t + gamma lam A_{t+1}, then normalised by mean and std over all steps
     loss    = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
               + value_coef max((V - R)^2, (V_old + clip(V - V_old) - R)^2) / 2,  R = V_old + A
 
 t counts the agent's turns, not its tokens: V_t is read where turn t begins, and all tokens of
 a turn have its advantage, as in Turn-PPO (arXiv 2512.17008) and ArCHer (arXiv 2402.19446).
-PPO baselines on verl have a value a token and skip observations in the recursion. For an
-agent the turn is what meets the environment and earns the reward, what gamma counts in this
-folder's other methods, and what EMPG scales; on WebShop Turn-PPO found it the better of the two.
+PPO baselines on verl have a value per token and skip observations in the recursion. For an
+agent, the turn is what acts on the environment and earns the reward; gamma counts turns in
+this folder's other methods, and EMPG scales turns. On WebShop, Turn-PPO found turns better.
 
-The head is a linear map on the policy's own decoder, trained with it by one optimizer, where
-verl trains a second model. No group is needed: one episode a task will do.
+The head is a linear map on the policy's own decoder, trained with it by one optimizer; verl
+trains a second model. PPO needs no groups: one episode per task is enough.
 """
 
 from jaxtyping import Array, Float
@@ -37,12 +37,12 @@ def make(
   """PPO.
 
   Args:
-    gamma: what a reward is worth one turn before.
-    lam: 1: advantages from whole returns; lower: the more from the next turns' values.
-    value_coef: of the value loss.
-    value_clip: how far a value may go in one batch's updates, 0.5 as in verl; 0: no bound.
+    gamma: the discount per turn.
+    lam: 1: advantages from whole returns; lower: more from the next turns' values.
+    value_coef: weight of the value loss.
+    value_clip: how far a value may move in one batch's updates, 0.5 as in verl; 0: no bound.
     clip_low, clip_high, kl_coef, entropy_coef, aggregation: see grpo.make; a turn's value
-      weighs as its tokens do.
+      has the weight of its tokens.
   """
 
   def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:

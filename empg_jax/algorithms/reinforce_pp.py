@@ -3,10 +3,10 @@
     A_t = (r_t - mean of the batch) / (std of the batch + eps)     over all tokens t
     loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 
-r_t is the return of token t's episode. Mean and deviation give each token one vote, as the
-paper's equation and verl do, so a long episode moves them more than a short one.
+r_t is the return of token t's episode. Mean and deviation count each token once, as in the
+paper's equation and in verl, so a long episode moves them more than a short one.
 
-One thing differs from the paper: its KL penalty is part of the reward, here it is in the loss.
+It differs from the paper in one point: the KL penalty is in the loss, not in the reward.
 """
 
 from typing import Any
@@ -33,13 +33,13 @@ def make(
 
   Args:
     clip_low, clip_high, kl_coef, entropy_coef, aggregation: see grpo.make.
-    gamma: 1: each token has its episode's return; below 1: its step's own discounted one.
+    gamma: 1: each token has its episode's return; below 1: its step's discounted return.
     ddof: 0: the deviation is over n tokens; 1: over n - 1, as in verl.
   """
 
   def advantages(batch: Batch, entropy: Float[Array, "B T"]) -> tuple[Signal, Metrics]:
     del entropy
-    returns = _parts.of_returns(batch, gamma=gamma, baseline=_as_they_are)
+    returns = _parts.compare_returns(batch, gamma=gamma, baseline=_no_baseline)
     normal = masked.normalized(returns, batch.steps > 0, ddof=ddof)
     return _parts.signal(batch, normal, aggregation)
 
@@ -49,7 +49,7 @@ def make(
   return base._replace(advantages=advantages)
 
 
-def _as_they_are(
+def _no_baseline(
   returns: Float[Array, "N"], group_ids: Int[Array, "N"], **kwargs: Any
 ) -> Float[Array, "N"]:
   del group_ids, kwargs

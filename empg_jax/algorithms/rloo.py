@@ -3,7 +3,7 @@
     A_i = r_i - mean of the group's other returns
     loss = mean over tokens of -min(ratio A, clip(ratio) A) + kl_coef KL - entropy_coef H
 
-The clip, which the paper does not have, holds nothing back while updates are on-policy.
+The paper has no clip; it has no effect while updates are on-policy.
 """
 
 from empg_jax.algorithms import Algorithm, _parts, grpo
@@ -20,7 +20,7 @@ def make(
   gamma: float = 1.0,
   aggregation: weighting.Aggregation = "token_mean",
 ) -> Algorithm:
-  """RLOO; its arguments are explained at grpo.make."""
+  """RLOO; for its arguments see grpo.make."""
   advantages = _parts.return_advantages(
     gamma=gamma, aggregation=aggregation, baseline=leave_one_out_advantages
   )

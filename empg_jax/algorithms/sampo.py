@@ -1,10 +1,10 @@
-"""SAMPO (ARLArena, arXiv 2602.21534): what keeps training of agents stable, put together.
+"""SAMPO (ARLArena, arXiv 2602.21534): three stabilisers of agent training combined.
 
-Advantages of GiGPO, clipped by one ratio a turn as in GSPO, on groups whose returns differ
+Advantages of GiGPO, clipped by one ratio per turn as in GSPO, on groups whose returns differ
 (rollout.max_rounds). The paper's abstract names these three. The code published with it
 (github.com/WillDreamer/ARLArena, January 2026) has no trainer, option or script of this name,
-and its own scripts never join them, so the constants here are those of GiGPO and GSPO. Each
-turn has one vote, as GSPO's loss has it there and in gspo.make.
+and its scripts never combine them, so the constants here are those of GiGPO and GSPO. Each
+turn counts once, as in GSPO's loss there and in gspo.make.
 """
 
 from empg_jax.algorithms import Algorithm, gigpo, gspo
@@ -21,7 +21,7 @@ def make(
   entropy_coef: float = 0.0,
   ddof: Ddof = 0,
 ) -> Algorithm:
-  """SAMPO; its arguments are explained at gigpo.make and gspo.make."""
+  """SAMPO; for its arguments see gigpo.make and gspo.make."""
   loss = gspo.make(
     clip_low=clip_low, clip_high=clip_high, kl_coef=kl_coef, entropy_coef=entropy_coef
   )

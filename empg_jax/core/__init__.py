@@ -1,1 +1,1 @@
-"""The algorithm: pure functions of arrays, on jax alone."""
+"""The algorithm: pure functions of arrays that depend on jax alone."""

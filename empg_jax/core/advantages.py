@@ -1,4 +1,4 @@
-"""Advantages before modulation: an episode's return, or a step's, against its group's."""
+"""Advantages before modulation: an episode's or a step's return relative to its group."""
 
 from collections.abc import Callable
 import functools
@@ -27,17 +27,17 @@ def group_advantages(
 ) -> Float[Array, "B"]:
   """A = (r - mean of the group) / (std of the group + eps), as in GRPO.
 
-  An episode alone in its group has A = 0; verl and verl-agent let it keep its return.
+  An episode alone in its group has A = 0; in verl and verl-agent it keeps its return.
 
   Args:
-    returns: the episode's return r, on each of its rows; any integer or float dtype.
+    returns: the return r of each row's episode; any integer or float dtype.
     group_ids: any integers; the rows of one task share one.
     episode_ids: the episode of each row, where episodes have several rows; an
-      episode has one vote. None: every row is its own.
-    exists: False on filler rows, which have no vote. None: all exist.
+      episode counts once. None: every row is its own episode.
+    exists: False on filler rows, which do not count. None: all exist.
     scale_by_std: whether to divide by the standard deviation.
-    ddof: 0: that of the population, over n episodes; 1: the sample's, over n - 1, as verl and
-      verl-agent have it: A is smaller by 7% in a group of 8.
+    ddof: 0: the population's deviation, over n episodes; 1: the sample's, over n - 1, as in
+      verl and verl-agent: A is 7% smaller in a group of 8.
     eps: keeps the division finite.
 
   Returns:
@@ -59,9 +59,9 @@ def leave_one_out_advantages(
   episode_ids: Int[Array, "B"] | None = None,
   exists: Bool[Array, "B"] | None = None,
 ) -> Float[Array, "B"]:
-  """A = r - mean of the group's others, as in RLOO; 0 for one that has no others.
+  """A = r - mean of the other episodes of the group, as in RLOO; 0 for an episode alone.
 
-  Arguments and result as those of `group_advantages`.
+  Arguments and result are those of `group_advantages`.
   """
   centred, _, votes = _within_groups(returns, group_ids, episode_ids, exists, 1e-6)
   return centred * votes / jnp.maximum(votes - 1, 1)
@@ -77,17 +77,17 @@ def step_advantages(
   gamma: Scalar,
   baseline: Callable[..., Float[Array, "N"]] = group_advantages,
 ) -> Float[Array, "B T"]:
-  """The discounted return of each step against those of the steps of its group.
+  """The discounted return of each step relative to the steps of its group.
 
-      G_t = r_t + gamma G_{t+1},  A_t = baseline of G_t, one vote a step
+      G_t = r_t + gamma G_{t+1},  A_t = baseline of G_t, each step counted once
 
   Args:
-    rewards: of the step that a token belongs to.
+    rewards: the reward of the step that a token belongs to.
     steps: 0: not the agent's token; s >= 1: a token of its episode's step s.
-    group_ids: of the step that a token belongs to; any positive integers.
+    group_ids: the group of the step that a token belongs to; any positive integers.
     episode_ids: the episode of each row.
-    gamma: what a reward is worth one step before.
-    baseline: as `group_advantages`.
+    gamma: the discount per step.
+    baseline: a function with the signature of `group_advantages`.
 
   Returns:
     Float32; 0 on tokens that are not the agent's.
@@ -118,7 +118,7 @@ def _within_groups(
   exists: Bool[Array, "B"] | None,
   eps: Scalar,
 ) -> tuple[Float[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
-  """(r - mean, std, votes) of each row's group; the first is 0 on filler rows."""
+  """(r - mean, std, number of episodes) of each row's group; the first is 0 on filler rows."""
   validation.arrays(returns=returns)
   if returns.ndim != 1:
     raise ValueError(f"returns has shape {returns.shape}; it must be [B].")
@@ -146,7 +146,7 @@ def _within_groups(
     def mean(x: Array) -> Array:
       return jax.ops.segment_sum(vote * x, group, rows)[group] / jnp.maximum(votes, eps)
 
-    # Counted from the group's lowest: equal returns give exactly 0.
+    # Relative to the group's lowest, so that equal returns give exactly 0.
     lowest = jax.ops.segment_min(jnp.where(exists, returns, jnp.inf), group, rows)
     r = jnp.where(exists, returns - lowest[group], 0)
     centred = r - mean(r)
@@ -161,7 +161,10 @@ def _within_groups(
 def over_episodes(
   reduction: Callable[..., Array], x: Num[Array, "B"], episode_ids: Int[Array, "B"]
 ) -> Num[Array, "B"]:
-  """x reduced over the rows of each episode, as by jax.ops.segment_sum; on each of them."""
+  """Reduces x over the rows of each episode and gives each row its episode's value.
+
+  `reduction` has the signature of `jax.ops.segment_sum`.
+  """
 
   def reduced(x: Array, ids: Array) -> tuple[Array]:
     episode = rank(ids)
@@ -171,7 +174,7 @@ def over_episodes(
 
 
 def rank(ids: Int[Array, "B"]) -> Int[Array, "B"]:
-  """Numbers the different ids 0, 1, ... in their order."""
+  """Dense ranks: the distinct ids in ascending order become 0, 1, ..."""
   order = jnp.argsort(ids)
   starts = jnp.pad(ids[order][1:] != ids[order][:-1], (1, 0))
   return jnp.zeros_like(order).at[order].set(jnp.cumsum(starts))

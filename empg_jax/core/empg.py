@@ -1,4 +1,4 @@
-"""The whole algorithm as one pure function of arrays."""
+"""The EMPG loss as one pure function of arrays."""
 
 import functools
 
@@ -32,14 +32,14 @@ def empg_loss(
 ) -> tuple[Float[Array, ""], Metrics]:
   """The EMPG loss of a batch of episodes, and its metrics.
 
-  Where `step_mask` is 0 nothing is read: every other argument may hold anything there, NaN
-  and Inf included, and the gradient of `logits` there is exactly 0.
+  Positions where `step_mask` is 0 are ignored: every other argument may hold anything there,
+  NaN and Inf included, and the gradient of `logits` there is exactly 0.
 
   Args:
     logits: any float dtype, computed in float32. `logits[b, t]` is the
       distribution `actions[b, t]` was drawn from (the caller shifts).
     actions: token ids.
-    returns: the learning signal A of each row's episode: a return, or better a
+    returns: the learning signal A of each row's episode: a return or, preferably, a
       group-normalised advantage (`group_advantages`).
     step_mask: bool: each maximal run of True in a row is an agent step; or int:
       0 or less is not the agent's token, s >= 1 a token of its episode's step s.
@@ -48,11 +48,12 @@ def empg_loss(
     zeta: weight of the bonus for a clear next step.
     episode_ids: the episode of each row, any integers, where episodes have several rows (one
       row a turn). None: every row is its own episode.
-    token_entropy: of the policy that sampled, in nats. None: that of `logits`,
+    token_entropy: the entropy of the behaviour policy, in nats. None: that of `logits`,
       which is the same while the update is strictly on-policy.
-    behavior_logprobs: of the actions under the policy that sampled. None: those
-      of `logits`, which makes the ratio 1.
-    reference_logprobs: under the policy the KL penalty pulls towards.
+    behavior_logprobs: log-probabilities of the actions under the behaviour policy. None:
+      those of `logits`, which makes the ratio 1.
+    reference_logprobs: log-probabilities of the actions under the reference policy of the
+      KL penalty.
     kl_coef: weight of the KL penalty.
     entropy_coef: weight of the entropy bonus.
     clip_low: how far the policy ratio may fall below 1.
@@ -76,7 +77,7 @@ def empg_loss(
   )  # fmt: skip
   if token_entropy is not None:
     validation.shape("token_entropy", token_entropy, ("[B, T]", shape))
-  # Before the softmax: its gradient at NaN is NaN, even where nothing reads the result.
+  # Before the softmax: its gradient at NaN is NaN even where the result is unused.
   logits = jnp.where(steps.is_agent(step_mask)[..., None], logits, 0)
   stats = tokens.token_stats(logits, actions)
   if token_entropy is None:

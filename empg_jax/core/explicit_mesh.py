@@ -1,6 +1,6 @@
-"""Where a computation lies on an Explicit mesh: left to XLA, or by shards.
+"""Computations on an Explicit mesh: partitioned by XLA, or written for one shard.
 
-Without a mesh, or on an Auto one, nothing here does anything: XLA places all.
+Without a mesh, or on an Auto one, these functions change nothing: XLA partitions everything.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ Out = TypeVar("Out", bound=tuple[Any, ...])
 
 
 def automatic(f: Callable[..., Out], *args: Any, like: tuple[Array | None, ...]) -> Out:
-  """Returns f(*args); on an Explicit mesh XLA places what happens inside f.
+  """Returns f(*args); on an Explicit mesh XLA partitions f.
 
-  For the few small steps (a sort, a reshape over rows) whose layout the types
-  of an Explicit mesh cannot tell. Without a mesh, or on an Auto one, this is
-  just f(*args).
+  For the few small operations (a sort, a reshape over rows) whose sharding the
+  types of an Explicit mesh cannot express. Without a mesh, or on an Auto one,
+  this is f(*args).
 
   Args:
     f: a function of arrays that returns a tuple.
     *args: its arguments.
-    like: for each output the array whose sharding it takes; None: replicated.
+    like: for each output, the array whose sharding it takes; None: replicated.
   """
   mesh = _mesh_of(*args, *like)
   explicit = _explicit_axes(mesh)
@@ -40,9 +40,9 @@ def automatic(f: Callable[..., Out], *args: Any, like: tuple[Array | None, ...])
 def varying_alike(*arrays: Array) -> tuple[Array, ...]:
   """Makes each vary over all manual mesh axes that any of them varies over.
 
-  Inside `jax.shard_map`, so that a loop's carry and a custom gradient have the types of
-  their arguments; gradients are summed over the axes on their way back. Elsewhere, and with
-  check_vma=False, the arrays come back as they are.
+  For use inside `jax.shard_map`: a loop's carry and a custom gradient then have the types
+  of their arguments, and the backward pass sums gradients over the added axes. Elsewhere,
+  and with check_vma=False, returns the arrays unchanged.
   """
   of = [jax.typeof(x).manual_axis_type.varying for x in arrays]
   every = frozenset().union(*of)
@@ -52,13 +52,13 @@ def varying_alike(*arrays: Array) -> tuple[Array, ...]:
 
 
 class VocabLayout(NamedTuple):
-  """How tokens and vocabulary lie over the Explicit axes of a mesh."""
+  """How tokens and vocabulary are sharded over the Explicit axes of a mesh."""
 
   mesh: AbstractMesh
   rows: tuple[str, ...]
   time: tuple[str, ...]
   vocab: tuple[str, ...]
-  width: tuple[str, ...]  # of the unembedding's gradient; each divides tokens too
+  width: tuple[str, ...]  # of the unembedding's gradient; each axis shards tokens too
 
   @property
   def tokens(self) -> PartitionSpec:
@@ -78,7 +78,7 @@ class VocabLayout(NamedTuple):
 
   @property
   def shards(self) -> tuple[int, int]:
-    """Over how many devices tokens and vocabulary are spread."""
+    """The number of shards of the tokens and of the vocabulary."""
     sizes = self.mesh.shape
     return (
       math.prod(sizes[name] for name in self.rows + self.time),
@@ -93,14 +93,14 @@ class VocabLayout(NamedTuple):
     )
 
   def gather(self, unembedding: Array, dtype: str) -> Array:
-    """The unembedding whole in D, cast before it travels."""
+    """The unembedding gathered over D, cast to `dtype` before the transfer."""
     whole: Array = jax.reshard(
       unembedding.astype(dtype), jax.NamedSharding(self.mesh, self.unembedding)
     )
     return whole
 
   def sum_over_tokens(self, d_unembedding: Array) -> Array:
-    """On shards: the sum over all that share the tokens, left divided over `width`."""
+    """On a shard: the sum over all shards of the tokens, scattered over `width`."""
     for axis in self.width:
       d_unembedding = jax.lax.psum_scatter(d_unembedding, axis, scatter_dimension=0, tiled=True)
     others = set(self.rows + self.time) - set(self.width)
@@ -108,7 +108,7 @@ class VocabLayout(NamedTuple):
     return summed
 
   def on_shards(self, f: Callable[..., Any], out: Any) -> Callable[..., Any]:
-    """f on each device's shards; it does its own sums over devices."""
+    """Maps f over the devices' shards; f does its own reductions over devices."""
     mapped = jax.shard_map(
       f,
       mesh=self.mesh,
@@ -118,7 +118,7 @@ class VocabLayout(NamedTuple):
     )
 
     def on_shards(*args: Array) -> Any:
-      # Unchecked, the results forget the manual axes of a shard_map around this one.
+      # Without the check, results lose the manual axes of an enclosing shard_map.
       return jax.tree.map(lambda x: varying_alike(x, *args)[0], mapped(*args))
 
     return on_shards
@@ -127,10 +127,10 @@ class VocabLayout(NamedTuple):
 def vocab_layout(
   hidden: Float[Array, "B T D"], unembedding: Float[Array, "D V"]
 ) -> VocabLayout | None:
-  """The layout the operands' types tell; None without Explicit axes.
+  """The layout given by the operands' types; None without Explicit axes.
 
-  An axis that shards several of B, V and T is left to the first of them. D is
-  not sharded: a sharded unembedding is gathered over D, and its gradient
+  An axis that shards several of B, V and T goes to the first of them. D is not
+  sharded: a sharded unembedding is gathered over D, and its gradient is
   scattered where the axis shards tokens too.
   """
   mesh = _mesh_of(hidden, unembedding)
@@ -145,7 +145,7 @@ def vocab_layout(
 
 
 def _mesh_of(*arrays: Any) -> AbstractMesh:
-  """The mesh in context, else that of the arrays' types; it may be empty."""
+  """The mesh in context, or else that of the arrays' types; it may be empty."""
   mesh = jax.sharding.get_abstract_mesh()
   meshes = (jax.typeof(x).sharding.mesh for x in arrays if x is not None)
   return next((m for m in (mesh, *meshes) if not m.empty), mesh)

@@ -1,17 +1,17 @@
 """Log-probability and entropy from hidden states, without the logits [B, T, V].
 
-The vocabulary is walked in blocks, by Pallas kernels on TPU and by XLA elsewhere.
-Forward keeps a running maximum and sums, as an online softmax does; backward makes
-each block's logits once more and forms both gradients from them:
+The computation goes over the vocabulary in blocks, in Pallas kernels on TPU and in XLA
+elsewhere. The forward pass keeps a running maximum and running sums, like an online
+softmax; the backward pass recomputes each block's logits and derives both gradients:
 
     d loss / d logits = g_logp (onehot - p) - g_H p (log p + H)
 
-The temperature divides the float32 logits, as it does in sampling. Dividing the hidden
-states instead would round them to other operands of the matrix product.
+The temperature divides the float32 logits, as in sampling. Dividing the hidden states
+instead would round the operands of the matrix product differently.
 
-Tokens stay where they are, so rows and time may be sharded in any way, and
-gradients are summed over devices once, by the kernels in a few large chunks. Devices that share the
-vocabulary exchange four numbers a token, never logits.
+Tokens are not moved, so rows and time may be sharded in any way. Gradients are summed over
+devices once; the kernels do so in a few large chunks. Devices that share the vocabulary
+exchange four numbers per token, never logits.
 """
 
 from collections.abc import Callable
@@ -24,24 +24,24 @@ from jaxtyping import Array, Float, Int
 
 from empg_jax.core import explicit_mesh, fused_blocks, validation
 
-# Not in the functions that use it: it loads Pallas, and from jax 0.11 on all that was traced
-# before Pallas is loaded is traced and compiled again.
+# At module level, not in the functions that use it: the import loads Pallas, and from jax 0.11
+# on loading Pallas invalidates everything traced before.
 from empg_jax.kernels import hardware, token_stats
 from empg_jax.types import Scalar, TokenStats
 
 
 class _Plan(NamedTuple):
-  """What is fixed at trace time."""
+  """The static arguments."""
 
-  blocks: int  # of the vocabulary on each device
+  blocks: int  # vocabulary blocks on each device
   dtype: str  # of the operands of the matrix products
-  kernels: bool  # where the hardware has them
+  kernels: bool  # use the Pallas kernels where the hardware has them
   layout: explicit_mesh.VocabLayout | None
 
 
-# hidden, unembedding, actions, scale; and entropy, top logit and log of the sum at each token.
+# hidden, unembedding, actions, scale; and each token's entropy, top logit and log of the sum.
 _Saved = tuple[Array, Array, Array, Array, Array, Array, Array]
-_Way = Callable[..., tuple[Array, ...]]  # by the kernels or by XLA
+_Implementation = Callable[..., tuple[Array, ...]]  # in Pallas or in XLA
 
 
 @functools.partial(jax.jit, static_argnames=("block_size", "compute_dtype"))
@@ -54,22 +54,22 @@ def fused_token_stats(
   block_size: int | None = None,
   compute_dtype: jax.typing.DTypeLike | None = None,
 ) -> TokenStats:
-  """As `token_stats(hidden @ unembedding, actions)`, in far less memory.
+  """Computes `token_stats(hidden @ unembedding, actions)` in far less memory.
 
-  Differentiable in `hidden`, `unembedding` and `temperature`, also twice, in reverse mode
-  alone: `jax.jvp` and `jax.jacfwd` raise TypeError (use `token_stats` for these). A token
-  whose results have no cotangent adds nothing to any gradient, even if its hidden state is
-  NaN or Inf, as padding may be: select results with `jnp.where(mask, x, 0)`, not `mask * x`.
+  Differentiable once and twice in `hidden`, `unembedding` and `temperature`, in reverse mode
+  only: `jax.jvp` and `jax.jacfwd` raise TypeError (use `token_stats` for these). A token
+  whose results have a zero cotangent adds nothing to any gradient, even if its hidden state
+  is NaN or Inf, as padding may be: select results with `jnp.where(mask, x, 0)`, not `mask * x`.
 
   Args:
     hidden: the decoder's last hidden states.
     unembedding: the LM head; for tied embeddings [V, D] pass `embedding.T`.
-    actions: token ids; `hidden[b, t]` predicts `actions[b, t]`. Where the
-      result is not used they may be anything.
+    actions: token ids; `hidden[b, t]` predicts `actions[b, t]`. They may be
+      anything where the result is not used.
     temperature: the policy is softmax(hidden @ unembedding / temperature).
-    block_size: how many vocabulary entries XLA handles at a time on a device. None:
-      chosen from the number of tokens, and on TPU by the kernels.
-    compute_dtype: of the operands of the matrix products, which accumulate in
+    block_size: the number of vocabulary entries that XLA handles at a time on a device.
+      None: chosen from the number of tokens, and on TPU by the kernels.
+    compute_dtype: the dtype of the operands of the matrix products, which accumulate in
       float32. None: the operands' own. bfloat16 is up to twice as fast.
 
   Returns:
@@ -118,7 +118,7 @@ def _stats(
 def _stats_fwd(
   hidden: Array, unembedding: Array, actions: Array, scale: Array, plan: _Plan
 ) -> tuple[tuple[Array, Array], _Saved]:
-  f: _Way = functools.partial(_forward_on_shard, plan=plan)
+  f: _Implementation = functools.partial(_forward_on_shard, plan=plan)
   whole = unembedding
   if plan.layout is not None:
     f = plan.layout.on_shards(f, out=plan.layout.tokens)
@@ -130,8 +130,8 @@ def _stats_fwd(
 def _stats_bwd(
   plan: _Plan, saved: _Saved, cotangents: tuple[Array, Array]
 ) -> tuple[Array, Array, None, Array]:
-  f: _Way = functools.partial(_backward_on_shard, plan=plan)
-  hidden, unembedding, actions, scale, *of_token = _without_lost(saved, cotangents)
+  f: _Implementation = functools.partial(_backward_on_shard, plan=plan)
+  hidden, unembedding, actions, scale, *of_token = _zero_unused(saved, cotangents)
   of_token += [scale * g for g in cotangents]
   if plan.layout is None:
     d_hidden, d_unembedding = f(hidden, unembedding, actions, scale, *of_token)
@@ -144,15 +144,15 @@ def _stats_bwd(
   return d_hidden.astype(hidden.dtype), d_unembedding.astype(unembedding.dtype), None, d_scale
 
 
-def _without_lost(saved: _Saved, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
-  """`saved` with zeros for the tokens that overflowed (padding may) and that nothing reads.
+def _zero_unused(saved: _Saved, cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+  """`saved` with zeros at tokens that overflowed (padding may) and whose results are unused.
 
-  A product of their zero cotangents with NaN or Inf would spoil the whole gradient.
+  The product of their zero cotangents with NaN or Inf would make the whole gradient NaN.
   """
   hidden, unembedding, actions, scale, *of_token = saved
-  lost = ~jnp.isfinite(sum(of_token)) & (cotangents[0] == 0) & (cotangents[1] == 0)
-  hidden = jnp.where(lost[..., None], 0, hidden)
-  return hidden, unembedding, actions, scale, *(jnp.where(lost, 0, x) for x in of_token)
+  unused = ~jnp.isfinite(sum(of_token)) & (cotangents[0] == 0) & (cotangents[1] == 0)
+  hidden = jnp.where(unused[..., None], 0, hidden)
+  return hidden, unembedding, actions, scale, *(jnp.where(unused, 0, x) for x in of_token)
 
 
 _stats.defvjp(_stats_fwd, _stats_bwd)
@@ -169,7 +169,7 @@ def _forward_on_shard(
   top, total, weighted, chosen = run(kernel, xla, hidden, unembedding, actions, scale)
   if plan.layout is not None:  # over the devices that share the vocabulary
     axes = plan.layout.vocab
-    shift = top - jax.lax.pmax(jax.lax.stop_gradient(top), axes)  # any shift would do
+    shift = top - jax.lax.pmax(jax.lax.stop_gradient(top), axes)  # any shift is correct
     total, weighted = fused_blocks.rescale(total, weighted, shift)
     top -= shift
     total, weighted, chosen = jax.lax.psum((total, weighted, chosen), axes)
@@ -180,9 +180,9 @@ def _forward_on_shard(
 def _backward_on_shard(
   hidden: Array, unembedding: Array, actions: Array, *rest: Array, plan: _Plan
 ) -> tuple[Array, Array]:
-  """The gradients of hidden and unembedding; `rest` as `kernels.token_stats.gradients` has it."""
+  """Gradients of hidden and unembedding; `rest` is as in `kernels.token_stats.gradients`."""
   actions = _local_actions(actions, unembedding.shape[1], plan)
-  finish = _as_it_is if plan.layout is None else plan.layout.sum_over_tokens
+  finish = _identity if plan.layout is None else plan.layout.sum_over_tokens
   kernel = functools.partial(_gradients_by_kernel, dtype=plan.dtype, finish=finish)
   xla = functools.partial(_gradients_by_xla, plan=plan, finish=finish)
   run = _on_platform if plan.kernels else _by_xla
@@ -192,26 +192,26 @@ def _backward_on_shard(
   return d_hidden, d_unembedding
 
 
-def _as_it_is(x: Array) -> Array:
+def _identity(x: Array) -> Array:
   return x
 
 
-def _on_platform(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
-  """By Pallas or by XLA, as the hardware wants it."""
+def _on_platform(kernel: _Implementation, xla: _Implementation, *args: Array) -> tuple[Array, ...]:
+  """Runs the Pallas or the XLA implementation, by the hardware."""
 
   @jax.custom_jvp
   def run(*args: Array) -> tuple[Array, ...]:
     chosen: tuple[Array, ...] = hardware.of_loss(*args, kernels=kernel, blocks=xla)
     return chosen
 
-  # A second derivative differentiates what runs here, and a kernel has no derivative.
+  # A second derivative differentiates this function, and a kernel has no derivative.
   run.defjvp(lambda primals, tangents: jax.jvp(xla, primals, tangents))
   result: tuple[Array, ...] = run(*args)
   return result
 
 
-def _by_xla(kernel: _Way, xla: _Way, *args: Array) -> tuple[Array, ...]:
-  """Everywhere in blocks of the size that was asked for."""
+def _by_xla(kernel: _Implementation, xla: _Implementation, *args: Array) -> tuple[Array, ...]:
+  """Runs XLA on any hardware, in blocks of the given size."""
   return xla(*args)
 
 

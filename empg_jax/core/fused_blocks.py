@@ -1,4 +1,4 @@
-"""The XLA side of `core.fused`: the vocabulary in blocks of the size that the hardware likes."""
+"""The XLA implementation of `core.fused`, over vocabulary blocks sized for the hardware."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from empg_jax.kernels import hardware
 
-_WIDER = 4  # at most so many times as wide a block, where that divides the vocabulary
+_WIDER = 4  # a block may be this many times as wide if it then divides the vocabulary
 _LOW = -1e30  # below every logit, yet finite
 
 Tokens = Float[Array, "B T"]
@@ -14,9 +14,9 @@ Index = Int[Array, ""]
 
 
 def count(tokens: int, vocab: int, block_size: int | None) -> int:
-  """How many blocks the vocabulary is walked in; one that divides it, if one is near.
+  """The number of vocabulary blocks; a divisor of the vocabulary if one is near.
 
-  Otherwise the unembedding is copied to be padded.
+  Without a divisor, padding copies the unembedding.
   """
   here = hardware.current()
   size = block_size or max(here.loss_logits // tokens, here.loss_width)
@@ -72,10 +72,10 @@ def gradients(
   blocks: int,
   dtype: str,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "D V"]]:
-  """As `kernels.token_stats.gradients`: those of hidden and unembedding, float32."""
+  """As `kernels.token_stats.gradients`: of hidden and unembedding, in float32."""
   vocab = unembedding.shape[1]
   all_rows, h = _blocks(unembedding, blocks), hidden.astype(dtype)
-  h_t = _kept(h.transpose(2, 0, 1))
+  h_t = _barrier(h.transpose(2, 0, 1))
 
   def block(i: Index, carry: tuple[Array, Array]) -> tuple[Array, Array]:
     d_hidden, d_blocks = carry
@@ -86,9 +86,9 @@ def gradients(
     d *= -jnp.exp(log_p)
     is_action = _ids(z, i, blocks) == actions[..., None]
     d += jnp.where(is_action, g_logp[..., None], 0)
-    d = _kept(d.astype(dtype))
+    d = _barrier(d.astype(dtype))
     d_hidden += _product("btv,vd->btd", d, rows)
-    d_rows = _kept(_product("dbt,btv->dv", h_t, d)).T
+    d_rows = _barrier(_product("dbt,btv->dv", h_t, d)).T
     d_blocks = jax.lax.dynamic_update_index_in_dim(d_blocks, d_rows, i, axis=1)
     return d_hidden, d_blocks
 
@@ -98,7 +98,7 @@ def gradients(
 
 
 def rescale(total: Tokens, weighted: Tokens, shift: Tokens) -> tuple[Tokens, Tokens]:
-  """Sum exp(z) and sum exp(z) z, for z that move by shift <= 0."""
+  """Sum exp(z) and sum exp(z) z after z changes by shift <= 0."""
   scale = jnp.exp(shift)
   return scale * total, scale * (weighted + shift * total)
 
@@ -106,7 +106,7 @@ def rescale(total: Tokens, weighted: Tokens, shift: Tokens) -> tuple[Tokens, Tok
 def _blocks(unembedding: Float[Array, "D V"], blocks: int) -> Float[Array, "W n D"]:
   """[V / n, n, D]: block i holds the tokens i, i + n, ...
 
-  So a sharded V stays sharded, and nothing is copied for a tied embedding.
+  A sharded V stays sharded, and a tied embedding is not copied.
   """
   d, v = unembedding.shape
   rows = jnp.pad(unembedding.T, ((0, -v % blocks), (0, 0)))
@@ -115,7 +115,7 @@ def _blocks(unembedding: Float[Array, "D V"], blocks: int) -> Float[Array, "W n 
 
 def _block(rows: Float[Array, "W n D"], i: Index, dtype: str) -> Float[Array, "W D"]:
   rows = jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
-  return _kept(rows.astype(dtype))
+  return _barrier(rows.astype(dtype))
 
 
 def _block_logits(
@@ -126,7 +126,7 @@ def _block_logits(
   vocab: int,
   blocks: int,
 ) -> Float[Array, "B T W"]:
-  logits = scale * _product("btd,dv->btv", hidden, _kept(rows.T))
+  logits = scale * _product("btd,dv->btv", hidden, _barrier(rows.T))
   if vocab % blocks == 0:
     return logits
   return jnp.where(_ids(logits, i, blocks) < vocab, logits, _LOW)
@@ -142,10 +142,10 @@ def _product(subscripts: str, a: Array, b: Array) -> Array:
   return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
 
 
-def _kept(x: Array) -> Array:
-  """Keeps XLA from folding what made x into the matrix product that reads it.
+def _barrier(x: Array) -> Array:
+  """Keeps XLA from fusing the producer of x into the matrix product that reads it.
 
-  On CPU products of transposed bfloat16 operands are several times slower.
+  On CPU, products of transposed bfloat16 operands are several times slower.
   """
-  kept: Array = jax.lax.optimization_barrier(x)
-  return kept
+  barred: Array = jax.lax.optimization_barrier(x)
+  return barred

@@ -1,4 +1,4 @@
-"""Step entropies against those of the same group, where `modulation` takes the whole batch."""
+"""Step entropies relative to their group, where `modulation` uses the whole batch."""
 
 from collections.abc import Callable
 
@@ -21,12 +21,12 @@ def group_scale(
   *,
   k: Scalar,
 ) -> tuple[Float[Array, "B T"], Metrics]:
-  """g of each token's step, by min, max and mean over the steps of its group.
+  """g of each token's step, from min, max and mean over the steps of its group.
 
       Hn = (H - min H) / (max H - min H + eps),  g = exp(-k Hn) / mean exp(-k Hn)
 
   Args:
-    token_entropy: of the behaviour policy, in nats; read on the agent's tokens.
+    token_entropy: of the behaviour policy, in nats; read at the agent's tokens.
     steps: 0: not the agent's token; s >= 1: a token of its episode's step s.
     group_ids: equal for the rows of one task.
     episode_ids: the episode of each row.
@@ -52,7 +52,7 @@ def group_scale(
       x = jnp.where(exists, x, empty)
       return reduction(x, of_steps, len(group))[of_steps]
 
-    # Counted from the group's lowest, for the reason that modulation._parts gives.
+    # Relative to the group's lowest, for the reason that modulation._parts gives.
     above = jnp.where(steps > 0, entropy - _lowest(entropy, steps, group), 0)
     h = grids.step_mean(above, grid)[0]
     low = over_groups(jax.ops.segment_min, h, jnp.inf)
@@ -74,6 +74,6 @@ def group_scale(
 def _lowest(
   entropy: Float[Array, "B T"], steps: Int[Array, "B T"], group: Int[Array, "B"]
 ) -> Float[Array, "B 1"]:
-  """[B, 1]: the least entropy of an agent's token in the row's group."""
+  """[B, 1]: the lowest entropy of the agent's tokens in the row's group."""
   of_rows = jnp.min(jnp.where(steps > 0, entropy, jnp.inf), axis=1)
   return jax.ops.segment_min(of_rows, group, len(group))[group][:, None]

@@ -1,8 +1,8 @@
-"""The policy loss over tokens, as sums that microbatches may split, and its parts.
+"""The policy loss over tokens, as sums that can be split into microbatches, and its parts.
 
-Every quantity is a sum over tokens weighted by `weighting.token_weights`, which
-are made once from the whole batch. The sum over microbatches, each with its rows of the
-weights, is then exactly the whole batch's loss, gradient and metrics.
+Every quantity is a sum over tokens weighted by `weighting.token_weights`, which are
+computed once from the whole batch. The sum over microbatches, each with its rows of the
+weights, is exactly the whole batch's loss, gradient and metrics.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ _MAX_K3 = 10.0  # as in verl ("low_var_kl" of verl/trainer/ppo/core_algos.py), i
 
 
 class Surrogate(NamedTuple):
-  """What a token adds to the loss, and where the ratio was held."""
+  """Each token's term of the loss, and where the ratio was clipped."""
 
   loss: Float[Array, "B T"]
   low: Bool[Array, "B T"]
-  """The ratio had fallen too far."""
+  """Clipped from below."""
   high: Bool[Array, "B T"]
-  """The ratio had risen too far."""
+  """Clipped from above."""
 
 
 def clipped_surrogate(
@@ -43,7 +43,7 @@ def clipped_surrogate(
   """-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), as in PPO (arXiv 1707.06347).
 
   With `dual_clip` c > 1 it is at most -c A where A < 0, so that no single token
-  of a huge ratio rules the update (arXiv 1912.09729); 0: no such bound.
+  with a huge ratio dominates the update (arXiv 1912.09729); 0: no such bound.
   """
   del logprobs
   ratio = jnp.exp(log_ratio)
@@ -67,7 +67,7 @@ def step_surrogate(
   clip_low: Scalar,
   clip_high: Scalar,
 ) -> Surrogate:
-  """As `clipped_surrogate`, with one ratio a step: exp(mean over its tokens of log r).
+  """As `clipped_surrogate`, with one ratio per step: exp(mean over its tokens of log r).
 
   The sequence ratio of GSPO (arXiv 2507.18071); a sequence is what the agent wrote
   in one turn, its step in `steps`.
@@ -100,8 +100,8 @@ def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array
 
       k1 = -log q,  k2 = (log q)^2 / 2,  k3 = q - 1 - log q
 
-  All but k2 have the divergence as their mean; k2 has its gradient, and k3 the least
-  variance (J. Schulman, Approximating KL divergence, 2020).
+  k1 and k3 are unbiased; k2 has the divergence's gradient, and k3 the lowest variance
+  (J. Schulman, Approximating KL divergence, 2020).
   """
   if estimator == "k1":
     return -log_q
@@ -113,9 +113,9 @@ def kl_estimate(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array
 
 
 def kl_penalty(log_q: Float[Array, "B T"], estimator: Estimator) -> Float[Array, "B T"]:
-  """`kl_estimate` for a loss: no token's k3 counts as more than 10 nats, as in verl.
+  """`kl_estimate` for a loss: k3 is at most 10 nats per token, as in verl.
 
-  A reference 15 nats above would otherwise add 3e6. Beyond the bound there is no gradient.
+  Without the bound, a reference 15 nats above adds 3e6. Above it the gradient is 0.
   """
   estimate = kl_estimate(log_q, estimator)
   return jnp.minimum(estimate, _MAX_K3) if estimator == "k3" else estimate
@@ -140,20 +140,20 @@ def policy_loss(
   Args:
     stats: of the policy in training; gradients flow to both parts.
     advantages: no gradient flows to them.
-    weights: see `weighting.token_weights`; tokens of weight 0 count nowhere, whatever
+    weights: see `weighting.token_weights`; tokens of weight 0 are ignored, whatever
       they hold.
-    behavior_logprobs: of the policy that sampled. None: this very policy, so
-      the ratio is 1 (and its gradient that of log pi).
+    behavior_logprobs: of the behaviour policy. None: those of `stats`, so the ratio
+      is 1 (and its gradient that of log pi).
     reference_logprobs: None: no KL penalty, and a KL of 0.
     kl_coef: weight of the KL penalty.
-    kl_estimator: see `kl_estimate` and, of its bound, `kl_penalty`.
+    kl_estimator: see `kl_estimate` and, for its bound, `kl_penalty`.
     entropy_coef: weight of the entropy bonus.
     surrogate: takes log pi, log r of the ratio r = pi / pi_behavior, and the
       advantages.
 
   Returns:
-    The loss, and metrics. All are sums over tokens: add them up over
-    microbatches.
+    The loss, and metrics. All are weighted sums over tokens: add them up
+    over microbatches.
   """
   _check(
     stats,
@@ -192,7 +192,7 @@ def policy_loss(
 def bounded_log_ratio(
   above: Float[Array, "B T"], below: Float[Array, "B T"], mask: Bool[Array, "B T"]
 ) -> Float[Array, "B T"]:
-  """above - below of log-probabilities, so bounded that its exponential is finite; 0 off `mask`."""
+  """above - below, bounded so that its exponential is finite; 0 outside `mask`."""
   return jnp.minimum(jnp.where(mask, above - below, 0), _MAX_LOG_RATIO)
 
 

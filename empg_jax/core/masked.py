@@ -1,45 +1,45 @@
-"""Reductions over the entries that exist; each is 0 if there are none."""
+"""Reductions over the entries where a mask is True; each is 0 if there are none."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
 def mean(x: Float[Array, "*shape"], where: Bool[Array, "*shape"]) -> Float[Array, ""]:
-  """Their mean."""
+  """The mean."""
   count = jnp.sum(where, dtype=x.dtype)
   return jnp.sum(jnp.where(where, x, 0)) / jnp.maximum(count, 1)
 
 
 def std(x: Float[Array, "*shape"], where: Bool[Array, "*shape"]) -> Float[Array, ""]:
-  """Their standard deviation (population)."""
+  """The standard deviation (population)."""
   return jnp.sqrt(mean((x - mean(x, where)) ** 2, where))
 
 
 def normalized(
   x: Float[Array, "*shape"], where: Bool[Array, "*shape"], *, ddof: int = 0, eps: float = 1e-6
 ) -> Float[Array, "*shape"]:
-  """(x - mean) / (std + eps), of n - ddof entries; 0 elsewhere, and exactly 0 if all are equal."""
-  x = jnp.where(where, x - minimum(x, where), 0)  # or rounding would be blown up
+  """(x - mean) / (std + eps), std over n - ddof; 0 elsewhere, exactly 0 if all are equal."""
+  x = jnp.where(where, x - minimum(x, where), 0)  # else equal entries amplify rounding
   count = jnp.sum(where, dtype=x.dtype)
   deviation = std(x, where) * jnp.sqrt(count / jnp.maximum(count - ddof, 1))
   return jnp.where(where, (x - mean(x, where)) / (deviation + eps), 0)
 
 
 def minimum(x: Float[Array, "*shape"], where: Bool[Array, "*shape"]) -> Float[Array, ""]:
-  """The least of them."""
+  """The minimum."""
   low = jnp.min(x, where=where, initial=jnp.inf)
   return jnp.where(jnp.any(where), low, 0)
 
 
 def maximum(x: Float[Array, "*shape"], where: Bool[Array, "*shape"]) -> Float[Array, ""]:
-  """The greatest of them."""
+  """The maximum."""
   return -minimum(-x, where)
 
 
 def spread(
   name: str, x: Float[Array, "*shape"], where: Bool[Array, "*shape"]
 ) -> dict[str, Float[Array, ""]]:
-  """All four, as metrics called `name`_min and so on."""
+  """Minimum, maximum, mean and deviation, as the metrics `name`_min and so on."""
   return {
     f"{name}_min": minimum(x, where),
     f"{name}_max": maximum(x, where),

@@ -1,7 +1,7 @@
-"""How far the trainer's probabilities are from those that tokens were sampled with.
+"""The mismatch between the trainer's probabilities and the sampler's.
 
-Sampler and trainer compute the same policy in other orders and precisions; a correction
-multiplies a token's advantage by their ratio, truncated (arXiv 2508.02260 and others).
+Sampler and trainer compute the same policy in different orders and precisions; a correction
+multiplies a token's advantage by their truncated ratio (arXiv 2508.02260 and others).
 """
 
 import jax.numpy as jnp
@@ -14,16 +14,16 @@ from empg_jax.types import Metrics, Scalar, TokenStats
 def truncated_ratio(
   trainer: TokenStats, sampler: TokenStats, mask: Bool[Array, "B T"], truncation: Scalar
 ) -> tuple[Float[Array, "B T"], Metrics]:
-  """min(pi_trainer / pi_sampler, truncation) of each action, and the mismatch as metrics.
+  """min(pi_trainer / pi_sampler, truncation) of each action, and metrics of the mismatch.
 
   Args:
-    trainer: of the policy that is about to be trained.
+    trainer: of the policy before this update.
     sampler: recorded while sampling.
     mask: the agent's tokens.
-    truncation: the most that the ratio may be.
+    truncation: the maximum of the ratio.
 
   Returns:
-    Float32, 1 outside the mask; and means over the mask.
+    The ratio, float32, 1 outside the mask; and metrics over the mask.
   """
   log_ratio = losses.bounded_log_ratio(trainer.logprobs, sampler.logprobs, mask)
   ratio = jnp.exp(log_ratio)

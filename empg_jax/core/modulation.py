@@ -1,7 +1,7 @@
 """EMPG: advantages modulated by step entropy (arXiv 2509.09265).
 
-H_t is the mean token entropy of step t. With min, max and mean over every step
-of the batch, each step one vote:
+H_t is the mean token entropy of step t. Min, max and mean are over all steps
+of the batch, each counted once:
 
     Hn_t  = (H_t - min H) / (max H - min H + eps)
     g_t   = exp(-k Hn_t) / mean exp(-k Hn)            self-calibrating scale
@@ -23,16 +23,16 @@ EPS = 1e-8
 
 
 class Parts(NamedTuple):
-  """What the advantage of each step is made of, in the letters of the equations above."""
+  """The terms of each step's advantage; the letters are those of the equations above."""
 
   entropy: Float[Array, "..."]
   """H."""
   normal_entropy: Float[Array, "..."]
   """Hn."""
   g: Float[Array, "..."]
-  """What A is multiplied by."""
+  """The factor of A."""
   bonus: Float[Array, "..."]
-  """zeta f of the step that follows; 0 where none does."""
+  """zeta f of the next step; 0 where there is none."""
   base: Float[Array, "..."]
   """A, the mean over the step's tokens."""
   advantage: Float[Array, "..."]
@@ -50,24 +50,24 @@ def modulate_advantages(
   zeta: Scalar = 0.05,
   episode_ids: Int[Array, "B"] | None = None,
 ) -> Float[Array, "B T"]:
-  """The advantages A_fin of the equations above, one for each token.
+  """The advantages A_fin of the equations above, one per token.
 
   Args:
-    advantages: A, one for each row (after any group normalisation: zeta is
-      relative to it) or one for each token.
-    token_entropy: of the behaviour policy, in nats; read on the agent's tokens.
+    advantages: A, one per row (after any group normalisation: zeta is
+      relative to it) or one per token.
+    token_entropy: of the behaviour policy, in nats; read at the agent's tokens.
     step_mask: bool: each maximal run of True in a row is a step; or int: 0 or less is
       not the agent's token, s >= 1 a token of its episode's step s.
     k: how strongly entropy scales a step's advantage; 0: not at all.
     k_future: how strongly the next step's entropy lowers its bonus.
     zeta: weight of the bonus for a clear next step; 0: none.
     episode_ids: the episode of each row, where episodes have several rows (one
-      row a turn). None: every row is its own episode, and no row is compared
-      with another, which is cheaper.
+      row a turn). None: every row is its own episode; this is cheaper, because
+      rows are sorted one by one.
 
   Returns:
-    Float32; 0 on tokens that are not the agent's. A batch without any step
-    comes back unchanged. No gradient flows through it.
+    Float32; 0 on tokens that are not the agent's. Without any step in the batch,
+    returns the advantages unchanged. No gradient flows through the result.
   """
   strengths = dict(k=k, k_future=k_future, zeta=zeta)
   modulated: Array = modulate(
@@ -87,9 +87,9 @@ def modulate(
   zeta: Scalar,
   episode_ids: Int[Array, "B"] | None = None,
 ) -> tuple[Float[Array, "B T"], Parts, Metrics]:
-  """As `modulate_advantages`, with what they are made of and the batch's statistics beside.
+  """As `modulate_advantages`, and also returns their terms and the batch's statistics.
 
-  Parts are [B, T] each: a token has its step's, and one that is not the agent's has 0.
+  Each of the Parts is [B, T]: a token has its step's value, other tokens have 0.
   """
   validation.scalars(k=k, k_future=k_future, zeta=zeta)
   _check(advantages, token_entropy, step_mask, episode_ids)
@@ -120,7 +120,7 @@ def modulate(
 def normalize_entropy(
   entropy: Float[Array, "E S"], exists: Bool[Array, "E S"]
 ) -> Float[Array, "E S"]:
-  """Hn: the entropy between 0 and 1, by min-max over every step of the batch."""
+  """Hn: the entropy scaled to [0, 1], by min-max over all steps of the batch."""
   low = masked.minimum(entropy, exists)
   high = masked.maximum(entropy, exists)
   return jnp.where(exists, (entropy - low) / (high - low + EPS), 0)
@@ -135,7 +135,7 @@ def gradient_scale(
 
 
 def future_clarity(h: Float[Array, "E S"], grid: StepGrid, k_future: Scalar) -> Float[Array, "E S"]:
-  """f of the step that follows: 1 before the clearest one; 0 before none."""
+  """f of the next step: 1 where that is the clearest step; 0 where there is none."""
   return steps.next_step(jnp.exp(-k_future * h), grid)
 
 
@@ -148,10 +148,10 @@ def _parts(
   k_future: Scalar,
   zeta: Scalar,
 ) -> tuple[Parts, Float[Array, "E S"]]:
-  """Parts of the grid's slots [E, S], and what is added to A g: bonus - mean A_mod."""
+  """Parts of the grid's slots [E, S], and the term added to A g: bonus - mean A_mod."""
   entropy, exists = entropy.astype(jnp.float32), grid.exists
-  # Counted from the lowest: the mean of equal entropies is then exactly equal,
-  # and min-max cannot blow rounding up to the whole range.
+  # Relative to the lowest: the means of equal entropies are then exactly equal,
+  # and min-max cannot amplify rounding to the whole range.
   lowest = masked.minimum(entropy, is_agent)
   above = steps.step_mean(jnp.where(is_agent, entropy - lowest, 0), grid)
   h = normalize_entropy(above, exists)
@@ -200,6 +200,6 @@ def _check(
   validation.ids("episode_ids", episode_ids, shape[0])
   if step_mask.dtype == bool:
     raise ValueError(
-      "episode_ids came with a bool step_mask, which does not say which step of"
-      " its episode a row holds; give step_mask as step numbers from 1."
+      "episode_ids needs step numbers, and step_mask is bool, which does not give a"
+      " row's step in its episode; give step_mask as step numbers from 1."
     )

@@ -15,19 +15,19 @@ def token_stats(
   *,
   temperature: Scalar = 1.0,
 ) -> TokenStats:
-  """Log-probability of each action, and entropy of the policy that chose it.
+  """Log-probability of each action, and entropy of the policy at its position.
 
-  For logits that are too large to hold, see `fused_token_stats`.
+  For logits too large for memory, see `fused_token_stats`.
 
   A token's results depend on its own logits alone. Where those are NaN or +Inf, so are its
-  results, and so is its gradient even if no result is read: a loss over padded rows puts
-  `jnp.where(mask[..., None], logits, 0)` in their place, as `empg_loss` does.
+  results, and so is its gradient even if its results are unused: a loss over padded rows
+  takes `jnp.where(mask[..., None], logits, 0)` instead, as `empg_loss` does.
 
   Args:
     logits: any float dtype; computed in float32. `logits[b, t]` is the
       distribution `actions[b, t]` was drawn from (the caller shifts). -inf
-      marks what cannot be drawn.
-    actions: token ids. Where the result is not used they may be anything.
+      marks tokens of probability 0.
+    actions: token ids. They may be anything where the result is not used.
     temperature: the policy is softmax(logits / temperature).
 
   Returns:
@@ -47,6 +47,6 @@ def token_stats(
 def _at_action(log_p: Float[Array, "B T V"], actions: Int[Array, "B T"]) -> Float[Array, "B T"]:
   if jax.typeof(log_p).sharding.spec[-1] is None:
     return jnp.take_along_axis(log_p, actions[..., None], axis=-1)[..., 0]
-  # A gather cannot reach over a sharded V; a sum can.
+  # A gather cannot index a sharded V; a masked sum can.
   ids = jax.lax.broadcasted_iota(jnp.int32, (1, 1, log_p.shape[-1]), 2)
   return jnp.sum(jnp.where(ids == actions[..., None], log_p, 0), axis=-1)

@@ -1,6 +1,6 @@
-"""Checks of what callers hand in: one sentence that names both sides.
+"""Checks of arguments; each error names what came and what is wanted.
 
-Shapes and dtypes alone: under jit there are no values to look at.
+They check shapes and dtypes only: under jit there are no values.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def arrays(**named: Any) -> None:
-  """Raises TypeError for the first that is a list, a tuple or a number; None may stand for one."""
+  """Raises TypeError for the first that is a list, a tuple or a number; accepts None."""
   for name, x in named.items():
     if x is not None and not hasattr(x, "shape"):
       raise TypeError(
@@ -20,7 +20,7 @@ def arrays(**named: Any) -> None:
 
 
 def scalars(**named: Any) -> None:
-  """Raises for the first that is not one number: TypeError for a list, ValueError for an array."""
+  """Raises for the first that is not a number: TypeError for a list, ValueError for an array."""
   for name, x in named.items():
     if isinstance(x, (list, tuple, dict, set)):
       raise TypeError(f"{name} is a {type(x).__name__}; it must be a number.")
@@ -34,9 +34,9 @@ def shape(name: str, x: Array, *wanted: tuple[str, tuple[int, ...]]) -> None:
   """Raises ValueError unless x has one of the wanted shapes.
 
   Args:
-    name: what the caller knows x as.
+    name: the argument's name.
     x: the array.
-    *wanted: pairs of letters and sizes, such as ("[B, T]", (8, 512)).
+    *wanted: pairs of axis names and sizes, such as ("[B, T]", (8, 512)).
   """
   arrays(**{name: x})
   if not any(x.shape == sizes for _, sizes in wanted):
@@ -52,13 +52,13 @@ def integers(name: str, x: Array) -> None:
 
 
 def ids(name: str, x: Array, rows: int) -> None:
-  """Raises unless x holds an integer for each row."""
+  """Raises unless x holds one integer per row."""
   integers(name, x)
   shape(name, x, ("[B]", (rows,)))
 
 
 def logits(x: Array) -> None:
-  """Raises unless x is [B, T, V] with something to choose from."""
+  """Raises unless x is [B, T, V] with V of 1 or more."""
   arrays(logits=x)
   if x.ndim != 3:
     raise ValueError(f"logits has shape {x.shape}; it must be [B, T, V].")

@@ -1,11 +1,11 @@
-"""Advantages from estimated values, over the steps of an episode, and what trains the estimate.
+"""Advantages from estimated values, over the steps of an episode, and the value loss.
 
     delta_t = r_t + gamma V_{t+1} - V_t
     A_t     = delta_t + gamma lam A_{t+1}      generalised advantage estimation, arXiv 1506.02438
 
-V_t is what the value head says where the step's first token is drawn, having read all
-observations up to then. Nothing else that it says counts, so neither an observation's
-length nor a reply's changes anything.
+V_t is the value head's output at the position from which the step's first token is drawn,
+after all observations so far. Its other outputs are not used, so the lengths of
+observations and replies do not matter.
 """
 
 from typing import NamedTuple
@@ -23,11 +23,11 @@ class Estimates(NamedTuple):
   """Float32, equal on all tokens of a step; 0 on tokens that are not the agent's."""
 
   advantages: Float[Array, "B T"]
-  """A, less its mean over all steps and over its standard deviation there."""
+  """A, normalised to mean 0 and deviation 1 over all steps."""
   values: Float[Array, "B T"]
   """V."""
   targets: Float[Array, "B T"]
-  """V + A, what V is to become: for lam 1 the discounted return."""
+  """V + A, the target of V: for lam 1 the discounted return."""
 
 
 @jax.jit
@@ -43,12 +43,12 @@ def gae(
   """The equations above.
 
   Args:
-    rewards: of the step that a token belongs to.
+    rewards: the reward of the step that a token belongs to.
     values: of the state in which each token was chosen; read at the first of each step.
     steps: 0: not the agent's token; s >= 1: a token of its episode's step s.
     episode_ids: the episode of each row.
-    gamma: what a reward is worth one step before.
-    lam: 1: whole returns, unbiased; 0: one reward and the next value, of least variance.
+    gamma: the discount per step.
+    lam: 1: whole returns, unbiased; 0: one reward and the next value, lowest variance.
   """
   validation.integers("steps", steps)
   validation.shape("values", values, ("[B, T]", steps.shape))
@@ -70,10 +70,10 @@ def gae(
 
 
 def fit(estimates: Estimates, steps: Int[Array, "B T"]) -> Metrics:
-  """How well values foretold their targets, over the agent's tokens.
+  """How well values predicted their targets, over the agent's tokens.
 
-  value/explained_variance: 1 - Var(target - V) / Var(target): 1 when they are equal but for a
-  constant, 0 when V tells the states apart no better than a constant, below when worse.
+  value/explained_variance is 1 - Var(target - V) / Var(target): 1 for values that are right
+  up to a constant, 0 for values as good as a constant, negative for worse.
   """
   mask = steps > 0
   _, values, targets = estimates
@@ -94,21 +94,21 @@ def clipped_value_loss(
   old_values: Float[Array, "B T"],
   clip: float,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """Half the squared error of each step's value, which must not run far from what it was.
+  """Half the squared error of each step's value, clipped around its old value.
 
       loss = sum_t w_t max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2
 
   Args:
-    values: as the trained head has them; gradients flow to those that are read, and what the
-      others hold, NaN included, counts nowhere.
+    values: of the head in training; only the value at a step's first token is read, the
+      others may hold anything, NaN included.
     targets: on all tokens of a step.
-    weights: see `weighting.token_weights`; a step counts by the sum of its tokens'.
+    weights: see `weighting.token_weights`; a step has the sum of its tokens' weights.
     steps: as in `gae`.
-    old_values: as they were when the targets were made.
-    clip: how far a value may go in one batch's updates; 0: no bound.
+    old_values: the values that the targets were computed from.
+    clip: how far a value may move in one batch's updates; 0: no bound.
 
   Returns:
-    The loss, and metrics. All are sums over tokens: add them up over microbatches.
+    The loss, and metrics. All are weighted sums over tokens: add them up over microbatches.
   """
 
   def of_steps(steps: Array, *read: Array) -> tuple[Array, ...]:

@@ -1,6 +1,6 @@
-"""How much each token counts in the loss: what has one vote, and how tokens share it.
+"""Token weights of the loss: what the loss is a mean over, and how tokens share it.
 
-Made once from the whole batch, so that the rows of an episode may be in different
+Computed once from the whole batch, so that the rows of an episode may be in different
 microbatches and minibatches.
 """
 
@@ -24,23 +24,23 @@ def token_weights(
   episode_ids: Int[Array, "B"] | None = None,
   length: Scalar = 1.0,
 ) -> Float[Array, "B T"]:
-  """How much each token counts in the loss, the same in both row layouts.
+  """The weight of each token in the loss, the same in both row layouts.
 
   Args:
     step_mask: bool: each maximal run of True in a row is an agent step; or int: 0 or less is
       not the agent's token, s >= 1 a token of its episode's step s.
-    aggregation: "token_mean": every token of the batch counts alike (DAPO);
-      "sequence_mean": every episode counts alike, and the tokens within it (GRPO);
-      "sequence_sum": an episode counts by its tokens over `length` (Dr. GRPO);
-      "step_mean": every step counts alike, and the tokens within it (GSPO).
+    aggregation: "token_mean": a mean over the batch's tokens (DAPO);
+      "sequence_mean": over episodes, each a mean over its tokens (GRPO);
+      "sequence_sum": over episodes, each a sum over its tokens / `length` (Dr. GRPO);
+      "step_mean": over steps, each a mean over its tokens (GSPO).
     episode_ids: the episode of each row, where episodes have several rows (one row a turn).
       None: every row is its own episode.
-    length: a constant, such as the most tokens that an agent can write in an episode; of
-      "sequence_sum" alone.
+    length: a constant, such as the most tokens that an agent can write in an episode; for
+      "sequence_sum" only.
 
   Returns:
-    Float32 weights, 0 where a token is not the agent's. They sum to 1, or for
-    "sequence_sum" to the mean number of an episode's tokens over `length`; all are 0 for a
+    Float32 weights, 0 on tokens that are not the agent's. They sum to 1, or for
+    "sequence_sum" to the mean number of tokens of an episode / `length`; all are 0 in a
     batch without agent tokens.
   """
   mask = grids.is_agent(step_mask).astype(jnp.float32)
@@ -58,9 +58,9 @@ def row_votes(
   *,
   episode_ids: Int[Array, "B"] | None = None,
 ) -> Float[Array, "B"]:
-  """What the loss is a mean over, by rows: tokens, steps or episodes.
+  """How many of what the loss is a mean over (tokens, steps or episodes) each row has.
 
-  A row with a part of an episode has that part of its vote, by tokens.
+  A row with a part of an episode has that part of its vote, in proportion to its tokens.
   """
   mask = grids.is_agent(step_mask).astype(jnp.float32)
   sharing = jnp.maximum(_sharing(step_mask, aggregation, episode_ids), 1)
