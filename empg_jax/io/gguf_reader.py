@@ -1,4 +1,4 @@
-"""Opens GGUF files that nobody vouches for."""
+"""Opens untrusted GGUF files."""
 
 import pathlib
 from typing import Any
@@ -8,7 +8,7 @@ import gguf
 
 
 class _Reader(gguf.GGUFReader):
-  """Ends with the file, beyond which the library would read nothing, again and again."""
+  """Raises at the end of the file, where the library would loop over empty reads."""
 
   def _get(self, offset, dtype, count=1, *order, **named_order):
     values = super()._get(offset, dtype, count, *order, **named_order)
@@ -17,12 +17,12 @@ class _Reader(gguf.GGUFReader):
     return values
 
 
-# Those in use, by path, time of change and size: a vocabulary takes seconds to read.
+# Open readers by path, modification time and size: a vocabulary takes seconds to read.
 _IN_USE: weakref.WeakValueDictionary[tuple, _Reader] = weakref.WeakValueDictionary()
 
 
 def read(file: pathlib.Path) -> gguf.GGUFReader:
-  """The tensors of a file and what else it holds; ValueError if it is no whole GGUF file."""
+  """A reader of the tensors and fields; raises ValueError if the file is not complete GGUF."""
   try:
     found = file.resolve().stat()
     key = file.resolve(), found.st_mtime_ns, found.st_size
@@ -30,14 +30,14 @@ def read(file: pathlib.Path) -> gguf.GGUFReader:
     if reader is None:
       reader = _IN_USE[key] = _Reader(file)
     return reader
-  except Exception as error:  # The library raises whatever it stumbles over.
+  except Exception as error:  # the library raises all kinds
     raise ValueError(
-      f"{file} is no whole GGUF file ({one_line(error)}): download it again."
+      f"{file} is not a complete GGUF file ({one_line(error)}): download it again."
     ) from error
 
 
 def value(reader: gguf.GGUFReader, key: str) -> Any:
-  """What a file says under a key, None if nothing; ValueError if that cannot be read."""
+  """The value of a key, None if absent; raises ValueError if it cannot be read."""
   field = reader.get_field(key)
   try:
     return None if field is None else field.contents()
@@ -48,5 +48,5 @@ def value(reader: gguf.GGUFReader, key: str) -> Any:
 
 
 def one_line(error: Exception) -> str:
-  """What a library says, as part of a sentence."""
+  """A library's message on one line, as part of a sentence."""
   return " ".join(str(error).split())[:200] or type(error).__name__

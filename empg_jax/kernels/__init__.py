@@ -1,1 +1,1 @@
-"""Kernels of GPUs and TPUs, and what computes the same elsewhere."""
+"""GPU and TPU kernels, and their equivalents for other hardware."""

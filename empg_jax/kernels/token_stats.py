@@ -1,9 +1,9 @@
 """The TPU kernels of `core.fused`: sums over the vocabulary, and the gradient of the logits.
 
-Both make a tile of logits in VMEM and use it there. The first leaves four numbers a token,
-so no logits reach HBM. The second leaves one chunk of the vocabulary's gradient in the
-operands' type, for XLA's matrix products to read: two kernels that formed the products
-themselves would have to make every logit twice.
+Both compute a tile of logits in VMEM and use it there. The first writes four numbers per
+token, so no logits reach HBM. The second writes the gradient of one vocabulary chunk in the
+operands' dtype, for XLA's matrix products to read: two kernels that computed the products
+themselves would compute every logit twice.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 _LOW = -1e30  # below every logit, yet finite
-_TOKENS, _VOCAB = 1024, 512  # of a tile
-_OPERANDS = 36 * 2**20  # bytes of VMEM that two tiles of either operand may take
+_TOKENS, _VOCAB = 1024, 512  # per tile
+_OPERANDS = 36 * 2**20  # bytes of VMEM for two tiles of each operand
 _VMEM = 60 * 2**20  # bytes; all TPUs since v5 have more
 _CHUNK = 2**28  # bytes of the logits' gradient at a time
 _SCALAR = pl.BlockSpec(memory_space=pltpu.SMEM)
@@ -31,12 +31,12 @@ def sums(
   *,
   interpret: bool = False,
 ) -> tuple[Float[Array, "N"], Float[Array, "N"], Float[Array, "N"], Float[Array, "N"]]:
-  """What log-probability and entropy are made of, over the logits z = scale hidden @ rows.T.
+  """The sums behind log-probability and entropy, over the logits z = scale hidden @ rows.T.
 
   Args:
-    hidden, rows: of one type, which the products take; they accumulate in float32.
-    actions: which of the rows; where it is none of them, `chosen` is 0.
-    scale: 1 / temperature; of the float32 products, not of the operands.
+    hidden, rows: of one dtype, that of the products' operands; they accumulate in float32.
+    actions: row indices; out of range, `chosen` is 0.
+    scale: 1 / temperature; multiplies the float32 products, not the operands.
     interpret: run without a TPU.
 
   Returns:
@@ -70,7 +70,7 @@ def _sums_kernel(scale, hidden, rows, actions, top, total, weighted, chosen, *, 
 
   logits = _logits(scale, hidden, rows)
   ids = _ids(logits, block)
-  real = ids < vocab  # what lies beyond the edge may be anything
+  real = ids < vocab  # entries past the edge may be anything
   logits = jnp.where(real, logits, _LOW)
   old_top = top[...]
   new_top = jnp.maximum(old_top, jnp.max(logits, axis=1, keepdims=True))
@@ -98,14 +98,14 @@ def gradients(
   finish: Callable[[Array], Array],
   interpret: bool = False,
 ) -> tuple[Float[Array, "N D"], Float[Array, "V _"]]:
-  """The gradients of `hidden` and `rows`, float32; the vocabulary goes by in chunks.
+  """The gradients of `hidden` and `rows`, float32, over the vocabulary in chunks.
 
   Args:
     hidden, rows, actions, scale, interpret: as in `sums`.
-    entropy, top, log_total: of the whole vocabulary, were `rows` a part of it.
-    g_logp, g_entropy: of the loss, by log-probability and entropy, times `scale`.
-    finish: what becomes of a chunk [v, D] of the rows' gradient, as its sum over devices
-      that leaves each a part of D: the whole is nowhere then.
+    entropy, top, log_total: over the whole vocabulary, even if `rows` is a part of it.
+    g_logp, g_entropy: cotangents of log-probability and entropy, times `scale`.
+    finish: applied to each chunk [v, D] of the rows' gradient, such as a reduce-scatter over
+      devices that leaves each a part of D: no device then holds the whole gradient.
   """
   vocab, width = rows.shape
   chunks = _count_chunks(hidden, vocab)
@@ -126,13 +126,13 @@ def gradients(
 
 
 def _count_chunks(hidden, vocab: int) -> int:
-  """As few as hold the gradient's size down, and among those that pad the least."""
+  """About the fewest chunks within the size limit, preferring those that pad least."""
   needed = -(-hidden.shape[0] * vocab * hidden.dtype.itemsize // _CHUNK)
   return min(range(needed, 2 * needed), key=lambda n: -vocab % n, default=1)
 
 
 def _logit_gradient(hidden, rows, actions, scale, of_token, rest, interpret):
-  """d loss / d (hidden @ rows.T) [N, V] for a chunk of which the first `rest` rows are real."""
+  """d loss / d (hidden @ rows.T) [N, V] of a chunk whose first `rest` rows are real."""
   tokens, vocab = hidden.shape[0], rows.shape[0]
   size, width = _tile(hidden, rows)
   by_token = lambda n: pl.BlockSpec((size, n), lambda i, j: (i, 0))
@@ -173,7 +173,7 @@ def _logits(scale, hidden, rows):
 
 
 def _ids(logits, block):
-  """The rows' numbers that a tile's columns stand for."""
+  """The row indices of a tile's columns."""
   width = logits.shape[1]
   return block * width + jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
 
@@ -183,9 +183,9 @@ def _over_vocab(x):
 
 
 def _tile(hidden, rows) -> tuple[int, int]:
-  """Tokens and vocabulary entries of a tile, as many tokens as VMEM holds.
+  """Tokens and vocabulary entries per tile; as many tokens as fit in VMEM.
 
-  The rows are read from HBM once for each tile of tokens.
+  Each tile of tokens reads the rows from HBM once.
   """
   column = 2 * hidden.shape[1] * hidden.dtype.itemsize
   size = _TOKENS
@@ -196,7 +196,7 @@ def _tile(hidden, rows) -> tuple[int, int]:
 
 
 def _out(shape: tuple[int, ...], dtype, like: Array) -> jax.ShapeDtypeStruct:
-  """Of an output that varies over the manual mesh axes that `like` varies over."""
+  """The struct of an output that varies over the same manual mesh axes as `like`."""
   manual = jax.typeof(like).manual_axis_type
   return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=manual)
 

@@ -1,1 +1,1 @@
-"""Decoder-only language models as plain pytrees, named and shaped as Hugging Face has them."""
+"""Decoder-only language models as plain pytrees, with Hugging Face's names and shapes."""

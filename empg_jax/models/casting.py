@@ -1,4 +1,4 @@
-"""A decoder in the type of its matrix products, where nothing sums small changes in it."""
+"""A decoder cast to the dtype of its matrix products, for models that are not updated."""
 
 import jax
 
@@ -6,11 +6,11 @@ from empg_jax.models.decoder import Decoder
 
 
 def cast(model: Decoder, dtype: jax.typing.DTypeLike) -> Decoder:
-  """Matrices in `dtype`; the vectors (norms, biases) stay float32, to be summed in it."""
+  """Casts matrices to `dtype`; the vectors (norms, biases) stay float32, as their sums are."""
 
   def leaf(path, x):
     name = jax.tree_util.keystr(path)
-    vector = "norm" in name or "bias" in name  # stacked over layers, so their rank does not tell
+    vector = "norm" in name or "bias" in name  # by name: stacked over layers, they have rank 2
     return x if vector else x.astype(dtype)
 
   return jax.tree_util.tree_map_with_path(leaf, model)

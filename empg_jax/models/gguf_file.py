@@ -43,7 +43,7 @@ class Gguf:
   """A Source over one GGUF file.
 
   Raises:
-    ValueError: it is no GGUF file, or its architecture is not known.
+    ValueError: it is not a GGUF file, or its architecture is unknown.
   """
 
   def __init__(self, file: pathlib.Path):
@@ -58,7 +58,7 @@ class Gguf:
     self.config = self._config(file)
 
   def _keeps_one_matrix_twice(self) -> bool:
-    """Whether the head is the embedding, quantised by itself as some converters do."""
+    """Whether the head is the embedding quantised separately, as some converters do."""
     pair = [self._tensors.get(name) for name in (tying.EMBEDDING, tying.HEAD)]
     if None in pair or {len(x.shape) for x in pair} != {2} or any(pair[0].shape != pair[1].shape):
       return False
@@ -66,13 +66,13 @@ class Gguf:
     return tying.alike(*map(rows, pair), int(pair[0].shape[1]))
 
   def _tie(self, file: pathlib.Path) -> None:
-    """Keeps the copy of more bits as the embedding."""
+    """Keeps the copy with more bits as the embedding."""
     head, embedding = self._tensors.pop(tying.HEAD), self._tensors[tying.EMBEDDING]
     kept = max(head, embedding, key=lambda x: x.n_bytes)
     self._tensors[tying.EMBEDDING] = kept
     self.notes.append(
       f"{file} holds one matrix twice, as {embedding.name} ({embedding.tensor_type.name}) and as"
-      f" {head.name} ({head.tensor_type.name}): {kept.name} alone is used."
+      f" {head.name} ({head.tensor_type.name}): only {kept.name} is used."
     )
 
   def _config(self, file: pathlib.Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Gguf:
 
 
 def _values(tensor: gguf.ReaderTensor, data: np.ndarray) -> np.ndarray:
-  """The numbers of a tensor or, given some rows of its data, of these."""
+  """The values of a tensor's data, or of some of its rows."""
   try:
     return gguf.quants.dequantize(data, tensor.tensor_type)
   except NotImplementedError as error:
@@ -122,7 +122,7 @@ def _half_split(rows: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _name(theirs: str) -> str:
-  """`model.layers.0.mlp.up_proj.weight` for `blk.0.ffn_up.weight`; strange names stay."""
+  """`model.layers.0.mlp.up_proj.weight` for `blk.0.ffn_up.weight`; other names are unchanged."""
   match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", theirs)
   if match is None:
     return theirs

@@ -1,4 +1,4 @@
-"""The one matrix product of the models, with the operand type chosen for the hardware."""
+"""The matrix product of all models, with the operand dtype chosen for the hardware."""
 
 import functools
 
@@ -14,8 +14,8 @@ def linear(
   """x @ weight.T with operands in `compute_dtype` and the sums in float32.
 
   The weight is [out, in], as checkpoints store it. The backward products use the same
-  operand type: left to autodiff they would mix float32 with bfloat16, which XLA
-  computes in float32 (on CPU at half the speed).
+  operand dtype: autodiff would mix float32 with bfloat16, which XLA computes in float32
+  (on CPU at half the speed).
   """
   return _product("...i,oi->...o", x, weight, compute_dtype).astype(x.dtype)
 
@@ -30,7 +30,7 @@ def _product(equation: str, a: Array, b: Array, compute_dtype: jax.typing.DTypeL
 
 
 def _forward(x, weight, compute_dtype):
-  # What is kept of x is all that its product needs; its own type comes back with g's.
+  # Save only the cast x, which the backward product reads; g has the dtype of x.
   return linear(x, weight, compute_dtype), (x.astype(compute_dtype), weight)
 
 

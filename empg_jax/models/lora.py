@@ -1,11 +1,11 @@
-"""Low-rank adapters beside the projections of a frozen decoder (LoRA, arXiv 2106.09685).
+"""Low-rank adapters of the projections of a frozen decoder (LoRA, arXiv 2106.09685).
 
-What is trained is an `Adapters`; the decoder, its base, is never written and never copied.
-While training, `attach` runs each adapter beside its projection: two thin products, where
-merged weights would cost a second set of them, and their gradients a third. For decoding
-and for export, `merge` adds the adapters into weights of their own.
+An `Adapters` is trained; the decoder, its base, is never written or copied. In training,
+`attach` runs each adapter beside its projection: two thin products, where merged weights
+would take the memory of a second copy and their gradients of a third. For decoding and
+export, `merge` adds the adapters to a copy of the weights.
 
-Both take no base for a model that is trained as a whole, and return it.
+With base None, for a model that is trained whole, both return that model.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ _PLACES = {name: "self_attn" for name in _OF_ATTENTION} | {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Adapters:
-  """scale x b @ a is added to the weight [L, out, in] of each projection, by its name."""
+  """scale x b @ a is added to the weight [L, out, in] of each named projection."""
 
-  a: dict[str, Any]  # [L, rank, in]; any, for a pytree may also hold shapes, masks, places
+  a: dict[str, Any]  # [L, rank, in]; Any, as pytrees may also hold shapes, masks, shardings
   b: dict[str, Any]  # [L, out, rank]
   scale: float = dataclasses.field(metadata=dict(static=True))
 
@@ -58,17 +58,17 @@ def create(
   alpha: float = 16.0,
   targets: Sequence[str] = tuple(_PLACES),
 ) -> Adapters:
-  """Adapters that change nothing yet: `b` is zero, `a` uniform in +-1/sqrt(in), both float32.
+  """New adapters, which change nothing: `b` is 0, `a` uniform in +-1/sqrt(in), both float32.
 
   Args:
     base: the frozen decoder.
     key: for `a`.
     rank: of each adapter, at least 1.
-    alpha: their scale times the rank.
-    targets: the projections that get one.
+    alpha: the scale times the rank.
+    targets: the projections to adapt.
 
   Raises:
-    ValueError: the rank is below 1, or a target is no projection.
+    ValueError: the rank is below 1, or a target is not a projection.
   """
   if rank < 1 or not targets:
     raise ValueError(
@@ -85,17 +85,17 @@ def create(
 
 
 def check(targets: Sequence[str]) -> None:
-  """Raises ValueError for a target that is no projection."""
+  """Raises ValueError for a target that is not a projection."""
   for name in targets:
     if name not in _PLACES:
       raise ValueError(lookup.unknown("there is no projection", name, _PLACES))
 
 
 def attach(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
-  """The decoder that runs `trained` beside its base, whose arrays it shares."""
+  """The decoder that runs `trained` beside its base; shares the base's arrays."""
   if base is None:
     return trained
-  model = jax.tree.map(lambda x: x, base)  # modules of its own, for they are changed here
+  model = jax.tree.map(lambda x: x, base)  # copies the modules, which change below
   for name, a in trained.a.items():
     block = getattr(model.model.layers, _PLACES[name])
     adapted = AdaptedLinear(getattr(block, name), a, trained.b[name], trained.scale)
@@ -104,7 +104,7 @@ def attach(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
 
 
 def merge(base: Decoder | None, trained: Decoder | Adapters) -> Decoder:
-  """A plain decoder equal to `attach`'s, in its base's dtype; what is not adapted is shared."""
+  """A plain decoder equal to `attach`'s, in the base's dtype; shares all other arrays."""
   if base is None:
     return trained
   model = jax.tree.map(lambda x: x, base)

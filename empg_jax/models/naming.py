@@ -1,4 +1,4 @@
-"""The names of a decoder's tensors in a checkpoint, where layers are apart."""
+"""Names of a decoder's tensors in a checkpoint, where each layer has its own."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def of_layer(name: str, index: int) -> str:
 
 
 def shapes(model: Any) -> dict[str, tuple[int, ...]]:
-  """The shape of every tensor by its name, for a model of arrays or of their descriptions."""
+  """The shape of every tensor by name, for a model of arrays or `jax.ShapeDtypeStruct`s."""
   found = {}
   for path, x in jax.tree_util.tree_leaves_with_path(model):
     name = leaf_name(path)
@@ -30,7 +30,7 @@ def shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def tensor(leaves: dict[str, Any], name: str) -> Any:
-  """The tensor of that name out of the leaves by theirs."""
+  """The tensor of that name, from the model's leaves by their names."""
   if not name.startswith(STACKED):
     return leaves[name]
   index, rest = name.removeprefix(STACKED).split(".", 1)

@@ -1,4 +1,4 @@
-"""A long row's tokens some at a time, where each is treated alone."""
+"""Applies token-wise functions to long rows piece by piece."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ TOKENS = 8192  # at a time
 def by_pieces(
   f: Callable[[jax.Array], jax.Array], x: Float[Array, "B T D"]
 ) -> Float[Array, "B T D"]:
-  """f(x), for an f that treats every token by itself.
+  """f(x), for an f that treats every token independently.
 
-  A row of several times TOKENS goes through f a piece at a time, and again in the backward
-  pass, so that what f holds does not grow with the row. A piece has a share of the tokens of
-  each device that time is divided over, and nothing moves between them to make it.
+  Rows longer than TOKENS go through f one piece at a time, recomputed in the backward pass,
+  so that f's memory does not grow with the row. A piece holds a share of each device's tokens
+  where time is sharded, so forming it moves nothing between devices.
   """
   mesh = jax.sharding.get_abstract_mesh()
   devices = mesh.shape.get(sharding.TENSOR, 1)

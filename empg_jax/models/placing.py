@@ -1,4 +1,4 @@
-"""From the tensors of a checkpoint to arrays on devices, with one tensor on the host at a time."""
+"""Loads a checkpoint's tensors onto devices, with one tensor on the host at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,15 @@ _Read = Callable[[str, tuple[slice, ...], np.dtype], np.ndarray]
 
 
 def place(source: Source, model: Any) -> tuple[Any, dict[str, int]]:
-  """Reads the parameters of a model; each process reads the slices its devices hold.
+  """Reads the parameters of a model; each process reads the slices of its devices.
 
-  Returns the parameters, and how many weights that this process read are NaN or infinite, by
-  tensor.
+  Returns the parameters, and the number of NaN or infinite weights among those that this
+  process read, by tensor.
 
   Args:
     source: has every tensor of the model, in its shape.
-    model: a Decoder of `jax.ShapeDtypeStruct`s with NamedShardings, none of which divides
-      the layers.
+    model: a Decoder of `jax.ShapeDtypeStruct`s with NamedShardings that do not shard the
+      layer axis.
   """
   bad: dict[str, int] = {}
 
@@ -44,7 +44,7 @@ def place(source: Source, model: Any) -> tuple[Any, dict[str, int]]:
 
 
 def _array(read: _Read, name: str, shape, sharding: NamedSharding, dtype) -> Array:
-  pieces = {}  # the devices of a process may hold the same one
+  pieces = {}  # several devices of a process may hold the same one
 
   def piece(index):
     key = str(index)
@@ -62,7 +62,7 @@ def _stack(read: _Read, name: str, shape, sharding: NamedSharding, dtype) -> Arr
   put = jax.jit(_put, donate_argnums=0, out_shardings=sharding)
   for i in range(shape[0]):
     layer = _array(read, of_layer(name, i), shape[1:], of_one, dtype)
-    # Waited for, lest the layers that are still to be put pile up.
+    # Wait, so that layers do not pile up on the host.
     stack = jax.block_until_ready(put(stack, layer, i))
   return stack
 

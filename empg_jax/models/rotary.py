@@ -1,4 +1,4 @@
-"""Rotary position embedding, half-split as Hugging Face has it (arXiv 2104.09864)."""
+"""Rotary position embedding (arXiv 2104.09864), half-split as in Hugging Face."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Llama3Scaling:
-  """How Llama 3.1 and later slow down the low frequencies, named as in config.json."""
+  """How Llama 3.1 and later reduce the low frequencies; names as in config.json."""
 
   factor: float
   low_freq_factor: float
@@ -28,10 +28,11 @@ class Llama3Scaling:
 def frequencies(
   head_dim: int, theta: float, scaling: Llama3Scaling | None = None
 ) -> Float[np.ndarray, "H"]:
-  """Radians a position, for each of the head_dim / 2 pairs.
+  """Radians per position of each of the head_dim / 2 pairs.
 
-  Under a scaling, frequencies of more than high_freq_factor turns in the original context
-  stay, those of less than low_freq_factor are divided by factor, those between are mixed.
+  With a scaling, frequencies of more than high_freq_factor turns in the original context are
+  unchanged, those of less than low_freq_factor are divided by factor, and those between are
+  interpolated.
   """
   half = head_dim // 2
   frequency = theta ** (-np.arange(half) / half)
@@ -46,7 +47,7 @@ def frequencies(
 def rotate(
   x: Float[Array, "B T N D"], positions: Int[Array, "B T"], frequency: Float[np.ndarray, "H"]
 ) -> Float[Array, "B T N D"]:
-  """Turns the pairs (i, i + D / 2) of each head by position x frequency."""
+  """Rotates the pairs (i, i + D / 2) of each head by position x frequency."""
   angle = positions[..., None, None].astype(jnp.float32) * frequency[None, None, None, :]
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   x1, x2 = jnp.split(x, 2, axis=-1)

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, under Hugging Face's names, read a slice at a time."""
+"""The tensors of a checkpoint by Hugging Face's names, read slice by slice."""
 
 import json
 import math
@@ -21,18 +21,18 @@ class Source(Protocol):
 
   config: dict[str, Any]  # its config.json
   shapes: dict[str, tuple[int, ...]]  # of each tensor
-  faults: list[str]  # what is wrong with the files themselves
-  notes: list[str]  # what the user should know of how they were read
+  faults: list[str]  # problems of the files themselves
+  notes: list[str]  # warnings for the user
 
   def read(self, name: str, index: tuple[slice, ...], dtype: np.dtype) -> np.ndarray:
-    """A slice of a tensor, cast on the way."""
+    """Reads a slice of a tensor and casts it."""
 
 
 class Safetensors:
   """A folder with config.json and one safetensors file, or several and their index.
 
   Raises:
-    ValueError: a file is no safetensors file, or not whole.
+    ValueError: a file is not a complete safetensors file.
   """
 
   def __init__(self, folder: pathlib.Path):
@@ -64,7 +64,7 @@ class Safetensors:
     rows = max(1, _PIECE // (8 * math.prod(out.shape[1:])))
     for at in range(0, len(out), rows):
       end = min(at + rows, len(out))
-      # What is read of an open file counts as this process's memory: open it anew each time.
+      # Pages read from an open file count as this process's memory: reopen it each time.
       with _opened(self._files[name]) as tensors:
         piece = slice(limits[0][0] + at, limits[0][0] + end)
         out[at:end] = tensors.get_slice(name)[(piece, *columns)]
@@ -72,23 +72,23 @@ class Safetensors:
 
 
 def read_json(file: pathlib.Path) -> dict[str, Any]:
-  """The object in a JSON file; ValueError if it holds none."""
+  """The object in a JSON file; raises ValueError if it holds none."""
   try:
     if file.stat().st_size > _LARGEST_JSON:
       raise ValueError(f"it is larger than {_LARGEST_JSON} bytes")
     value = json.loads(file.read_text(encoding="utf-8"))
   except (ValueError, RecursionError) as error:
-    raise ValueError(f"{file} is no JSON file ({error}): download or write it again.") from error
+    raise ValueError(f"{file} is not a JSON file ({error}): download or write it again.") from error
   if not isinstance(value, dict):
     raise ValueError(f"{file} holds no JSON object: download or write it again.")
   return value
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The safetensors files of a folder, by name; ValueError if its index is damaged."""
+  """The safetensors files of a folder, by name; raises ValueError if its index is damaged."""
   if not (folder / INDEX).is_file():
     return [folder / SINGLE]
-  # Names only, so that an index leads nowhere but into its folder.
+  # Names only, so that an index cannot point outside its folder.
   places = read_json(folder / INDEX).get("weight_map")
   if not isinstance(places, dict) or not all(isinstance(x, str) for x in places.values()):
     raise ValueError(f"{folder / INDEX} has no weight_map of file names: download it again.")
@@ -100,5 +100,5 @@ def _opened(file: pathlib.Path):
     return safe_open(file, "numpy")
   except (SafetensorError, OSError) as error:
     raise ValueError(
-      f"{file} is no whole safetensors file ({error}): download or write it again."
+      f"{file} is not a complete safetensors file ({error}): download or write it again."
     ) from error

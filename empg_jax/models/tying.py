@@ -1,4 +1,4 @@
-"""A language-model head that a checkpoint holds beside the embedding it is tied to."""
+"""Checks a language-model head that a checkpoint stores besides the embedding it is tied to."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from empg_jax.models.source import Source
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _ROWS = 1024  # compared at a time
-_SAMPLED = 4096  # rows by which a quantised head is judged
-_ALIKE = 0.99  # quantised to 4 bits or more, one matrix keeps a cosine above this
+_SAMPLED = 4096  # rows compared of a quantised head
+_ALIKE = 0.99  # two quantisations of one matrix to 4 bits or more have a larger cosine
 
 
 def faults(source: Source) -> list[str]:
-  """What is wrong with the head of a tied model; nothing if it equals the embedding.
+  """The faults of the head of a tied model; empty if it equals the embedding.
 
   Args:
     source: has both.
@@ -37,11 +37,11 @@ def faults(source: Source) -> list[str]:
 def alike(
   embedding: Callable[[np.ndarray], np.ndarray], head: Callable[[np.ndarray], np.ndarray], rows: int
 ) -> bool:
-  """Whether two matrices are one that was quantised twice.
+  """Whether two matrices are quantisations of the same one.
 
   Args:
-    embedding, head: each gives the float32 values of its rows of these numbers, [n, D].
-    rows: of either matrix. The cosine is taken over at most 4,096 of them, evenly spread.
+    embedding, head: each returns the float32 values [n, D] of the rows of given indices.
+    rows: the number of rows. The cosine is over at most 4,096 of them, evenly spaced.
   """
   chosen = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLED)).astype(int))
   a, b = (x(chosen).astype(np.float64).ravel() for x in (embedding, head))

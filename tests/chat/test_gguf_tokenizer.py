@@ -69,7 +69,7 @@ def test_another_kind_of_tokenizer_is_named(tmp_path):
   with pytest.raises(ValueError, match="pre-tokenizer 'tekken'; .* smollm, qwen2, llama-bpe"):
     load(tmp_path)
   (tmp_path / "model.gguf").write_bytes(b"nothing like it")
-  with pytest.raises(ValueError, match="is no whole GGUF file"):
+  with pytest.raises(ValueError, match="is not a complete GGUF file"):
     load(tmp_path)
 
 

@@ -179,12 +179,12 @@ def test_a_whole_gguf_file_is_read(tmp_path):
 def test_a_gguf_file_that_promises_more_than_it_holds_is_refused(tmp_path, kind):
   head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sI", 1, b"a", 9)
   (tmp_path / "a.gguf").write_bytes(head + struct.pack("<IQ", kind, 2**60) + bytes(100))
-  with pytest.raises(ValueError, match="a.gguf is no whole GGUF file"):
+  with pytest.raises(ValueError, match="a.gguf is not a complete GGUF file"):
     folder.open_source(tmp_path / "a.gguf")
 
 
 def test_a_gguf_file_that_nests_without_end_is_refused(tmp_path):
   head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sI", 1, b"a", 9)
   (tmp_path / "a.gguf").write_bytes(head + struct.pack("<IQ", 9, 1) * 10_000)
-  with pytest.raises(ValueError, match="a.gguf is no whole GGUF file"):
+  with pytest.raises(ValueError, match="a.gguf is not a complete GGUF file"):
     folder.open_source(tmp_path / "a.gguf")

@@ -166,10 +166,10 @@ def test_a_damaged_file_is_named(model, tmp_path):
   folder.save(model, tmp_path)
   file = tmp_path / "model.safetensors"
   file.write_bytes(file.read_bytes()[:-10])
-  with pytest.raises(ValueError, match="model.safetensors is no whole safetensors file"):
+  with pytest.raises(ValueError, match="model.safetensors is not a complete safetensors file"):
     folder.load(tmp_path, MESH)
   (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1")
-  with pytest.raises(ValueError, match="config.json is no JSON file"):
+  with pytest.raises(ValueError, match="config.json is not a JSON file"):
     folder.load(tmp_path, MESH)
 
 
@@ -204,8 +204,8 @@ def test_a_tokenizer_larger_than_its_model_is_refused_and_a_smaller_one_is_not(t
     folder.save(Decoder(DecoderConfig(size, 8, 12, 1, 2, 1, 4), jax.random.key(0)), tmp_path)
     if size > chat.vocab_size:
       assert folder.chat(tmp_path).vocab_size == chat.vocab_size
-  told = f"has {chat.vocab_size} ids and the model {chat.vocab_size - 1}, which could never sample"
-  with pytest.raises(ValueError, match=told):
+  message = f"has {chat.vocab_size} ids and the model only {chat.vocab_size - 1}: "
+  with pytest.raises(ValueError, match=message):
     folder.chat(tmp_path)
 
 

@@ -122,5 +122,5 @@ def test_another_architecture_and_a_damaged_file_are_reported(tmp_path):
   with pytest.raises(ValueError, match="architecture 'gemma'; only llama, qwen2, qwen3"):
     folder.load(tmp_path / "gemma.gguf", MESH)
   (tmp_path / "empty.gguf").write_bytes(b"GGUF")
-  with pytest.raises(ValueError, match="empty.gguf is no whole GGUF file"):
+  with pytest.raises(ValueError, match="empty.gguf is not a complete GGUF file"):
     folder.load(tmp_path / "empty.gguf", MESH)

@@ -1,5 +1,5 @@
-"""Causal attention of whole rows: `causal(q, k, v)`, in one file a backend.
+"""Causal attention of whole rows: `causal(q, k, v)`, one file per backend.
 
-reference.py says plainly what it is; blocks.py runs everywhere, cudnn.py on GPUs and splash.py
-on TPUs.
+reference.py is the definition; blocks.py runs everywhere, cudnn.py on GPUs and splash.py on
+TPUs.
 """

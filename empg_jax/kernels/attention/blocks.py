@@ -1,4 +1,4 @@
-"""Causal attention in blocks of queries over their key prefix, by XLA alone."""
+"""Causal attention in blocks of queries over their key prefix, in plain XLA."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ BLOCK = 128
 def causal(
   q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
 ) -> Float[Array, "B T H D"]:
-  """Softmax attention of each token over the tokens up to itself; q is scaled already.
+  """Softmax attention of each token over the tokens up to itself; expects q already scaled.
 
-  The half of the scores that lies above the diagonal is never computed.
+  Skips most of the scores above the diagonal.
   """
   batch, length, heads, dim = q.shape
   kv_heads = k.shape[2]
@@ -30,7 +30,7 @@ def causal(
   return out.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, dim)
 
 
-@jax.checkpoint  # the scores are cheaper to compute again than to keep
+@jax.checkpoint  # recomputing the scores is cheaper than keeping them
 def _attend_block(
   q: Float[Array, "N G Q D"],
   k: Float[Array, "N S D"],

@@ -1,32 +1,32 @@
-"""The two matrix products of attention, and the layout that both like."""
+"""The two matrix products of attention, and the layout that is fastest for both."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-NEGATIVE = -1e30  # the score of what is not visible
+NEGATIVE = -1e30  # the score of a masked position
 
 
 def flat_heads(x: Float[Array, "B T K D"]) -> Float[Array, "BK T D"]:
-  """The cache's layout: a matrix a row and head (on CPU 7x as fast to read as [B, T, K, D])."""
+  """The cache's layout: one matrix per row and head (on CPU read 7x faster than [B, T, K, D])."""
   batch, length, heads, dim = x.shape
   return x.swapaxes(1, 2).reshape(batch * heads, length, dim)
 
 
 @jax.custom_vjp
 def scores(q: Float[Array, "N Q D"], keys: Float[Array, "N S D"]) -> Float[Array, "N Q S"]:
-  """The products of queries and keys, summed in float32, forward and backward."""
+  """Products of queries and keys, accumulated in float32, forward and backward."""
   return _product("nqd,nsd->nqs", q, keys)
 
 
 @jax.custom_vjp
 def mix(weights: Float[Array, "N Q S"], values: Float[Array, "N S D"]) -> Float[Array, "N Q D"]:
-  """The values weighed by the weights, summed in float32, forward and backward."""
+  """The weighted sum of values, accumulated in float32, forward and backward."""
   return _product("nqs,nsd->nqd", weights, values)
 
 
 def _product(equation: str, a: Array, b: Array) -> Array:
-  """Operands in the type of `b`, sums in float32; backward too: see models/linear.py."""
+  """Operands in the dtype of `b`, sums in float32; backward too: see models/linear.py."""
   return jnp.einsum(equation, a.astype(b.dtype), b, preferred_element_type=jnp.float32)
 
 

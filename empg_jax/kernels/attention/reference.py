@@ -1,4 +1,4 @@
-"""Causal attention as one would write it down, over whole matrices of scores."""
+"""Causal attention written out plainly, over whole score matrices."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def causal(
   q: Float[Array, "B T H D"], k: Float[Array, "B T K D"], v: Float[Array, "B T K D"]
 ) -> Float[Array, "B T H D"]:
-  """Softmax attention of each token over the tokens up to itself; q is scaled already."""
+  """Softmax attention of each token over the tokens up to itself; expects q already scaled."""
   groups = q.shape[2] // k.shape[2]
   k, v = (jnp.repeat(x, groups, axis=2) for x in (k, v))
   scores = jnp.einsum("bqhd,bshd->bhqs", q, k, preferred_element_type=jnp.float32)

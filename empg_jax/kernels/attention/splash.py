@@ -1,4 +1,4 @@
-"""Causal attention by JAX's splash attention kernel: scores stay in VMEM, forward and backward."""
+"""Causal attention in JAX's splash attention kernel: scores stay in VMEM, forward and backward."""
 
 import jax
 from jax.experimental.pallas.ops.tpu.splash_attention import (
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _LANES = 128
-_BLOCK = 512  # queries, and keys, of a tile
+_BLOCK = 512  # queries and keys per tile
 
 
 def causal(
@@ -19,10 +19,10 @@ def causal(
   *,
   interpret: bool = False,
 ) -> Float[Array, "B T H D"]:
-  """Softmax attention of each token over the tokens up to itself; q is scaled already.
+  """Softmax attention of each token over the tokens up to itself; expects q already scaled.
 
-  Query heads come in groups of H / K, each group with a key/value head of its own; these
-  are not repeated. A row is one episode (rollout.pack), so none is cut into segments.
+  Each group of H / K query heads shares a key/value head, which is not repeated. A row is one
+  episode (rollout.pack), so there are no segments.
   """
   length, heads = q.shape[1:3]
   block = min(_BLOCK, -(-length // _LANES) * _LANES)
@@ -38,7 +38,7 @@ def causal(
     q_seq_shards=1,
     interpret=interpret,
   )  # fmt: skip
-  # What is put behind the last token is seen by none before it.
+  # No token attends to the padding after it.
   longer = lambda x: jnp.pad(x, ((0, 0), (0, padded - length), (0, 0), (0, 0)))
   q, k, v = (longer(x).swapaxes(1, 2) for x in (q, k, v))
   return jax.vmap(attend)(q, k, v).swapaxes(1, 2)[:, :length]

@@ -1,9 +1,9 @@
-"""The families of models, one file each: what their config.json means for the decoder.
+"""The model families, one file each: how their config.json maps to the decoder.
 
-A family is found by the `model_type` of its config.json and holds
+A family is found by the `model_type` of its config.json and defines
 
-    ARCHITECTURE    the class of transformers that computes the same function
-    config(hf)      the DecoderConfig of such a config.json
+    ARCHITECTURE    the transformers class that computes the same function
+    config(hf)      the DecoderConfig of a config.json
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from typing import Any
 from empg_jax.config import lookup
 from empg_jax.models.decoder import DecoderConfig
 
-_IMPLIED = ("attention_bias", "qk_norm")  # by the family
+_IMPLIED = ("attention_bias", "qk_norm")  # the family determines them
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
   """The decoder that a config.json describes.
 
   Raises:
-    ValueError: its family is not known, or it has options that the decoder does not have.
+    ValueError: its family is unknown, or it has options that the decoder does not have.
   """
   model_type = str(hf.get("model_type"))
   try:
@@ -31,12 +31,12 @@ def config(hf: Mapping[str, Any]) -> DecoderConfig:
 
 
 def architecture(model_type: str) -> str:
-  """The class of transformers for a family."""
+  """The transformers class of a family."""
   return lookup.find(__name__, model_type).ARCHITECTURE
 
 
 def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
-  """A config.json from which transformers, of version 4 or 5, makes the same model."""
+  """A config.json from which transformers 4 and 5 make the same model."""
   shape = {name: x for name, x in dataclasses.asdict(config).items() if name not in _IMPLIED}
   if config.rope_scaling is not None:
     shape["rope_scaling"] |= {"rope_type": "llama3"}

@@ -1,4 +1,4 @@
-"""What the families read in the same way."""
+"""The part of config.json that all families share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _SHAPE = (
   "num_hidden_layers",
   "num_attention_heads",
 )
-# What has to be a whole number from 1 to this, where it is there.
+# Whole numbers from 1 to this, where present.
 _WHOLE = dict.fromkeys((*_SHAPE, "num_key_value_heads", "head_dim"), 2**24) | dict(
   num_hidden_layers=10_000, max_position_embeddings=2**31
 )
@@ -27,15 +27,15 @@ _EVERYWHERE = dict(
 
 
 def read(hf: Mapping[str, Any], *, only: Mapping[str, Any], **family: Any) -> DecoderConfig:
-  """The config of a model that differs from Llama 2 by `family` alone.
+  """The config of a model that differs from Llama 2 only in `family`.
 
   Args:
     hf: a config.json.
-    only: options of the family that have to be absent or have these values.
-    family: fields of DecoderConfig; `head_dim` is taken where config.json has none.
+    only: options of the family that must be absent or have these values.
+    family: fields of DecoderConfig; `head_dim` is the default where config.json has none.
 
   Raises:
-    ValueError: something is missing, or not as the decoder has it; all of it is named.
+    ValueError: fields are missing, or the decoder does not support them; names all of them.
   """
   given = {name: value for name, value in hf.items() if value is not None}
   theta, scaling = _rope(given)
@@ -89,8 +89,8 @@ def read(hf: Mapping[str, Any], *, only: Mapping[str, Any], **family: Any) -> De
 def _rope(given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
   """theta, and the scaling with its `rope_type`.
 
-  transformers 5 writes both into `rope_parameters`; before it was `rope_theta` and
-  `rope_scaling`, whose type was once named `type`.
+  transformers 5 writes both into `rope_parameters`; older versions wrote `rope_theta` and
+  `rope_scaling`, whose type was first named `type`.
   """
   scaling = given.get("rope_parameters", given.get("rope_scaling", {}))
   if not isinstance(scaling, Mapping):

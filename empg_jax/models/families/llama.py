@@ -1,4 +1,4 @@
-"""Llama 2 and 3, and what is built like them (SmolLM2): no biases; 3.1 scales its rotation."""
+"""Llama 2 and 3, and models like them (SmolLM2): no biases; 3.1 scales its rotary embedding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,6 @@ ARCHITECTURE = "LlamaForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
-  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
+  """The decoder of a config.json of the family; raises ValueError if it is not supported."""
   only = dict(attention_bias=False, mlp_bias=False)
   return _shared.read(hf, only=only, attention_bias=False)

@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5: biases on the projections to queries, keys and values."""
+"""Qwen2 and Qwen2.5: biases on the query, key and value projections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,5 +10,5 @@ ARCHITECTURE = "Qwen2ForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
-  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
+  """The decoder of a config.json of the family; raises ValueError if it is not supported."""
   return _shared.read(hf, only={}, attention_bias=True)

@@ -10,6 +10,6 @@ ARCHITECTURE = "Qwen3ForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
-  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
+  """The decoder of a config.json of the family; raises ValueError if it is not supported."""
   only = dict(attention_bias=False)
   return _shared.read(hf, only=only, attention_bias=False, qk_norm=True, head_dim=128)

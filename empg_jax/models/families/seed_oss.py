@@ -1,4 +1,4 @@
-"""Seed-OSS: Qwen2 in all but the name, with a width of heads of its own."""
+"""Seed-OSS: Qwen2 under another name, with a default head_dim of its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,6 @@ ARCHITECTURE = "SeedOssForCausalLM"
 
 
 def config(hf: Mapping[str, Any]) -> DecoderConfig:
-  """The decoder that a config.json of the family describes; ValueError if it cannot be run."""
+  """The decoder of a config.json of the family; raises ValueError if it is not supported."""
   only = dict(attention_bias=True, attention_out_bias=False, mlp_bias=False)
   return _shared.read(hf, only=only, attention_bias=True, head_dim=128)
