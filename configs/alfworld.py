@@ -115,6 +115,6 @@ _PRESETS = {
   "smoke": _smoke,
   "tiny-full": _tiny_full,
   "smollm2-135m": _smollm2,
-  **presets.of_methods(_tiny, _released),
+  **presets.by_method(_tiny, _released),
   **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

@@ -88,6 +88,6 @@ def _released(model: str) -> dict:
 _PRESETS = {
   "tiny": _tiny,
   "smoke": _smoke,
-  **presets.of_methods(_tiny, _released),
+  **presets.by_method(_tiny, _released),
   **{model: functools.partial(_released, model) for model in presets.MODELS},
 }

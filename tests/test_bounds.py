@@ -41,7 +41,7 @@ def test_a_value_out_of_its_bounds_is_reported_with_them(key, value, told):
 @pytest.mark.parametrize(
   ("changes", "sentence"),
   [
-    ({"policy.max_reply": 2000}, "max_reply is 2000 and max_length 1024: .* make max_reply less"),
+    ({"policy.max_reply": 2000}, "max_reply is 2000 and max_length 1024: .* lower max_reply"),
     ({"policy.max_reply": 1024}, "max_reply is 1024 and max_length 1024"),
     ({"policy.piece_lengths": (24, 2048)}, "piece_lengths holds 2048 and max_length is 1024"),
   ],

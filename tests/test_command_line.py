@@ -108,9 +108,9 @@ RIGHT = {
 # What comes after `train.py`, and what stderr says.
 WRONG = {
   "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
-  "--config=toi.py": "there is no config file 'toi.py': did you mean 'toy.py'?"
+  "--config=toi.py": "there is not a config file 'toi.py': did you mean 'toy.py'?"
   " there are toy.py, train.py",
-  "--config=held/other.py": "held/other.py is no config file: it has no function get_config",
+  "--config=held/other.py": "held/other.py is not a config file: it has no function get_config",
   "--config=toy.py:tinny": "there is no preset 'tinny': did you mean 'tiny'?"
   " there are tiny, tiny-full",
   "--config=toy.py --config.sed=1": (
@@ -141,13 +141,13 @@ WRONG = {
     "config.algorithm has no key 'k': there are clip_low, name"
   ),
   "--config=toy.py --wrkdir=x": "there is no flag --wrkdir: did you mean --workdir?",
-  "--config=toy.py --zzz": "there is no flag --zzz: --help lists those that there are",
+  "--config=toy.py --zzz": "there is no flag --zzz: --help lists all flags",
   "--config=toy.py --seed=3": "there is no flag --seed: did you mean --config.seed?",
   "--group_size=3 --config=toy.py": (
     "there is no flag --group_size: did you mean --config.rollout.group_size?"
   ),
   "--config=toy.py --config.seed": "Missing value for flag --config.seed",
-  "--config=toy.py workdir=x": "'workdir=x' is no flag: a flag looks like --workdir=FOLDER",
+  "--config=toy.py workdir=x": "'workdir=x' is not a flag: a flag looks like --workdir=FOLDER",
   "--config=toy.py --config.name=border": "the loss is NaN",
   "--config=toy.py --config.name=written --workdir=held": "held is a folder: name a file to"
   " write to.",

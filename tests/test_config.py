@@ -114,7 +114,7 @@ def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_pat
   resume.claim(workdir, run_config(seed=1))  # which is no run yet
   (workdir / "versions.json").write_text(json.dumps(versions | {"jax": "0.1.2"}))
   assert configs.note_versions(workdir) == (
-    f"what is installed has changed since: jax 0.1.2 -> {jax.__version__}"
+    f"installed versions have changed since: jax 0.1.2 -> {jax.__version__}"
   )
   assert configs.note_versions(workdir) is None
   for damage in ('{"jax": ', "", "7", "[7]"):

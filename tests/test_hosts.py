@@ -122,7 +122,7 @@ with hosts.together():
   ends = of_two(code)
   assert [code for code, *_ in ends] == [1, 1]
   assert ends[failing][2].endswith("ValueError: a mistake\n")
-  assert ends[1 - failing][2] == f"error: process {failing} of the run failed, and says why.\n"
+  assert ends[1 - failing][2] == f"error: process {failing} of the run failed; see its output.\n"
 
 
 def test_distributed_processes_tell_each_other_numbers_and_long_messages():

@@ -49,7 +49,7 @@ def test_json_that_only_python_reads_loses_nothing():
 
 
 def test_json_of_what_is_no_plain_value_is_refused():
-  with pytest.raises(TypeError, match="<object object .* is no plain value"):
+  with pytest.raises(TypeError, match="<object object .* is not a plain value"):
     json_text.dumps([NAN, object()])
 
 

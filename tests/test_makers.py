@@ -45,7 +45,7 @@ def my_lab(tmp_path, monkeypatch):
 def named(preset, **given):
   """The config of a preset in which keys are given, `algorithm__name` and so on."""
   config = configs.load(preset)
-  makers.put_in(config, {key.replace("__", "."): value for key, value in given.items()})
+  makers.replace_makers(config, {key.replace("__", "."): value for key, value in given.items()})
   return config
 
 

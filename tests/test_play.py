@@ -48,4 +48,4 @@ def test_a_mistake_is_one_sentence():
   done = play("--episodes=1")
   assert done.returncode == 1 and "give either --workdir=FOLDER of a run or --con" in done.stderr
   done = play("--env=alfword")
-  assert done.returncode == 1 and "there is no config file 'alfword'" in done.stderr
+  assert done.returncode == 1 and "there is not a config file 'alfword'" in done.stderr

@@ -19,7 +19,7 @@ from empg_jax.workdir import resume
 def test_remedy_for_a_damaged_config_is_to_remove_it(tmp_path):
   begun(tmp_path, tiny())
   (tmp_path / "config.json").write_text("{")
-  with pytest.raises(ValueError, match="put it right or remove it"):
+  with pytest.raises(ValueError, match="repair or remove it"):
     resume.claim(tmp_path, tiny())
   (tmp_path / "config.json").unlink()
   assert resume.claim(tmp_path, tiny()) == [] and configs.read(tmp_path) == tiny()
@@ -48,7 +48,7 @@ def test_remedy_for_an_overwritten_model_is_its_return(tmp_path):
   (home / "model.safetensors").write_bytes(kept)
   fingerprint.claim(tmp_path, home, begun=True, weights=True)
   (tmp_path / fingerprint.FILE).write_text("{")
-  with pytest.raises(ValueError, match="or remove it to go on without that check"):
+  with pytest.raises(ValueError, match="or remove it to go on without the check"):
     fingerprint.claim(tmp_path, home, begun=True, weights=True)
   (tmp_path / fingerprint.FILE).unlink()
   fingerprint.claim(tmp_path, home, begun=True, weights=True)

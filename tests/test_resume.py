@@ -68,7 +68,7 @@ def test_a_config_that_no_run_came_of_makes_way(tmp_path):
 def test_a_damaged_config_is_named_and_left_alone(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
   (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
-  with pytest.raises(ValueError, match=r"config\.json is damaged .* put it right or remove it"):
+  with pytest.raises(ValueError, match=r"config\.json is damaged .* repair or remove it"):
     resume.claim(tmp_path, run_config())
   assert (tmp_path / "config.json").read_text() == '{"seed": '
 
@@ -151,7 +151,7 @@ def test_identity_never_changes_and_is_reported_with_all_that_differs(begun):
       resume.claim(begun, other, amend=amend)
     assert str(error.value) == (
       f"{begun} holds a run that cannot go on with this config: config.extra is nothing there and"
-      " 'x' now (identity: nothing is known of what depends on it), config.optimizer.clip_norm is"
+      " 'x' now (identity: it is unknown what depends on it), config.optimizer.clip_norm is"
       " 1.0 there and 2.0 now (steering), config.seed is 0 there and 1 now (identity: each"
       " step's tasks and samples follow from it). Give another --workdir, or the values there;"
       f" --init_from={begun} begins a new run from its weights."
@@ -208,7 +208,7 @@ def test_a_start_without_changes_writes_nothing(begun):
 
 def test_a_damaged_amendment_is_named(begun):
   (begun / resume.FILE).write_text('{"step": 3, "key": "num_steps", "old": 4, "new": 6}\n{"step":')
-  with pytest.raises(ValueError, match="Line 2 of .*amendments.jsonl is no amendment"):
+  with pytest.raises(ValueError, match="Line 2 of .*amendments.jsonl is not an amendment"):
     resume.amendments(begun)
 
 

@@ -17,7 +17,7 @@ from empg_jax.loop import settings
       "decay has to end after the warm-up",
     ),
     ({"lora.targets": ("q_projs",)}, "no projection 'q_projs': did you mean 'q_proj'"),
-    ({"policy.max_reply": 2000}, "make max_reply less"),
+    ({"policy.max_reply": 2000}, "lower max_reply"),
     ({"policy.max_length": 2048}, "max_length is 2048 and the longest of config.pack.lengths"),
     ({"train.size": 3}, "does not divide into 1 minibatch of"),
     ({"algorithm.base.name": "dapo"}, "algorithm dapo has an unknown key 'aggregation'"),

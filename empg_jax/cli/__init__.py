@@ -1,1 +1,1 @@
-"""The command `empg` and what all scripts of launch/ share."""
+"""The command `empg`, and code shared by the scripts of launch/."""

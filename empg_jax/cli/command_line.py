@@ -1,4 +1,4 @@
-"""How a launch script starts, and how it ends when its user made a mistake.
+"""Starts a launch script, and reports a user's mistakes in one line.
 
     _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 
@@ -28,7 +28,7 @@ from empg_jax.config import bounds, config, lookup
 from empg_jax.io import paths, streams
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
-# Faults of a path that was chosen badly; one that is missing may be a bug.
+# Errors of a badly chosen path; ENOENT is not among them, as it may be a bug.
 _UNFIT = {
   errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
   errno.ENAMETOOLONG,
@@ -38,17 +38,16 @@ _UNFIT = {
 def run(
   main: Callable[[Sequence[str]], Any], *, needs_config: bool = True, takes_files: bool = False
 ) -> None:
-  """`absl.app.run(main)` in which a user's mistake ends as `error: ...` and exit code 1.
+  """`absl.app.run(main)`; a user's mistake prints `error: ...` and exits with code 1.
 
-  The flag `--config`, if the script defines it, is checked against its file before `main`
-  sees it. An exception that is not for the user (`is_for_the_user`) keeps its traceback;
-  `--verbosity=1` shows that of the others too. `-h` and `--help` print the script's docstring
-  and flags.
+  Checks the flag `--config`, if the script defines it, against its file before calling `main`.
+  An exception that is not for the user (`is_for_the_user`) keeps its traceback; `--verbosity=1`
+  shows the others' too. `-h` and `--help` print the script's docstring and flags.
 
   Args:
     main: called with the script's name and the files.
-    needs_config: whether a `--config` that the script defines has to be given.
-    takes_files: whether arguments that are no flags are handed to `main`.
+    needs_config: whether `--config`, if the script defines it, is required.
+    takes_files: whether `main` takes arguments that are not flags.
   """
   if takes_files:
     flags.FLAGS.set_gnu_getopt()  # flags may come after files
@@ -64,25 +63,25 @@ def _run(main: Callable[[Sequence[str]], Any], parse: Callable[[Sequence[str]], 
     print("interrupted", file=sys.stderr)
     sys.exit(130)
   except Exception as error:
-    told = _sentence_of(error)
-    if told is None:
+    message = _message_of(error)
+    if message is None:
       raise
-    logging.debug("what led to the error below", exc_info=True)
-    sys.exit(f"error: {told}")
+    logging.debug("traceback of the error below", exc_info=True)
+    sys.exit(f"error: {message}")
 
 
-flags.disclaim_key_flags()  # those defined below are the calling script's, which --help shows
+flags.disclaim_key_flags()  # flags defined below count as the calling script's, shown by --help
 
 
 class _Path(flags.ArgumentParser):
-  """Of a path, which may begin with ~."""
+  """Parses a path, which may begin with ~."""
 
   def parse(self, argument: str) -> str:
     return paths.expanded(argument)
 
 
 def define_path(name: str, default: str | None, help: str, **options: Any) -> flags.FlagHolder:
-  """A flag for a path; all that users give is, so that ~ means the same everywhere."""
+  """A flag for a path. All flags for paths use it, so that ~ works everywhere."""
   return flags.DEFINE(_Path(), name, default, help, **options)
 
 
@@ -92,16 +91,16 @@ def define_paths(name: str, help: str, **options: Any) -> flags.FlagHolder:
 
 
 def config_name() -> str:
-  """What --config names, without folders: "alfworld" or "alfworld:PRESET"."""
+  """The value of --config without folders: "alfworld" or "alfworld:PRESET"."""
   file, colon, preset = flags.FLAGS["config"].config_filename.partition(":")
   return pathlib.Path(file).stem + colon + preset
 
 
 def check_file(path: str | None) -> None:
-  """Makes the folder of a file that a long command will write at its end.
+  """Creates the folder of a file that a long command writes at its end.
 
   Raises:
-    IsADirectoryError: it is a folder itself.
+    IsADirectoryError: the path is a folder.
   """
   if path is None:
     return
@@ -110,21 +109,21 @@ def check_file(path: str | None) -> None:
     raise IsADirectoryError(f"{path} is a folder: name a file to write to.")
 
 
-def _sentence_of(error: Exception) -> str | None:
-  """The sentence that the user reads about an error; None if it is a bug."""
+def _message_of(error: Exception) -> str | None:
+  """The message of an error for the user; None if the error is a bug."""
   if is_for_the_user(error):
     return str(error)
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-    # What was being closed on the way out may find the disk full too.
+    # Cleanup after the first error may find the disk full too.
     before = error.__context__
-    told = _sentence_of(before) if isinstance(before, Exception) else None
+    message = _message_of(before) if isinstance(before, Exception) else None
     where = f" ({error.filename})" if error.filename else ""
-    return told or f"the disk is full{where}: make room and start the same command again."
-  return _sentence_of_path(error) if isinstance(error, OSError) else None
+    return message or f"the disk is full{where}: make room and start the same command again."
+  return _path_message(error) if isinstance(error, OSError) else None
 
 
-def _sentence_of_path(error: OSError) -> str | None:
-  """The sentence about a path that cannot be had, if a flag named it, or one above or below it."""
+def _path_message(error: OSError) -> str | None:
+  """The message about an unusable path, if a flag names it or a folder above or below it."""
   if error.errno not in _UNFIT or not isinstance(error.filename, str):
     return None
   path, found = pathlib.Path(error.filename), []
@@ -140,11 +139,11 @@ def _sentence_of_path(error: OSError) -> str | None:
 
 
 def is_for_the_user(error: Exception) -> bool:
-  """Whether the message of `error` is a sentence that the project wrote for its user.
+  """Whether the message of `error` was written for the user.
 
-  It is, if a `raise` statement of the package or of the script made it and it is of a
-  kind that bad input causes. An exception out of a library, or one that a statement of
-  ours stumbled over, is a bug.
+  It was if a `raise` statement of the package or the script raised it and its class is one
+  of those for bad input. An exception from a library, or from another statement of ours, is
+  a bug.
   """
   kinds = (ValueError, OSError, ImportError, FloatingPointError, RuntimeError)
   frames = traceback.extract_tb(error.__traceback__)
@@ -156,7 +155,7 @@ def is_for_the_user(error: Exception) -> bool:
 
 
 def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) -> Sequence[str]:
-  """Parses the flags into `absl.flags.FLAGS`; ValueError for every mistake in them."""
+  """Parses the flags into `absl.flags.FLAGS`; raises ValueError for every mistake in them."""
   described = {}
   if {"-h", "--help", "-help"} & {*argv[1:]}:
     if "config" in flags.FLAGS:
@@ -171,19 +170,19 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
     _look_for_modules(path)
     if path:
       nested, given = config.load(path), _given(argv)
-      makers.put_in(nested, given)
+      makers.replace_makers(nested, given)
       described = dict(config.leaves(nested))
-      # config_flags answers an unknown key with a traceback: look at the keys before it.
+      # config_flags fails with a traceback on an unknown key: check the keys first.
       for key in given:
         _check_key(nested, key)
       flags.FLAGS["config"].parser = _Loaded(nested)
     rest = flags.FLAGS(argv)
   except flags.Error as error:
-    raise ValueError(_sentence(error, described)) from error
+    raise ValueError(_flag_message(error, described)) from error
   if len(rest) > 1 and not takes_files:
-    raise ValueError(f"'{rest[1]}' is no flag: a flag looks like --workdir=FOLDER")
+    raise ValueError(f"'{rest[1]}' is not a flag: a flag looks like --workdir=FOLDER")
   if "config" in flags.FLAGS and (needs_config or flags.FLAGS.config is not None):
-    # It is a stand-in for an error if the file was given in a way not looked at above.
+    # A placeholder for an error if the file was given in a form not handled above.
     if not isinstance(flags.FLAGS.config, ml_collections.ConfigDict):
       raise ValueError("no config: give --config=configs/FILE.py or configs/FILE.py:PRESET")
     for key, value in config.leaves(flags.FLAGS.config):
@@ -192,20 +191,20 @@ def _parse_flags(argv: Sequence[str], *, needs_config: bool, takes_files: bool) 
     bounds.check(config.leaves(flags.FLAGS.config))
     _fix_paths(flags.FLAGS.config)
   if not flags.FLAGS["verbosity"].present:
-    logging.set_verbosity(logging.WARNING)  # the console is for the run's own lines
+    logging.set_verbosity(logging.WARNING)  # keeps the console for the run's own lines
   return rest
 
 
 def _fix_paths(given: ml_collections.ConfigDict) -> None:
-  """Makes the config's paths good from any folder: what is written down of a run is read there."""
+  """Makes the config's paths absolute: a run's config.json may be read from any folder."""
   if "path" in given.get("model", {}):
     given.model.path = paths.absolute(given.model.path)
 
 
 def _look_for_modules(path: str | None) -> None:
-  """Python finds modules in the current folder and beside the user's own config, after all others.
+  """Appends the current folder and the folder of the user's own config to sys.path.
 
-  So a config may name `my_lab.guess_number`, here and in the worker processes.
+  A config may then name `my_lab.guess_number`, here and in the worker processes.
   """
   folders = [pathlib.Path.cwd()]
   if path:
@@ -216,7 +215,7 @@ def _look_for_modules(path: str | None) -> None:
 
 
 class _Loaded(flags.ArgumentParser):
-  """For config_flags: gives the config that has been loaded from the file."""
+  """For config_flags: returns the config that is already loaded."""
 
   def __init__(self, nested: ml_collections.ConfigDict):
     self._nested = nested.lock()
@@ -230,7 +229,7 @@ class _Loaded(flags.ArgumentParser):
 
 
 def _with_config_found(argv: Sequence[str]) -> list[str]:
-  """`argv` in which --config names a file, also where it named one of the package's own."""
+  """`argv` with the value of --config resolved to a file (`config.find`)."""
   found = list(argv)
   for at, argument in enumerate(argv):
     name, equals, value = argument.partition("=")
@@ -242,7 +241,7 @@ def _with_config_found(argv: Sequence[str]) -> list[str]:
 
 
 def _config_path(argv: Sequence[str]) -> str | None:
-  """The value of --config in `argv`, if it is there."""
+  """The value of --config in `argv`, or None."""
   path = None
   for argument, following in zip(argv, [*argv[1:], None]):
     name, equals, value = argument.partition("=")
@@ -252,7 +251,7 @@ def _config_path(argv: Sequence[str]) -> str | None:
 
 
 def _given(argv: Sequence[str]) -> dict[str, str]:
-  """The values of --config.some.key=VALUE by key; "" where a flag without a value sets it."""
+  """The values of --config.some.key=VALUE by key; "" for a last flag without a value."""
   given = {}
   for argument, following in zip(argv, [*argv[1:], ""]):
     name, equals, value = argument.partition("=")
@@ -273,8 +272,8 @@ def _check_key(described: ml_collections.ConfigDict, key: str) -> None:
     raise ValueError(f"{where} is a section: set one of its keys, {', '.join(found)}")
 
 
-def _sentence(error: flags.Error, described: Mapping[str, Any]) -> str:
-  """What absl says about a flag, on one line, in the config's terms if it is a key of it."""
+def _flag_message(error: flags.Error, described: Mapping[str, Any]) -> str:
+  """absl's message about a flag on one line; in the config's terms for a key of the config."""
   if isinstance(error, flags.UnrecognizedFlagError):
     return _unknown_flag(error.flagname, described)
   text = " ".join(str(error).split())
@@ -283,12 +282,12 @@ def _sentence(error: flags.Error, described: Mapping[str, Any]) -> str:
 
 
 def _unknown_flag(name: str, described: Mapping[str, Any]) -> str:
-  """What is meant: a key of the config, or a flag that is written alike."""
+  """The message for an unknown flag, with the config key or flag that was likely meant."""
   keys = [f"--config.{key}" for key in described if f".{key}".endswith(f".{name}")]
   known = [f"--{flag}" for flag in flags.FLAGS]
   meant = keys or difflib.get_close_matches(f"--{name}", known, n=1)
   return f"there is no flag --{name}: " + (
-    f"did you mean {' or '.join(meant)}?" if meant else "--help lists those that there are"
+    f"did you mean {' or '.join(meant)}?" if meant else "--help lists all flags"
   )
 
 

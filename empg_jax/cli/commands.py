@@ -1,7 +1,7 @@
-"""The command `empg`: a word for each script of launch/, as `empg train` for launch/train.py.
+"""The command `empg`: one subcommand per script of launch/, `empg train` for launch/train.py.
 
-An installed package holds launch/ and configs/ as empg_jax.launch and empg_jax.configs, to which
-links lead here.
+An installed package contains launch/ and configs/ as empg_jax.launch and empg_jax.configs; in
+the repository these are symbolic links.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ COMMANDS = {
   "plot": "draw the figures of runs",
   "export": "write a checkpoint as a folder that transformers reads",
   "sft": "clone a policy from an environment's expert",
-  "plan": "compile a run for devices that are not here: memory, traffic, time",
+  "plan": "compile a run for other hardware: memory, traffic, time",
   "benchmark": "measure the update, sampling, environments and the loss on this machine",
   "soak": "disturb a run on purpose and compare it with an undisturbed one",
   "filter_questions": "remove questions that teach a policy nothing",
@@ -35,14 +35,14 @@ usage: empg COMMAND [--flag=value ...]
 
 empg COMMAND --help lists a command's flags. To begin: empg train --config=alfworld
 """
-_EXTRAS = {"matplotlib": "plot", "wandb": "wandb"}  # of a library; the others are of "train"
+_EXTRAS = {"matplotlib": "plot", "wandb": "wandb"}  # by library; all others are in "train"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs launch/COMMAND.py with the flags that follow.
 
   Args:
-    argv: the command and its flags; None: those of this process.
+    argv: the command and its flags; None: sys.argv[1:].
   """
   command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
   if command in ("-h", "--help", "-help", "help"):

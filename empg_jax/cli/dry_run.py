@@ -1,4 +1,4 @@
-"""What launch/train.py would do, described without doing it."""
+"""Describes what launch/train.py would do, without doing it."""
 
 from collections.abc import Iterator
 import math
@@ -24,7 +24,7 @@ from empg_jax.rollout import fitting as turns, play
 
 
 class Missing(ValueError):
-  """What a run needs and this machine does not have; the message says how to get it."""
+  """A run needs something that this machine does not have."""
 
 
 def lines(
@@ -35,19 +35,19 @@ def lines(
   *,
   show_config: bool = False,
 ) -> Iterator[str]:
-  """The model, the tasks, what memory holds, the shapes, the files; what is missing comes last.
+  """Yields lines about the model, tasks, memory, shapes and files, then what is missing.
 
-  Nothing of a run is written or compiled; a few episodes begin, to see whether they fit.
+  Writes and compiles nothing; starts a few episodes to check that they fit.
 
   Args:
-    config: of a run, as settings.check passes it.
-    environment: the module of empg_jax.envs that it names.
+    config: of a run, checked by settings.check.
+    environment: the module of empg_jax.envs that the config names.
     workdir: of the run.
-    preset: of the config, whose model's shape may be known where the model is not here.
-    show_config: whether the whole config comes first.
+    preset: of the config; gives the model's shape where the model itself is missing.
+    show_config: whether to print the whole config first.
 
   Raises:
-    Missing: after the last line, if the run cannot start as things are.
+    Missing: after the last line, if the run cannot start here.
   """
   if show_config:
     yield from [json_text.dumps(config.to_dict(), lossless=True, indent=2), ""]
@@ -68,15 +68,15 @@ def lines(
 
 
 def devices(config: Any) -> int:
-  """As many as the config's mesh names, or those that are here if these are more."""
+  """The number of devices of the config's mesh, or of this machine if it has more."""
   named = (size for size in (config.mesh[axis] for axis in sharding.AXES) if size > 0)
   return max(math.prod(named), jax.device_count())
 
 
 def _shape(config, preset: str, missing: list[str]) -> DecoderConfig | None:
-  """The model's shape: its own, or the preset's where the model is not here."""
+  """The model's shape: its own, or the preset's where the model is missing."""
   try:
-    folder.locate(config.model.path)  # without a path there is none, whatever the shape
+    folder.locate(config.model.path)  # raises for an empty path, whatever the preset's shape
     shape = shapes.of(config.model.path, preset)
   except (FileNotFoundError, ValueError) as error:
     missing.append(str(error))
@@ -108,7 +108,7 @@ def _tasks(config, environment: ModuleType, missing: list[str]) -> Iterator[str]
     try:
       there = len(environment.tasks(split, **config.tasks))
     except (FileNotFoundError, ImportError, ValueError) as error:
-      if str(error) not in missing:  # as it is where all splits are
+      if str(error) not in missing:  # the same error for several splits is listed once
         alone = split != "train" and isinstance(error, ValueError)
         named = f"config.evaluation.splits names {split!r}: " if alone else ""
         missing.append(f"{named}{error}")
@@ -153,9 +153,9 @@ def _memory(config, shape: DecoderConfig, preset: str, missing: list[str]) -> It
 
 
 def _limit(mesh: AbstractMesh, preset: str) -> tuple[str, float]:
-  """What a device has, in words and in GiB; 0 where it is not known.
+  """A device's memory, in words and in GiB; 0 where it is unknown.
 
-  Of the devices that are here, or of the hardware for which the preset is made.
+  Of the devices here if there are enough, or else of the preset's hardware.
   """
   if mesh.size <= jax.device_count():
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -169,7 +169,7 @@ def _limit(mesh: AbstractMesh, preset: str) -> tuple[str, float]:
 
 
 def _too_large(config, shape, mesh, copies: int, limit: float) -> Iterator[str]:
-  """A sentence for the largest phase of a run that cannot fit, with what would."""
+  """A sentence about the largest phase if it does not fit, with settings that would."""
   check = lambda config: fitting.check(
     memory.items(config, shape, mesh, copies), dict.fromkeys(memory.PROGRAMS), limit
   )
@@ -211,12 +211,12 @@ def _files(config, workdir: pathlib.Path) -> Iterator[str]:
     f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
     " for each device that samples"
   )
-  yield f"  what the environment keeps, if anything: {disk.folder_for(config.env.name, '')}"
+  yield f"  the environment's own files, if any: {disk.folder_for(config.env.name, '')}"
   yield "  nothing is downloaded"
 
 
 def _mesh(config) -> AbstractMesh:
-  """The config's mesh, of as many devices as it names; an open axis takes what is here."""
+  """The config's mesh, even if larger than this machine; an axis of 0 takes the devices here."""
   sizes = [config.mesh[axis] for axis in sharding.AXES]
   rest = max(jax.device_count() // math.prod(size for size in sizes if size), 1)
   sizes = tuple(size or rest for size in sizes)

@@ -1,7 +1,7 @@
-"""What becomes of a config in which the command line names another maker.
+"""Changes a config when the command line names another algorithm or environment.
 
-`algorithm` and `env` are sections whose `name` stands for a maker, the function `make` of that
-module; the other keys are its arguments (config/config.py). Another maker has other arguments.
+In the sections `algorithm` and `env`, `name` is a module whose function `make` takes the other
+keys as arguments (config/config.py). Another module has other arguments.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -17,21 +17,21 @@ from empg_jax.config import config as configs, lookup, presets
 _ALGORITHMS = "empg_jax.algorithms"
 
 
-def put_in(config: ConfigDict, given: Mapping[str, str]) -> None:
-  """Makes the sections whose `name` is given those of the new makers.
+def replace_makers(config: ConfigDict, given: Mapping[str, str]) -> None:
+  """Replaces the sections whose `name` is given.
 
-  An environment has its own defaults, for `tasks` and the chat's rules and instructions too. So has
-  an algorithm, but for one that is a preset's method: that is as the preset has it. What is around
-  a base keeps it, and goes around what was there if that had none; the name of a base that is there
-  leaves out what is around it.
+  The new section of an environment has that environment's defaults, also for `tasks` and the
+  chat's rules and instructions. That of an algorithm has the algorithm's defaults, or the values
+  of its preset if it is a preset's method. A new wrapper, such as EMPG, keeps the old base, or
+  wraps the old algorithm if that had no base; naming the current base removes its wrappers.
 
   Args:
     config: changed in place.
-    given: values of the command line by key, "algorithm.name": "grpo". Those of other keys are
-      not put in; they make room for an argument that has no default.
+    given: values of the command line by key, "algorithm.name": "grpo". Other keys are not set
+      here; they add arguments that have no default.
 
   Raises:
-    ValueError: there is no such maker.
+    ValueError: there is no such algorithm or environment.
   """
   with config.unlocked():
     if "env" in config and given.get("env.name", config.env.name) != config.env.name:
@@ -58,7 +58,7 @@ def _change_environment(config: ConfigDict, given: Mapping[str, str]) -> None:
 
 
 def _algorithm(old: dict[str, Any], name: str, given: Collection[str]) -> dict[str, Any]:
-  """The section of the algorithm `name` in place of the section `old`."""
+  """The section of the algorithm `name` that replaces the section `old`."""
   innermost = old
   while "base" in innermost:
     innermost = innermost["base"]
@@ -76,7 +76,7 @@ def _algorithm(old: dict[str, Any], name: str, given: Collection[str]) -> dict[s
 def _arguments(
   make: Callable, given: Collection[str], without: Collection[str] = ()
 ) -> dict[str, Any]:
-  """The defaults of a maker; of the given parameters that have none, an example of their type."""
+  """The defaults of `make`; for given parameters without one, an example of their type."""
   section = {}
   for name, parameter in inspect.signature(make).parameters.items():
     if name in without or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -89,7 +89,7 @@ def _arguments(
 
 
 def _example(make: Callable, name: str) -> Any:
-  """Any value of a parameter's type; text where the signature names none that a config holds."""
+  """Some value of a parameter's type; a str where configs cannot hold the annotated type."""
   annotated = make.__init__ if isinstance(make, type) else make
   wanted = typing.get_type_hints(annotated).get(name, str)
   for kind in (wanted, *typing.get_args(wanted)):

@@ -1,1 +1,1 @@
-"""Configs: presets, what their values may be, and how names in them are found."""
+"""Configs: presets, bounds of values, and lookup of names."""

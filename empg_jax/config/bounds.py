@@ -1,4 +1,4 @@
-"""What the values of a config may be, alone and together, checked before anything is loaded."""
+"""Bounds of config values, alone and together, checked before anything is loaded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -48,18 +48,18 @@ _NOT_EMPTY = {
 }  # fmt: skip
 _TYPES = {"model.dtype", "policy.compute_dtype", "train.compute_dtype", "sft.compute_dtype"}
 KEYS = _LEAST.keys() | _MORE_THAN_0 | _LENGTHS | _NOT_EMPTY | _TYPES
-# Of any algorithm, or the one that another goes around.
+# Of any algorithm or base algorithm.
 _COEFFICIENTS = {"k", "k_future", "zeta", "clip_low", "clip_high", "dual_clip", "kl_coef"}
 _SHARES = {"gamma", "lam"}
 
 
 def check(values: Iterable[tuple[str, Any]]) -> None:
-  """Raises ValueError for the first value that its key, or another key's value, excludes.
+  """Raises ValueError for the first value out of bounds or in conflict with another key's.
 
-  Keys that are not known here may be anything.
+  Unknown keys may have any value.
 
   Args:
-    values: as config.leaves gives them, each of its key's type.
+    values: from config.leaves, each of its key's type.
   """
   found = dict(values)
   for key, value in found.items():
@@ -71,7 +71,7 @@ def check(values: Iterable[tuple[str, Any]]) -> None:
 
 
 def _check_warm_ups(values: Mapping[str, Any]) -> None:
-  """A learning rate that is to decay from some step on has risen by then."""
+  """The warm-up ends before the decay does."""
   for section in ("optimizer", "sft.optimizer"):
     warmup, decay = (values.get(f"{section}.{key}", 0) for key in ("warmup_steps", "decay_steps"))
     if 0 < decay <= warmup:
@@ -82,7 +82,7 @@ def _check_warm_ups(values: Mapping[str, Any]) -> None:
 
 
 def _check_conversations(values: Mapping[str, Any]) -> None:
-  """What is read in a turn, and the reply, have to fit into a conversation."""
+  """The reply and the pieces read in a turn fit into a conversation."""
   most = values.get("policy.max_length")
   if most is None:
     return
@@ -90,23 +90,23 @@ def _check_conversations(values: Mapping[str, Any]) -> None:
   if reply >= most:
     raise ValueError(
       f"config.policy.max_reply is {reply} and max_length {most}: a conversation of max_length"
-      " tokens holds what is read and the reply, so make max_reply less."
+      " tokens holds the prompt and the reply, so lower max_reply."
     )
   piece = max(values.get("policy.piece_lengths", ()), default=0)
   if piece > most:
     raise ValueError(
       f"config.policy.piece_lengths holds {piece} and max_length is {most}: no conversation can"
-      " hold such a piece, but its memory would be taken; leave it out."
+      " hold such a piece, which would still take memory; leave it out."
     )
 
 
 def _wanted(key: str, value: Any) -> str:
-  """What a value has to do and does not, be or hold something; empty if all is well."""
+  """The requirement that a value violates, as "be ..." or "hold ..."; empty if none."""
   section, _, name = key.rpartition(".")
   of_algorithm = name if section.partition(".")[0] == "algorithm" else ""
   least = 0 if of_algorithm in _COEFFICIENTS | _SHARES else _LEAST.get(key)
   most = 1 if of_algorithm in _SHARES else _MOST.get(key)
-  if least is not None and not value >= least:  # nor is NaN
+  if least is not None and not value >= least:  # also refuses NaN
     return f"be at least {least}"
   if most is not None and not value <= most:
     return f"be at most {most}"

@@ -1,4 +1,4 @@
-"""Configs: nested plain values, checked where they come in.
+"""Configs: nested plain values, checked on loading.
 
 A config file is Python with a `get_config(preset)` that returns an
 `ml_collections.ConfigDict`. Each of its sections is the keyword arguments of exactly one
@@ -26,18 +26,16 @@ Section: TypeAlias = Mapping[str, Any] | ml_collections.ConfigDict
 _VERSIONED = ("empg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 FILE = "config.json"  # of a workdir
-INITIAL = (
-  "initial"  # folder of a workdir, with the model of a run that began with another's weights
-)
+INITIAL = "initial"  # of a workdir: the model of a run that began with another run's weights
 _PLAIN = (bool, int, float, str)
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "configs"
 
 
 def find(path: str) -> str:
-  """`FILE.py:PRESET` with the package's own file where it is meant.
+  """Resolves `FILE.py:PRESET`, also for the package's own configs.
 
-  Those of configs/ are meant by their names, `alfworld:tiny-full`, and where there is no such
-  file by their places, `configs/alfworld.py:tiny-full`.
+  These go by name, `alfworld:tiny-full`, or, where that file does not exist, by their path in
+  the repository, `configs/alfworld.py:tiny-full`.
   """
   name, colon, preset = path.partition(":")
   name = paths.expanded(name)
@@ -49,7 +47,7 @@ def find(path: str) -> str:
 
 
 def is_shipped(folder: str | os.PathLike[str]) -> bool:
-  """Whether it is the package's own folder of configs."""
+  """Whether a folder is the package's own folder of configs."""
   return pathlib.Path(folder).resolve() == _SHIPPED.resolve()
 
 
@@ -57,20 +55,20 @@ def load(path: str) -> ml_collections.ConfigDict:
   """Returns the config that `FILE.py` or `FILE.py:PRESET` describes; see `find`.
 
   Raises:
-    FileNotFoundError: there is no such file; the message names those beside it, or the
-      package's own.
-    ValueError: the file describes no config, or one with a value that no command line
-      can set; `get_config` raises it for an unknown preset (`lookup.get`).
+    FileNotFoundError: there is no such file; the message lists the files in its folder, or
+      the package's own.
+    ValueError: the file defines no config, or one with a value that the command line
+      cannot set; `get_config` raises it for an unknown preset (`lookup.get`).
   """
   name, *preset = find(path).split(":", 1)
   file = pathlib.Path(name)
   if not file.is_file():
     there = [str(other) for other in file.parent.glob("*.py")] if file.suffix else []
     there = there or [other.stem for other in _SHIPPED.glob("*.py")]
-    raise FileNotFoundError(lookup.unknown("there is no config file", name, there))
+    raise FileNotFoundError(lookup.unknown("there is not a config file", name, there))
   content = runpy.run_path(name)
   if "get_config" not in content:
-    raise ValueError(f"{name} is no config file: it has no function get_config")
+    raise ValueError(f"{name} is not a config file: it has no function get_config")
   config = content["get_config"](*preset)
   for key, value in leaves(config):
     if not is_plain(value):
@@ -91,12 +89,12 @@ def leaves(config: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def arguments(section: Section) -> dict[str, Any]:
-  """What a section holds beside the name of what it configures."""
+  """A section without its `name`."""
   return {key: value for key, value in section.items() if key != "name"}
 
 
 def method(algorithm: Section) -> str:
-  """A config's algorithm as it is named: "empg over grpo, k=1, zeta=0.05"."""
+  """The label of a config's algorithm: "empg over grpo, k=1, zeta=0.05"."""
   base = f" over {algorithm['base']['name']}" if "base" in algorithm else ""
   strengths = (f", {key}={algorithm[key]:g}" for key in ("k", "zeta") if key in algorithm)
   return f"{algorithm['name']}{base}{''.join(strengths)}"
@@ -109,10 +107,10 @@ def is_plain(value: Any) -> bool:
 
 
 def is_like(value: Any, example: Any) -> bool:
-  """Whether `value` can stand where `example` stands.
+  """Whether `value` has the type of `example`.
 
-  An int can stand for a float, a bool for neither; each element of a tuple has to be
-  like the first of the example.
+  An int is a valid float, a bool is neither; each element of a tuple must have the type of
+  the example's first.
   """
   if isinstance(example, tuple):
     return isinstance(value, tuple) and (
@@ -131,13 +129,13 @@ def check_arguments(
   Args:
     function: what the section configures.
     section: its keyword arguments.
-    where: what the section is called in messages, such as "config.rollout".
+    where: the section's name in messages, such as "config.rollout".
     given: the parameters that the caller passes itself.
 
   Raises:
-    ValueError: a key is no parameter of the function or is passed by the caller, a
+    ValueError: a key is not a parameter of the function or is passed by the caller, a
       parameter without default has no key, or a value is not of the parameter's type
-      (looked at where the signature says bool, int, float, str or Literal).
+      (checked for the annotations bool, int, float, str and Literal).
   """
   free = {
     name: parameter
@@ -160,17 +158,17 @@ def check_arguments(
 
 
 def note_versions(workdir: str | os.PathLike[str]) -> str | None:
-  """Writes WORKDIR/versions.json: Python and the libraries that numbers depend on.
+  """Writes WORKDIR/versions.json: Python and the libraries that results depend on.
 
-  Returns what has changed since it was written last, in a sentence, if anything has, or cannot be
-  told: then a run that goes on need not come to the same, bit for bit.
+  Returns a sentence if versions have changed since the last call, or if this is unknown: a
+  resumed run may then not be reproducible bit for bit. Otherwise returns None.
   """
   file = pathlib.Path(workdir) / "versions.json"
   there, damaged = {}, None
   try:
     there = dict(json.loads(file.read_text())) if file.is_file() else {}
   except (ValueError, TypeError, RecursionError):
-    damaged = f"{file} was damaged, so whether what is installed has changed is not known"
+    damaged = f"{file} was damaged, so changes of the installed versions are unknown"
   here = {"python": platform.python_version()}
   here |= {name: _version(name) for name in _VERSIONED}
   changed = [
@@ -182,7 +180,7 @@ def note_versions(workdir: str | os.PathLike[str]) -> str | None:
     partial = file.with_name(f"versions.json.{os.getpid()}")
     partial.write_text(json_text.dumps(here, indent=2) + "\n")
     partial.replace(file)
-  return f"what is installed has changed since: {', '.join(changed)}" if changed else damaged
+  return f"installed versions have changed since: {', '.join(changed)}" if changed else damaged
 
 
 def _version(name: str) -> str:
@@ -207,15 +205,15 @@ def read(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     if not isinstance(values, dict):
       raise ValueError("it holds no object")
     config = ml_collections.ConfigDict(with_tuples(values))
-    if file.with_name(INITIAL).is_dir():  # it moves with the workdir
+    if file.with_name(INITIAL).is_dir():  # moves with the workdir
       config.model.path = str(file.with_name(INITIAL).absolute())
     return config
   except (ValueError, RecursionError) as error:
-    raise ValueError(f"{file} is damaged ({error}): put it right or remove it") from error
+    raise ValueError(f"{file} is damaged ({error}): repair or remove it") from error
 
 
 def with_tuples(value: Any) -> Any:
-  """What JSON read, with tuples for its lists."""
+  """A JSON value with tuples instead of lists."""
   if isinstance(value, dict):
     return {key: with_tuples(element) for key, element in value.items()}
   return tuple(map(with_tuples, value)) if isinstance(value, list) else value

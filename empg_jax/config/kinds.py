@@ -1,12 +1,12 @@
-"""What of a config may change when a run goes on: every key is of one of three kinds.
+"""What of a config may change when a run is resumed: every key is of one of three kinds.
 
-operational: how long, where and how fast a run goes, and what is measured and kept of it. No
-  number of the training depends on it but for rounding, the order of sums, and the steps to come
-  of a decay that ends with the run. It may change at any start.
-steering: what the steps to come learn from, and how. It changes with --amend, and the run notes
-  at which step.
-identity: what makes it that run. It never changes; a key that is not known here, as of somebody's
-  own algorithm, is one.
+operational: how long, where and how fast a run goes, what it measures and what it keeps.
+  Training numbers do not depend on it, except for rounding, the order of sums, and the rest of
+  a decay that ends with the run. It may change at any start.
+steering: what later steps learn from, and how. It changes only with --amend, and the run
+  records at which step.
+identity: what defines the run. It never changes. Unknown keys, as of a user's own algorithm,
+  are of this kind.
 """
 
 from typing import Literal
@@ -25,25 +25,25 @@ _STEERING = {
   "rollout.max_rounds", "rollout.invalid_penalty", "train.minibatches", "train.epochs",
   "train.entropies", "train.truncation", "train.compute_dtype",
 }  # fmt: skip
-# Of any algorithm, or the one that another goes around.
+# Of any algorithm or base algorithm.
 _STEERING_OF_ALGORITHMS = {
   "k", "k_future", "zeta", "gamma", "lam", "omega", "clip_low", "clip_high", "dual_clip",
   "kl_coef", "entropy_coef", "value_coef", "value_clip", "aggregation", "length", "soft_length",
   "max_length", "ddof",
 }  # fmt: skip
-# And why.
+# And why they cannot change.
 _IDENTITY = {
   "seed": "each step's tasks and samples follow from it",
-  "env": "another environment pays and shows something else",
-  "tasks": "it learns from other tasks",
+  "env": "another environment has other rewards and observations",
+  "tasks": "the run learns from these tasks",
   "rollout.window": "it decides what the policy reads in a turn",
-  "chat": "it decides what the policy reads, and what counts as an action",
+  "chat": "it decides what the policy reads and what counts as an action",
   "model": "the checkpoints are of that model",
   "lora": "the checkpoints are of those adapters",
   "algorithm.name": "another method is another run",
   "algorithm.base.name": "another method is another run",
 }
-_UNKNOWN = "nothing is known of what depends on it"
+_UNKNOWN = "it is unknown what depends on it"
 
 
 def kind(key: str) -> Kind:
@@ -53,17 +53,17 @@ def kind(key: str) -> Kind:
 
 
 def is_declared(key: str) -> bool:
-  """Whether a key, or its section, is known here."""
+  """Whether the kind of a key, or of its section, is declared here."""
   return _declared(key) is not None
 
 
 def reason(key: str) -> str:
-  """Why a key of identity cannot change."""
+  """Why a key of the kind identity cannot change."""
   return next((_IDENTITY[name] for name in _names(key) if name in _IDENTITY), _UNKNOWN)
 
 
 def is_seen(key: str) -> bool:
-  """Whether a curve can look different from a change on, so that figures and pages mark it."""
+  """Whether a change can be visible in a curve, so that figures and pages mark it."""
   return kind(key) == "steering" or key == "num_steps" or key.startswith("evaluation.")
 
 
@@ -79,6 +79,6 @@ def _declared(key: str) -> Kind | None:
 
 
 def _names(key: str) -> list[str]:
-  """The key and the sections that it is in, from the key up."""
+  """The key and its enclosing sections, innermost first."""
   parts = key.split(".")
   return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]

@@ -1,4 +1,4 @@
-"""Things found by their name: a module in a folder, an entry of a table."""
+"""Lookup by name: a module in a folder, an entry of a table."""
 
 from collections.abc import Iterable, Mapping
 import difflib
@@ -15,8 +15,7 @@ T = TypeVar("T")
 def find(package: str, name: str) -> ModuleType:
   """Returns the module `name` of a package: `find("empg_jax.algorithms", "grpo")`.
 
-  Modules whose names begin with an underscore are the package's own affair and are
-  not found.
+  Modules whose names begin with an underscore are private and are not found.
 
   Raises:
     ValueError: there is no such module; the message lists those that are there.
@@ -30,31 +29,31 @@ def find(package: str, name: str) -> ModuleType:
 
 
 def find_or_import(package: str, name: str) -> ModuleType:
-  """As `find`; and with dots in its name, any module that Python finds by that full name.
+  """As `find`; a name with dots is any importable module.
 
-  `find_or_import("empg_jax.envs", "my_lab.guess_number")` is what a config does with a name.
+  Configs resolve names this way: `find_or_import("empg_jax.envs", "my_lab.guess_number")`.
 
   Raises:
     ValueError: there is no such module.
   """
   if "." not in name:
     return find(package, name)
-  nobody = ValueError(
+  missing = ValueError(
     f"there is no module {name!r:.80}: Python looks for it in the current folder, in that of the"
-    " --config file, and in those that PYTHONPATH names"
+    " --config file, and in those of PYTHONPATH"
   )
   if not all(part.isidentifier() for part in name.split(".")):
-    raise nobody
+    raise missing
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:
     if not f"{name}.".startswith(f"{error.name}."):
       raise
-    raise nobody from error
+    raise missing from error
 
 
 def get(table: Mapping[str, T], name: str, kind: str) -> T:
-  """Returns `table[name]`; `kind` says in the message what the table holds ("preset").
+  """Returns `table[name]`; `kind` is the message's word for an entry ("preset").
 
   Raises:
     ValueError: there is no such entry; the message lists those that are there.
@@ -65,7 +64,7 @@ def get(table: Mapping[str, T], name: str, kind: str) -> T:
 
 
 def unknown(problem: str, name: str, there: Iterable[str]) -> str:
-  """One sentence about a name that is not there, naming the likeliest and all others."""
+  """An error message for an unknown name, with the closest match and all valid names."""
   there = sorted(there)
   close = difflib.get_close_matches(name, there, n=1)
   meant = f"did you mean '{close[0]}'? " if close else ""

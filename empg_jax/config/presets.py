@@ -1,7 +1,7 @@
-"""What the presets of all configs share: a tiny policy's settings, and the released models'.
+"""Parts shared by the presets of all configs: settings of a tiny policy and of released models.
 
-A preset of a released model is named after it and needs only `--config.model.path=FOLDER`,
-the folder with its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir FOLDER`).
+A released model's preset has the model's name and needs only `--config.model.path=FOLDER`,
+the folder of its weights (`hf download Qwen/Qwen2.5-1.5B-Instruct --local-dir FOLDER`).
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from empg_jax.config.slices import MODELS
 
 
 def tiny(warm_start: str) -> dict[str, Any]:
-  """All sections of a run of a tiny policy on two cores but `env`, `tasks` and `sft`.
+  """The config of a tiny policy on two cores, without `env`, `tasks` and `sft`.
 
   Args:
-    warm_start: the cloned policy that training begins with (models.folder.locate).
+    warm_start: the cloned policy that training starts from (models.folder.locate).
   """
   return dict(
     seed=0,
@@ -44,8 +44,8 @@ def tiny(warm_start: str) -> dict[str, Any]:
         kl_coef=0.0,
         entropy_coef=0.0,
         ddof=0,
-        # A lost episode is twice as long as a won one: by token_mean it would weigh as much
-        # more: the entropy grows, and the policy learns more slowly.
+        # A lost episode is twice as long as a won one. With token_mean it weighs twice as much:
+        # the entropy grows, and the policy learns more slowly.
         aggregation="sequence_mean",
       ),
     ),
@@ -63,16 +63,16 @@ def tiny(warm_start: str) -> dict[str, Any]:
       compute_dtype="bfloat16",
       remat=False,
     ),
-    # Checkpointer; every so many steps, and of the evaluated steps those that did best.
+    # Checkpointer; `every` in steps; `best`: how many of the best evaluated steps to keep.
     checkpoint=dict(every=10, keep=2, best=1),
   )
 
 
 def _tiny_sampling() -> dict[str, Any]:
-  """The sections of what a step plays, and with what."""
+  """The sections of the rollout and its policy."""
   return dict(
     # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic;
-    # window -1: a row is an episode; n: a row is a turn, told the n turns before it;
+    # window -1: a row is an episode; n: a row is a turn, with the n turns before it as context;
     # max_aborted: the largest share of a step's episodes that may be aborted (training.guard).
     rollout=dict(
       tasks=16,
@@ -97,7 +97,7 @@ def _tiny_sampling() -> dict[str, Any]:
 
 
 def tiny_shape() -> dict[str, int]:
-  """Of a policy of about a million parameters (models.decoder.DecoderConfig)."""
+  """The shape of a policy of about a million parameters (models.decoder.DecoderConfig)."""
   return dict(
     hidden_size=128,
     intermediate_size=352,
@@ -109,17 +109,17 @@ def tiny_shape() -> dict[str, int]:
 
 
 def released(model: str) -> dict[str, Any]:
-  """A released model in the paper's settings (arXiv 2509.09265) for ALFWorld and WebShop.
+  """A released model with the paper's settings (arXiv 2509.09265) for ALFWorld and WebShop.
 
-  What is left to the config is the same as in `tiny`.
+  The sections left to the config are the same as in `tiny`.
 
   Raises:
-    ValueError: an unknown model; the known ones are named.
+    ValueError: the model is unknown; the message lists the known ones.
   """
   made = lookup.get(MODELS, model, "model")
   shared = tiny("")
   windows = tuple(n for n in (4096, 8192, 16384, 32768) if n <= made.max_length)
-  dtype = "bfloat16" if made.rank else "float32"  # of a base that is never updated
+  dtype = "bfloat16" if made.rank else "float32"  # bfloat16 for a base that is never updated
   return (
     shared
     | dict(
@@ -149,7 +149,7 @@ def released(model: str) -> dict[str, Any]:
       algorithm=shared["algorithm"]
       | dict(
         base=shared["algorithm"]["base"]
-        # ddof as verl-agent has it, on which the paper's runs were made.
+        # ddof as in verl-agent, which the paper's runs used.
         | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean", ddof=1)
       ),
       mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
@@ -175,7 +175,7 @@ def released(model: str) -> dict[str, Any]:
 
 
 _RETURNS = dict(gamma=1.0, ddof=0, aggregation="token_mean")
-# Algorithm sections by method, and what else a method needs.
+# The algorithm section of each method, and its changes to other sections.
 _METHODS: dict[str, dict[str, Any]] = {
   "grpo": dict(algorithm=dict(name="grpo", clip_low=0.2, clip_high=0.2, dual_clip=0.0, **_RETURNS)),
   "dapo": dict(
@@ -196,7 +196,7 @@ _METHODS: dict[str, dict[str, Any]] = {
   ),
   "rloo": dict(algorithm=dict(name="rloo", gamma=1.0, aggregation="token_mean")),
   "reinforce-pp": dict(algorithm=dict(name="reinforce_pp", **_RETURNS)),
-  # Ratios of sequences are held so close to 1 that the sampler's rounding would be clipped.
+  # Sequence ratios are clipped so close to 1 that the sampler's rounding would be clipped too.
   "gspo": dict(
     algorithm=dict(name="gspo", clip_low=3e-4, clip_high=4e-4, gamma=1.0, ddof=0),
     train=dict(truncation=2.0),
@@ -208,7 +208,7 @@ _METHODS: dict[str, dict[str, Any]] = {
     rollout=dict(max_rounds=10),
     train=dict(truncation=2.0),
   ),
-  # It compares no group's members, so as many episodes are of as many tasks.
+  # PPO compares no group members, so each episode has its own task.
   "ppo": dict(
     algorithm=dict(
       name="ppo",
@@ -234,15 +234,15 @@ _PAPER = (
 
 
 def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
-  """A config of GRPO with EMPG (`tiny` or `released`) with another method in its place.
+  """A config of GRPO with EMPG (`tiny` or `released`), changed to another method.
 
   Args:
-    config: whose coefficients of KL and entropy, dual clip, ddof and aggregation stay.
-    name: one of METHODS; "...-empg" has EMPG around it, "...-aem" AEM.
+    config: keeps its coefficients of KL and entropy, dual clip, ddof and aggregation.
+    name: one of METHODS; "...-empg" is wrapped in EMPG, "...-aem" in AEM.
   """
   plain = name.removesuffix("-empg").removesuffix("-aem")
   wanted = lookup.get(_METHODS, plain, "method")
-  section = _with_kept(wanted["algorithm"], config["algorithm"]["base"])
+  section = _inherit(wanted["algorithm"], config["algorithm"]["base"])
   if name.endswith("-empg"):
     section = config["algorithm"] | dict(base=section)
   if name.endswith("-aem"):
@@ -252,24 +252,24 @@ def with_method(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def method(name: str, base: dict[str, Any]) -> dict[str, Any] | None:
-  """The section of an algorithm that is a method here, None of another one.
+  """The section of an algorithm that is one of METHODS; None for others.
 
   Args:
     name: of the algorithm, "dr_grpo".
-    base: the section in whose place it comes; as in `with_method`, parts of it stay.
+    base: the section that it replaces; some values are kept, as in `with_method`.
   """
   found = _METHODS.get(name.replace("_", "-"))
-  return found and _with_kept(found["algorithm"], base)
+  return found and _inherit(found["algorithm"], base)
 
 
-def _with_kept(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-  """A method's section with what it keeps of the one before it."""
+def _inherit(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+  """A method's section with the values that it takes over from the replaced one."""
   kept = {"kl_coef", "entropy_coef", *({"aggregation", "dual_clip", "ddof"} & section.keys())}
   return section | {key: base[key] for key in sorted(kept & base.keys())}
 
 
-def _of_turns(config: dict[str, Any]) -> dict[str, Any]:
-  """A row is a turn whose prompt holds the two before it, as in the paper (sizes: verl-agent)."""
+def _with_turn_rows(config: dict[str, Any]) -> dict[str, Any]:
+  """Rows are turns whose prompt holds the two turns before, as in the paper (sizes: verl-agent)."""
   sizes = dict(max_length=4608, piece_lengths=(1024, 2048, 4096), windows=(1536, 2560, 4608))
   return config | dict(
     rollout=config["rollout"] | dict(window=2),
@@ -278,18 +278,18 @@ def _of_turns(config: dict[str, Any]) -> dict[str, Any]:
   )
 
 
-def of_methods(
+def by_method(
   tiny: Callable[[], dict[str, Any]], released: Callable[[str], dict[str, Any]]
 ) -> dict[str, Callable[[], dict[str, Any]]]:
   """A config's presets by method, tiny-dapo-empg and so on, and the paper's, paper-grpo-1.5b ..."""
 
-  def of_turns(model: str) -> dict[str, Any]:
-    return _of_turns(released(model))
+  def paper(model: str) -> dict[str, Any]:
+    return _with_turn_rows(released(model))
 
   return {
     **{f"tiny-{name}": functools.partial(_made, tiny, name) for name in METHODS},
     **{
-      f"paper-{name}-{size}": functools.partial(_made, of_turns, name, model)
+      f"paper-{name}-{size}": functools.partial(_made, paper, name, model)
       for model, size, names in _PAPER
       for name in names
     },

@@ -1,22 +1,22 @@
-"""The TPU slices and GPUs that the released models' presets are made for."""
+"""The TPU slices and GPUs of the released models' presets."""
 
 from typing import NamedTuple
 
 
 class Slice(NamedTuple):
-  """The least usual hardware for a model, and how a run is laid out on it."""
+  """The smallest common hardware for a model, and the layout of a run on it."""
 
   model: str  # plan.shapes.KNOWN
   topology: str  # plan.chips
   fsdp: int
-  tensor: int  # divides the key/value heads
-  slots: int  # conversations whose cache fits, twice
+  tensor: int  # a divisor of the key/value heads
+  slots: int  # conversations; their cache fits twice
   max_length: int = 32768
   size: int = 0  # rows of a microbatch; 0: one for each group of chips that share a layer
   rank: int = 0  # of adapters; 0: the whole model is trained
 
 
-# By the presets' names; a GPU's end with it. Tests count each on its hardware (test_fitting.py).
+# By preset; presets for GPUs end with the GPU. test_fitting.py checks that each fits.
 MODELS = {
   "qwen2.5-1.5b": Slice("qwen2.5-1.5b", "v5e:2x4", 4, 2, slots=32),  # or v6e:2x4
   "qwen2.5-7b": Slice("qwen2.5-7b", "v5e:8x8", 16, 4, slots=32),  # or v5p:4x4x4
@@ -33,6 +33,6 @@ _SIZES = {"1.5b": "qwen2.5-1.5b", "7b": "qwen2.5-7b", "32b": "qwen2.5-32b", "8b"
 
 
 def of(preset: str) -> Slice | None:
-  """The hardware that a released model's preset is laid out for, the paper's presets included."""
+  """The hardware of a released model's preset, including the paper's presets."""
   paper = preset.startswith("paper-")
   return MODELS.get(_SIZES.get(preset.rpartition("-")[2], "") if paper else preset)

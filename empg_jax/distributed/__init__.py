@@ -1,1 +1,1 @@
-"""Several devices and processes: meshes, hosts, and a stop that all make together."""
+"""Several devices and processes: meshes, hosts, and preemption."""

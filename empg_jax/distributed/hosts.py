@@ -1,4 +1,4 @@
-"""The processes of a run: one on each host, all running the same program."""
+"""The processes of a run: one per host, all running the same program."""
 
 import atexit
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ from empg_jax.kernels import hardware
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _PATIENCE_MS = 24 * 60 * 60 * 1000  # JAX notices much earlier that a host is gone
-_FAILED = "empg_jax/failed"  # where a process that fails leaves its number
-_LOOK_S = 1  # between two looks for it
-_FAREWELL_S = 3  # in which the others look, for the first process holds it
+_FAILED = "empg_jax/failed"  # the key under which a failing process leaves its index
+_LOOK_S = 1  # interval at which the others poll it
+_FAREWELL_S = 3  # for which the first process, which serves the key, stays so that they can
 _CHUNK = 2**20  # bytes of a message that go through the devices at a time
 _asked = itertools.count()
 
 
 def join() -> None:
-  """Makes one run of the processes on several hosts; a process that is alone stays so.
+  """Joins the processes of several hosts into one run; without them, does nothing.
 
-  On a TPU slice, or several, JAX finds the hosts by itself. Elsewhere three variables of
-  the environment name them: JAX_COORDINATOR_ADDRESS (HOST:PORT of the first process),
-  JAX_NUM_PROCESSES and JAX_PROCESS_ID. To be called before JAX looks for devices.
+  On TPU slices JAX finds the hosts by itself. Elsewhere three environment variables name
+  them: JAX_COORDINATOR_ADDRESS (HOST:PORT of the first process), JAX_NUM_PROCESSES and
+  JAX_PROCESS_ID. Call it before JAX initialises its devices.
 
   Raises:
-    ValueError: some of the three are missing, or are not such numbers.
+    ValueError: some of the three are missing or not valid.
   """
   address, count, number = (os.environ.get(name, "") for name in _NAMES)
   if address or count or number:
@@ -52,10 +52,9 @@ def join() -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """In `with`, a run that all of its processes are needed for.
+  """In `with`, ends all processes with exit code 1 when one of them fails.
 
-  When one fails, all end with exit code 1. Left alone, the others would wait for it and it for
-  them, until JAX gives up after minutes.
+  Otherwise the others would wait for it, and it for them, until JAX gives up after minutes.
   """
   if not are_several():
     yield
@@ -66,7 +65,7 @@ def together() -> Iterator[None]:
   try:
     yield
   except Exception:
-    atexit.register(_leave)  # once the error is printed, and before JAX waits
+    atexit.register(_leave)  # after the error is printed and before JAX waits
     raise
   finally:
     over.set()
@@ -78,8 +77,8 @@ def _end_with_the_others(over: threading.Event) -> None:
     try:
       failed = int(distributed.global_state.client.key_value_try_get(_FAILED))
     except jax.errors.JaxRuntimeError:
-      continue  # nobody left a number
-    print(f"error: process {failed} of the run failed, and says why.", file=sys.stderr)
+      continue  # no process has failed
+    print(f"error: process {failed} of the run failed; see its output.", file=sys.stderr)
     _end()
 
 
@@ -98,47 +97,46 @@ def _end() -> None:
 
 
 def number() -> int:
-  """Which process this is, from 0."""
+  """The index of this process, from 0."""
   return jax.process_index()
 
 
 def is_first() -> bool:
-  """Whether this process is the one that writes and speaks for all."""
+  """Whether this is the process that writes files and prints for all."""
   return number() == 0
 
 
 def are_several() -> bool:
-  """Whether other processes belong to the run."""
+  """Whether the run has several processes."""
   return jax.process_count() > 1
 
 
 def print_once(text: str) -> None:
-  """Prints a line, once a run."""
+  """Prints a line in the first process only."""
   if is_first():
     print(text, flush=True)
 
 
 def gather(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "hosts n"]:
-  """What each host has, in the order of their numbers; all have to ask, with as many values.
+  """The values of all hosts in the order of their indices; all call it with as many values.
 
-  The hosts tell each other beside the devices, whose answer would have to wait for all that
-  they have been given to do.
+  The exchange does not go through the devices, where it would wait for all dispatched work.
   """
   if not are_several():
     return values[None]
-  # JAX has no public function for this. Two places take turns: whoever has been at the barrier
-  # has read what the other one held.
+  # JAX has no public function for this. Two keys alternate: a host that has passed the barrier
+  # has read what the other key held.
   client, place = distributed.global_state.client, f"empg_jax/{next(_asked) % 2}/"
   client.key_value_set_bytes(
     f"{place}{jax.process_index():08}", values.tobytes(), allow_overwrite=True
   )
   client.wait_at_barrier("empg_jax", _PATIENCE_MS)
-  told = sorted(client.key_value_dir_get_bytes(place))
-  return np.stack([np.frombuffer(value, np.int32) for _, value in told])
+  gathered = sorted(client.key_value_dir_get_bytes(place))
+  return np.stack([np.frombuffer(value, np.int32) for _, value in gathered])
 
 
 def gather_bytes(message: bytes) -> list[bytes]:
-  """What each host has to say, be it long, in the order of their numbers; all have to ask."""
+  """The messages of all hosts, of any length, in the order of their indices; all call it."""
   if not are_several():
     return [message]
   sizes = gather(np.asarray([len(message)], np.int32))[:, 0]

@@ -1,7 +1,7 @@
-"""How a run stops when it is asked to: at the next turn, on all hosts together, and exactly.
+"""Stops a run on SIGTERM, which a preempted machine sends, or on Ctrl-C.
 
-SIGTERM, which a preempted machine sends, or Ctrl-C. Nothing that a stopped run did is lost but
-the episodes that it was playing, which it plays again, just so, when it goes on.
+The run stops at the next turn, on all hosts together. It loses only the episodes in progress,
+which it plays again, identically, when it is resumed.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,22 +16,22 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-  """A run was asked to stop, and what it was playing is given up."""
+  """The run was asked to stop; the episodes in progress are dropped."""
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Callable[[], bool]]:
-  """Yields a function that tells whether this process was asked to stop, by SIGTERM or Ctrl-C.
+  """Yields a function that returns whether SIGTERM or Ctrl-C has asked this process to stop.
 
-  Asking changes nothing else; another Ctrl-C ends the process at once, with exit code 130.
-  To be entered in the main thread, and after JAX has joined the hosts: its preemption service
-  takes SIGTERM too, and the last one has it.
+  The signal has no other effect; a second Ctrl-C ends the process at once, with exit code 130.
+  Enter it in the main thread, after JAX has joined the hosts: JAX's preemption service handles
+  SIGTERM too, and the last handler installed gets it.
   """
   asked = threading.Event()
   reading, writing = os.pipe()
   os.set_blocking(writing, False)
-  # A handler of Python waits for the program that is compiled or run just now; a thread that
-  # is woken by the signal itself does not.
+  # A Python signal handler runs only after the current compilation or program; a thread woken
+  # by the signal's file descriptor runs at once.
   listener = threading.Thread(target=_listen, args=(reading, asked), daemon=True)
   listener.start()
   woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

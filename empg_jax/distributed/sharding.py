@@ -1,8 +1,8 @@
-"""Which devices hold what: the mesh, and how rows and parameters lie on it.
+"""The mesh, and the shardings of rows and parameters over it.
 
-The mesh has three axes. `data` repeats the parameters, `fsdp` divides them and gathers a
-layer when it is computed, `tensor` divides each matrix product. Rows of a batch are
-divided over the first two. The optimizer's moments lie as their parameters do.
+The mesh has three axes. `data` replicates the parameters, `fsdp` shards them and gathers a
+layer when it is computed, `tensor` shards each matrix product. Rows of a batch are sharded
+over the first two. The optimizer's moments are sharded like their parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _Axes = tuple[Any, ...]  # a name, several names or None for each of the first d
 _Of = Callable[..., Any]
 
 _INWARDS, _OUTWARDS = (TENSOR, FSDP), (FSDP, TENSOR)
-# Of a module's `weight` [out, in]. Norms are whole everywhere; a `bias` [out] lies as `out` does.
+# Of a module's `weight` [out, in]. Norms are replicated; a `bias` [out] is sharded like `out`.
 PARAMETERS = {
   "embed_tokens": _INWARDS,  # [V, D]
   "lm_head": _INWARDS,
@@ -50,10 +50,10 @@ def make_mesh(
   """The mesh (data, fsdp, tensor).
 
   Args:
-    data: devices along the axis; 0 takes all that the others leave.
+    data: devices along the axis; 0 takes all that the other axes leave.
     fsdp, tensor: likewise.
-    devices: what there is; None: all of this run. On several slices `data` is a multiple
-      of their number, and it alone crosses from one to another.
+    devices: to choose from; None: all of this run. On several slices `data` is a multiple
+      of their number, and only this axis crosses slices.
 
   Raises:
     ValueError: there are fewer devices, or they do not divide.
@@ -68,7 +68,7 @@ def make_mesh(
 
 
 def _sizes(count: int, **axes: int) -> tuple[int, ...]:
-  """The axes' sizes on `count` devices, a 0 filled in."""
+  """The axes' sizes on `count` devices, with a 0 resolved."""
   wanted = ", ".join(f"{name} {size}" for name, size in axes.items())
   open_axes = [name for name, size in axes.items() if size == 0]
   if len(open_axes) > 1 or min(axes.values()) < 0:
@@ -91,7 +91,7 @@ def _check_all_hosts(taken: int, count: int) -> None:
 
 
 def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarray:
-  """The devices in the mesh's shape, neighbours on the network next to each other."""
+  """The devices in the mesh's shape, with network neighbours adjacent."""
   if not hardware.of(devices[0]).torus:
     return np.asarray(devices).reshape(sizes)
   slices = len({getattr(device, "slice_index", 0) for device in devices})
@@ -110,9 +110,9 @@ def _arranged(devices: Sequence[jax.Device], sizes: tuple[int, ...]) -> np.ndarr
 def check_rows(
   key: str, rows: int, devices: int = 0, *, data: int = 1, fsdp: int = 1, tensor: int = 1
 ) -> None:
-  """Raises ValueError unless config.KEY rows divide over the devices that share them.
+  """Raises ValueError unless config.KEY rows divide over the devices of the row axes.
 
-  There are `devices`, or by default those that are here.
+  The run has `devices`; 0: those here.
   """
   data, fsdp, _ = _sizes(devices or len(jax.devices()), data=data, fsdp=fsdp, tensor=tensor)
   if rows % (data * fsdp):
@@ -123,7 +123,7 @@ def check_rows(
 
 
 def check_heads(kv_heads: int, tensor: int = 0) -> None:
-  """Raises ValueError unless the heads divide over `tensor` devices; 0: of the mesh in context."""
+  """Raises ValueError unless the heads divide over `tensor`; 0: that of the mesh in context."""
   mesh = _mesh()
   tensor = tensor or (1 if mesh is None else mesh.shape[TENSOR])
   if kv_heads % tensor:
@@ -134,21 +134,21 @@ def check_heads(kv_heads: int, tensor: int = 0) -> None:
 
 
 def shardings(tree: Any, mesh: Mesh | AbstractMesh, axes: Sequence[str] = AXES) -> Any:
-  """How a tree of parameters lies on the mesh: a NamedSharding for every leaf.
+  """The NamedSharding of every leaf of a tree of parameters.
 
-  Takes arrays or their shapes, and whatever holds parameters under their names: a model,
-  a gradient, an optimizer's state, a whole TrainState. What is no parameter (a count)
-  is whole everywhere, and so is a dimension that its axis does not divide. A leading
-  axis of layers is never divided.
+  Takes arrays or their shapes, in any tree that holds parameters under their names: a model,
+  a gradient, an optimizer's state, a whole TrainState. Other leaves (a count) are replicated,
+  and a dimension that its axis does not divide is not sharded. A leading axis of layers is
+  never sharded.
 
   Args:
     tree: of arrays or shapes.
     mesh: with the three axes.
-    axes: those that divide parameters; decoding leaves out `fsdp`, for it would gather
-      every layer for each token.
+    axes: those that shard parameters; decoding leaves out `fsdp`, which would gather every
+      layer for each token.
 
   Raises:
-    ValueError: a weight whose module is in no row of PARAMETERS.
+    ValueError: a weight's module is not in PARAMETERS.
   """
   parts = {axis: mesh.shape[axis] for axis in axes}
   at = lambda path, x: NamedSharding(mesh, _spec(path, x.shape, parts))
@@ -164,8 +164,7 @@ def _spec(path: Sequence[Any], shape: tuple[int, ...], parts: dict[str, int]) ->
     return PartitionSpec()
   if module not in PARAMETERS:
     raise ValueError(
-      f"{'.'.join(names)} {list(shape)} has no place on the mesh: add {module!r} to"
-      " sharding.PARAMETERS."
+      f"{'.'.join(names)} {list(shape)} has no sharding: add {module!r} to sharding.PARAMETERS."
     )
   axes = PARAMETERS[module] if kind == "weight" else PARAMETERS[module][:1]
   if len(shape) < len(axes):  # a factored moment
@@ -181,17 +180,17 @@ def _spec(path: Sequence[Any], shape: tuple[int, ...], parts: dict[str, int]) ->
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
-  """The arrays of a tree of parameters (see `shardings`) as they lie on the mesh."""
+  """Puts a tree of parameters on the mesh, sharded as `shardings` returns."""
   return jax.device_put(tree, shardings(tree, mesh))
 
 
 def to_mesh(batch: Any, mesh: Mesh) -> Any:
-  """Host arrays [B, ...] with their rows divided over the mesh."""
+  """Puts host arrays [B, ...] on the mesh, sharded over rows."""
   return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(ROWS)))
 
 
 def hold(tree: Any) -> Any:
-  """In a jitted function: parameters where `shardings` puts them on the mesh in context."""
+  """In a jitted function: constrains parameters to `shardings` on the mesh in context."""
   mesh = _mesh()
   if mesh is None:
     return tree
@@ -204,16 +203,16 @@ def in_use() -> bool:
 
 
 def fits(x: jax.Array, *axes: Any) -> bool:
-  """Whether a mesh is in use whose axes divide the dimensions that they are named for."""
+  """Whether a mesh is in use and each named axis divides its dimension of x."""
   mesh = _mesh()
   return mesh is not None and None not in _fitting(x.shape, axes, mesh)
 
 
 def divide(x: jax.Array, *axes: Any) -> jax.Array:
-  """In a jitted function: x divided over the axes that are named for its first dimensions.
+  """In a jitted function: shards the first dimensions of x over the named axes.
 
-  Named none, it is whole on every device. Without a mesh x as it is; a dimension that its
-  axis does not divide stays whole.
+  Without names, x is replicated. A dimension that its axis does not divide is not sharded.
+  Without a mesh, returns x.
   """
   mesh = _mesh()
   if mesh is None:
@@ -224,15 +223,15 @@ def divide(x: jax.Array, *axes: Any) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def lay(x: jax.Array, there: _Axes, back: _Axes, dtype: Any = None) -> jax.Array:
-  """x divided over the axes `there`, and its gradient over the axes `back`; see `divide`.
+  """Shards x over the axes `there`, and its gradient over the axes `back`; see `divide`.
 
-  Left to XLA, a gradient lies as the value does, and what feeds a matrix product
-  may be divided so that each device needs the whole weight.
+  By default XLA shards a gradient like its value, and may shard the input of a matrix product
+  so that each device needs the whole weight.
 
   Args:
     x: an activation.
-    there, back: axes for its first dimensions.
-    dtype: to which it is rounded on the way, where there is one.
+    there, back: axes of its first dimensions.
+    dtype: x is rounded to it for the transfer; None: not rounded.
   """
   if dtype is None or _mesh() is None:
     return divide(x, *there)
@@ -252,11 +251,11 @@ def _fitting(shape: tuple[int, ...], axes: Sequence[Any], mesh: AbstractMesh) ->
 
 
 def on_shards(f: _Of, given: Any, out: PartitionSpec) -> _Of:
-  """f of each device's shards, for kernels, which XLA cannot divide; without a mesh, f itself.
+  """f mapped over shards, for kernels, which XLA cannot partition; without a mesh, f itself.
 
   Args:
-    f: of arrays.
-    given, out: how its arguments and its result are divided.
+    f: a function of arrays.
+    given, out: PartitionSpecs of its arguments and its result.
   """
   if _mesh() is None:
     return f
@@ -264,11 +263,11 @@ def on_shards(f: _Of, given: Any, out: PartitionSpec) -> _Of:
 
 
 def typed(f: _Of, *given: _Axes) -> _Of:
-  """f with its arguments' shardings in their types, as functions of `core` read them.
+  """f with its arguments' shardings in their types, which the functions of `core` read.
 
   Args:
-    f: of arrays.
-    given: for each the axes that divide its first dimensions, as in `divide`.
+    f: a function of arrays.
+    given: for each argument, the axes of its first dimensions, as in `divide`.
   """
   mesh = _mesh()
   if mesh is None:
@@ -282,6 +281,6 @@ def typed(f: _Of, *given: _Axes) -> _Of:
 
 
 def _mesh() -> AbstractMesh | None:
-  """The mesh in context, if it is of more than one device."""
+  """The mesh in context, if it has more than one device."""
   mesh = jax.sharding.get_abstract_mesh()
   return None if mesh.empty or mesh.size == 1 else mesh

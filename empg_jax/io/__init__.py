@@ -1,1 +1,1 @@
-"""Files, standard streams and text: what comes in from a user and goes out to one."""
+"""Files, standard streams and text that users write or read."""

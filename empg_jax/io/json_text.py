@@ -1,4 +1,4 @@
-"""JSON as this project writes it: any reader takes it, and no number stops a run."""
+"""Standard JSON for every file of a run; NaN and infinities become null."""
 
 import json
 import math
@@ -6,26 +6,26 @@ from typing import Any
 
 
 def dumps(value: Any, *, lossless: bool = False, **layout: Any) -> str:
-  """Plain values as JSON; NumPy's and JAX's scalars and arrays are Python's numbers and lists.
+  """Plain values as JSON; NumPy and JAX scalars and arrays become numbers and lists.
 
   Args:
-    value: with NaN or an infinity in it perhaps, of which JSON knows nothing: they become null.
-    lossless: they become what Python's own reader takes, for text that nothing else reads.
+    value: NaN and infinities in it, which JSON does not have, become null.
+    lossless: writes them as Python's own reader accepts them, for text that only Python reads.
     layout: indent, separators, sort_keys and ensure_ascii of json.dumps.
 
   Raises:
-    TypeError: there is something in it that is no plain value.
+    TypeError: a part of it is not a plain value.
   """
   write = lambda value: json.dumps(value, allow_nan=lossless, default=_plain, **layout)
   try:
     return write(value)
-  except ValueError:  # A number, or a value that holds itself, which the next line finds again.
+  except ValueError:  # NaN or infinity; or a cycle, for which the next line raises again
     return write(_with_nulls(json.loads(json.dumps(value, default=_plain))))
 
 
 def _plain(value: Any) -> Any:
   if not hasattr(value, "tolist"):
-    raise TypeError(f"{value!r:.80} is no plain value")
+    raise TypeError(f"{value!r:.80} is not a plain value")
   return value.tolist()
 
 

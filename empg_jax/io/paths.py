@@ -5,9 +5,9 @@ import pathlib
 
 
 def expanded(path: str) -> str:
-  """The path with the home folder that `~` or `~user` at its beginning stands for.
+  """The path with a leading `~` or `~user` expanded to the home folder.
 
-  A shell does not put it there in --workdir=~/runs. Raises ValueError if there is no such home.
+  A shell does not expand it in --workdir=~/runs. Raises ValueError if there is no such home.
   """
   found = os.path.expanduser(path)
   if path.startswith("~") and found == path:
@@ -19,6 +19,6 @@ def expanded(path: str) -> str:
 
 
 def absolute(path: str) -> str:
-  """The path of what is there, from any folder; other names as they are."""
+  """The absolute path of an existing file or folder; other names unchanged."""
   there = pathlib.Path(expanded(path))
   return str(there.absolute()) if path and there.exists() else path

@@ -1,4 +1,4 @@
-"""Standard output and error for any text and any reader, also one that leaves early."""
+"""Standard output and error for any text and for readers that close the pipe early."""
 
 from collections.abc import Iterator
 import contextlib
@@ -7,15 +7,15 @@ import os
 import select
 import sys
 
-_GONE = 141  # as a shell has it for a process that SIGPIPE ends
+_GONE = 141  # a shell's exit code for a process that SIGPIPE ends
 
 
 @contextlib.contextmanager
 def for_any_reader() -> Iterator[None]:
-  """In `with`, prints what the encoding has no character for as its escape.
+  """In `with`, prints characters that the encoding lacks as escapes.
 
-  When the reader of a pipe has left, as `head -1` does, the process ends without a word, with
-  exit code 141, or with the one that it had otherwise if that is an error's.
+  When the reader of a pipe has closed it, as `head -1` does, the process ends silently with exit
+  code 141, or with its own exit code if that is an error's.
   """
   for stream, unknown in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
     if isinstance(stream, io.TextIOWrapper):
@@ -26,7 +26,7 @@ def for_any_reader() -> Iterator[None]:
   except SystemExit as end:
     ended = end
   except BrokenPipeError:
-    if not _give_up_pipes():  # it was another one's
+    if not _give_up_pipes():  # another pipe broke
       raise
     sys.exit(_GONE)
   if _give_up_pipes() and not (ended and ended.code):
@@ -36,7 +36,7 @@ def for_any_reader() -> Iterator[None]:
 
 
 def _give_up_pipes() -> bool:
-  """Sends what is still printed nowhere, if it would be to a reader who has left."""
+  """Redirects streams whose reader has left to os.devnull; returns whether there are any."""
   gone = False
   for stream in filter(None, (sys.stdout, sys.stderr)):
     try:
@@ -52,10 +52,10 @@ def _give_up_pipes() -> bool:
 
 
 def _reader_left(stream: io.TextIOBase) -> bool:
-  """A pipe tells so by POLLERR, a socket by POLLHUP, also when nothing is written."""
+  """Whether the reader has left: POLLERR on a pipe, POLLHUP on a socket, even before a write."""
   waiting = select.poll()
   try:
     waiting.register(stream.fileno(), 0)
-  except (OSError, ValueError):  # it is no file, or closed
+  except (OSError, ValueError):  # not a file, or closed
     return False
   return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))

@@ -44,13 +44,13 @@ def load(path: str | os.PathLike) -> Batch:
     B, T = arrays["tokens"].shape
   except Exception as error:  # Whatever NumPy and zipfile stumble over.
     said = " ".join(str(error).split()) or type(error).__name__
-    raise ValueError(f"{path} is no batch that a run kept: {said}") from None
+    raise ValueError(f"{path} is not a batch that a run kept: {said}") from None
   for name, array in arrays.items():
     dtype = np.dtype(np.float32 if name in _FLOATS else np.int32)
     wanted = dtype, (B,) if name in _BY_ROW else (B, T)
     if (array.dtype, array.shape) != wanted:
       raise ValueError(
-        f"{path} is no batch that a run kept: its {name} are {array.dtype} {array.shape},"
+        f"{path} is not a batch that a run kept: its {name} are {array.dtype} {array.shape},"
         f" not {wanted[0]} {wanted[1]}"
       )
   return Batch(**arrays)

@@ -180,7 +180,7 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
       found.append(Amendment(int(row["step"]), Change(row["key"], row["old"], row["new"])))
     except (ValueError, KeyError, TypeError, RecursionError):
       raise ValueError(
-        f"Line {number} of {file} is no amendment: repair the line or remove it."
+        f"Line {number} of {file} is not an amendment: repair the line or remove it."
       ) from None
   return found
 

@@ -105,5 +105,5 @@ def test_a_config_holds_its_environments_rules_so_that_a_flag_changes_them(name,
 
 def test_another_environment_brings_its_rules():
   config = configs.load("configs/alfworld.py")
-  makers.put_in(config, {"env.name": "deep_search"})
+  makers.replace_makers(config, {"env.name": "deep_search"})
   assert config.chat.cjk is True and config.chat.lower is False

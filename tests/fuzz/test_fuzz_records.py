@@ -189,5 +189,5 @@ def test_a_batch_that_is_a_pickle_or_swells_is_refused(folder, monkeypatch):
     replay.load(path)
   monkeypatch.setattr(replay, "MAX_BYTES", 10_000)
   path.write_bytes(batch(tokens=np.zeros((100, 100), np.int32)))
-  with pytest.raises(ValueError, match="step_7.npz is no batch .*more than 10000"):
+  with pytest.raises(ValueError, match="step_7.npz is not a batch .*more than 10000"):
     replay.load(path)

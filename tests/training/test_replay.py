@@ -1,4 +1,4 @@
-"""A batch comes back from disk as it was, and what is no batch raises one sentence."""
+"""A batch comes back from disk as it was, and anything else raises a one-line error."""
 
 import dataclasses
 
@@ -53,6 +53,6 @@ def test_what_is_no_batch_is_reported_in_one_sentence(tmp_path):
       path.write_bytes(content)
     else:
       np.savez(path, **content)
-    with pytest.raises(ValueError, match="step_3.npz is no batch that a run kept: ") as caught:
+    with pytest.raises(ValueError, match="step_3.npz is not a batch that a run kept: ") as caught:
       replay.load(path)
     assert len(str(caught.value).splitlines()) == 1
