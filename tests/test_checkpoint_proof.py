@@ -113,7 +113,7 @@ def test_a_save_that_cannot_be_read_again_ends_a_run_and_resume_finds_the_older(
   checkpoints = Checkpointer(tmp_path, keep=1)
   with monkeypatch.context() as patch:
     patch.setattr(ocp.PyTreeCheckpointHandler, "finalize", spoilt)
-    with pytest.raises(OSError, match="step 2 was written .* cannot be read again") as error:
+    with pytest.raises(OSError, match="step 2 was written .* cannot be read back") as error:
       checkpoints.save(2, state(2))
       checkpoints.wait()
   assert command_line.is_for_the_user(error.value)

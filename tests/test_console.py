@@ -142,8 +142,8 @@ def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch):
 def test_a_few_outliers_that_set_the_range_of_entropies_are_reported():
   row = {"empg/compressed": 0.95, "empg/entropy_min": 0.01, "empg/entropy_max": 3.2}
   assert console.warnings(row) == [
-    "95% of the steps lie in the lowest twentieth of the range of step entropies (0.010 to"
-    " 3.200): a few outliers set it, and EMPG's scale hardly tells the others apart."
+    "95% of the steps are in the lowest 5% of the range of step entropies (0.010 to 3.200): a"
+    " few outliers set the range, and EMPG's scale hardly distinguishes the other steps."
   ]
   assert not console.warnings(row | {"empg/compressed": 0.9})
   assert not console.warnings({})

@@ -135,7 +135,7 @@ def test_what_steers_changes_with_amend_alone(begun):
     resume.claim(begun, other)
   assert str(error.value) == (
     f"{begun} holds a run with other values: config.optimizer.learning_rate is 0.5 there and"
-    " 0.25 now (steering). Add --amend to go on with the new ones, and the run notes them with"
+    " 0.25 now (steering). Add --amend to go on with the new ones, which the run records with"
     " the step; or give another --workdir."
   )
   assert configs.read(begun) == run_config() and not noted(begun)

@@ -1,4 +1,4 @@
-"""Checkpoints: the training state and what goes with it, in Orbax's format.
+"""Checkpoints: the training state and extra values, in Orbax's format.
 
 A state is stored as nested dicts named after its attributes, keys and indices, so that a
 checkpoint can be read without this package:
@@ -23,28 +23,28 @@ from empg_jax.checkpoint.leaves import MisfitError, array, described, leaves, ne
 from empg_jax.checkpoint.plain import PlainPath
 from empg_jax.checkpoint.reading import read, read_part as read_part, shown
 
-_FULL = "No space left on device"  # at the end of a long message of tensorstore's
+_FULL = "No space left on device"  # ends a long message of tensorstore
 
 
 class Restored(NamedTuple):
-  """What a checkpoint gave back."""
+  """The content of a checkpoint."""
 
   step: int
-  state: PyTree  # equal to what was saved, bit for bit
+  state: PyTree  # bitwise equal to the saved one
   extra: Any
 
 
 class Checkpointer:
-  """The checkpoints of one run, DIRECTORY/STEP: the newest `keep` stay, and the `best`.
+  """The checkpoints of one run, DIRECTORY/STEP; keeps the newest `keep` and the `best`.
 
-  None goes before a newer one has been written and opened again.
+  Deletes an old one only after a newer one has been written and read back.
   """
 
   def __init__(self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0):
-    """Makes the directory.
+    """Creates the directory.
 
     Raises:
-      OSError: it cannot be made or opened.
+      OSError: it cannot be created or opened.
       ValueError: its path cannot be used on this system.
     """
     self._directory = pathlib.Path(directory).absolute()
@@ -76,16 +76,16 @@ class Checkpointer:
     *,
     scores: Mapping[int, float] | None = None,
   ) -> None:
-    """Saves a state of arrays and numbers, and `extra`, which is anything JSON can hold.
+    """Saves a state of arrays and numbers, and `extra`, any JSON value.
 
-    The steps with the highest `scores`, of all that were scored up to now, are the best; of
-    equal ones the newer. Returns as soon as the arrays are copied (they may be donated then);
-    writing goes on in the background. A checkpoint appears whole or not at all.
+    The best steps are those with the highest of all `scores` so far, newer ones first among
+    equals. Returns as soon as the arrays are copied (they may then be donated); writing goes
+    on in the background. A checkpoint appears complete or not at all.
 
     Raises:
-      ValueError: the step is saved already, or the state holds a random key.
-      OSError: this one or the one before cannot be written, or not be read again; those that
-        were there still are.
+      ValueError: the step is already saved, or the state holds a random key.
+      OSError: this checkpoint or the one before cannot be written or read back; the earlier
+        ones are untouched.
     """
     self.wait()
     self._scores = self._scores if scores is None else scores
@@ -104,11 +104,11 @@ class Checkpointer:
           leaves=ocp.args.JsonSave(self._saving[1]),
           extra=ocp.args.JsonSave({"extra": extra}),
         ),
-        force=True,  # also a step that comes before a damaged one
+        force=True,  # also saves a step before a damaged one
       )
 
   def latest_step(self) -> int | None:
-    """The newest step that is there, or None."""
+    """The newest saved step, or None."""
     return self._manager.latest_step()
 
   def holds(self, step: int) -> bool:
@@ -116,19 +116,19 @@ class Checkpointer:
     return step in self._manager.all_steps() and step not in self._damaged
 
   def restore(self, template: PyTree) -> Restored | None:
-    """Restores the newest checkpoint that is whole, or returns None if there is none.
+    """Restores the newest intact checkpoint, or returns None if there are no checkpoints.
 
-    A damaged one is named in a warning and the one before it is taken. It stays where it
-    is until its step is saved anew. As all of a run have the same leaves, one that does not
-    fit is damaged if an older one fits.
+    Warns of a damaged one, takes the one before it, and leaves the damaged one in place until
+    its step is saved again. All checkpoints of a run have the same leaves, so one that does not
+    fit counts as damaged if an older one fits.
 
     Args:
       template: a state of the wanted structure, whose arrays (or `jax.ShapeDtypeStruct`s
-        with shardings) say which shape, dtype and sharding each leaf is to have.
+        with shardings) give the shape, dtype and sharding of each leaf.
 
     Raises:
       MisfitError: the checkpoints are of another state; the message names the leaves.
-      ValueError: there are checkpoints, and every one is damaged.
+      ValueError: all checkpoints are damaged.
     """
     self.wait()
     failed: dict[int, ValueError] = {}
@@ -139,7 +139,7 @@ class Checkpointer:
         failed[step] = type(error)(self._plain.named(str(error)))
         continue
       for sentence in self._sentences(failed):
-        logging.warning("%s: looking at the one before it", sentence)
+        logging.warning("%s: trying the one before it", sentence)
       self._damaged |= failed.keys()
       return restored
     for error in failed.values():
@@ -153,29 +153,29 @@ class Checkpointer:
     return [f"the checkpoint {self._directory}/{at} is damaged ({x})" for at, x in damage.items()]
 
   def wait(self) -> None:
-    """Waits until everything saved is on disk; raises what went wrong on the way there."""
+    """Waits until everything saved is on disk; raises OSError if a save failed."""
     with self._writing():
       self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits as `wait` does and ends the work in the background."""
+    """Waits as `wait` does and stops the background threads."""
     with self._writing():
       self._manager.close()
     self._plain.close()
 
   def _prove(self) -> None:
-    """Called by Orbax, on the first host, when a checkpoint is written and has no name yet."""
+    """Called by Orbax on the first host, after writing a checkpoint and before naming it."""
     step, saved = self._saving
     proof.check(proof.unfinished(self._manager.directory, step), saved)
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-    """Orbax's question which checkpoints, the oldest first, are to stay."""
+    """Called by Orbax: which checkpoints, oldest first, to keep."""
     del context
     whole = [info.step for info in checkpoints if info.step not in self._damaged]
     scored = [step for step in whole if step in self._scores]
     best = sorted(scored, key=lambda step: (self._scores[step], step), reverse=True)[: self._best]
     stay = {*whole[-self._keep :], *best}
-    # A damaged one stays until a newer one is whole.
+    # A damaged one stays until a newer intact one exists.
     return [info.step in stay or info.step > whole[-1] for info in checkpoints]
 
   @contextlib.contextmanager
@@ -185,12 +185,12 @@ class Checkpointer:
     except proof.UnreadableError as error:
       raise OSError(
         f"the checkpoint of step {self._saving[0]} was written to {self._directory} and cannot be"
-        f" read again ({self._plain.named(shown(error))}): it does not count, and those before it"
-        " are untouched; put that right and start the same command again."
+        f" read back ({self._plain.named(shown(error))}): it is discarded, and the earlier ones are"
+        " untouched; fix the disk and start the same command again."
       ) from error
-    except (OSError, ValueError) as error:  # tensorstore's is the latter
+    except (OSError, ValueError) as error:  # tensorstore raises the latter
       reason = _FULL if _FULL in str(error) else self._plain.named(shown(error))
       raise OSError(
-        f"a checkpoint cannot be written to {self._directory} ({reason}): those that are"
-        " there are whole; put that right and start the same command again."
+        f"a checkpoint cannot be written to {self._directory} ({reason}): the earlier ones are"
+        " untouched; fix that and start the same command again."
       ) from error

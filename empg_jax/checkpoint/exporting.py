@@ -1,4 +1,4 @@
-"""A model as a folder for `transformers`: weights, tokenizer and template, what ends a reply."""
+"""Exports a model as a folder for `transformers`: weights, tokenizer, template and end ids."""
 
 from collections.abc import Iterator, Mapping
 import pathlib
@@ -17,12 +17,12 @@ _GENERATION = "generation_config.json"
 
 
 def write(model: Decoder, home: pathlib.Path, out: pathlib.Path, *, dtype: str) -> None:
-  """Writes what `transformers` reads as this model with the tokenizer and the chat of another.
+  """Writes a folder for `transformers`: this model with the tokenizer and chat of its original.
 
   Args:
-    model: its parameters are all on devices of this process.
+    model: all its parameters are on devices of this process.
     home: the folder or GGUF file of the model that it was trained from.
-    out: the folder; made if need be.
+    out: the folder; created if needed.
     dtype: one of DTYPES.
 
   Raises:
@@ -39,7 +39,7 @@ def write(model: Decoder, home: pathlib.Path, out: pathlib.Path, *, dtype: str) 
   folder.save(model, out, dtype=dtype, config=config)
   tokenizer_files.copy(home, out)
   if isinstance(chat, SentencePieceChat):
-    from empg_jax.chat import as_transformers  # only where needed: transformers takes seconds
+    from empg_jax.chat import as_transformers  # here, because transformers takes seconds to import
 
     as_transformers.write(chat, out)
   (out / _GENERATION).write_text(json_text.dumps(generation | ends, indent=2) + "\n")
@@ -50,19 +50,19 @@ def _special_ids(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(config: Mapping[str, Any]) -> Iterator[int]:
-  """The ids that end a reply: none, one or several."""
+  """Yields the end-of-reply ids: none, one or several."""
   ids = config.get("eos_token_id")
   yield from ids if isinstance(ids, list) else [] if ids is None else [ids]
 
 
 def _for_any_tokenizer(config: dict[str, Any]) -> dict[str, Any]:
-  """The config of a Qwen2 model as the same function's by another name.
+  """The config of a Qwen2 model under the model_type of an equivalent architecture.
 
-  AutoTokenizer gives a model called qwen2 the text rules of Qwen2 whatever tokenizer.json says,
-  and a model called seed_oss the tokenizer of its folder.
+  For the model_type qwen2, AutoTokenizer applies Qwen2's text rules whatever tokenizer.json
+  says; for seed_oss it takes the folder's own tokenizer.
   """
   if config["model_type"] != "qwen2":
     return config
   name = "seed_oss"
-  bare = dict(attention_dropout=0.0, residual_dropout=0.0)  # as Qwen2 has them
+  bare = dict(attention_dropout=0.0, residual_dropout=0.0)  # as in Qwen2
   return config | {"model_type": name, "architectures": [families.architecture(name)], **bare}

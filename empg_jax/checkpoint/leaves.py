@@ -1,4 +1,4 @@
-"""The leaves of a state by their names, and what is written down of them to know them again."""
+"""The leaves of a state by name, and the records by which they are checked on restore."""
 
 from collections.abc import Mapping, Sequence
 import functools
@@ -13,11 +13,11 @@ Path = tuple[str, ...]  # of a leaf in its state: ("model", "layers", "0", "weig
 
 
 class MisfitError(ValueError):
-  """A checkpoint is whole, but of another state than the wanted one."""
+  """A checkpoint is intact, but of another state than the template."""
 
 
 def check_unchanged(found: Mapping[Path, Any], saved: Mapping[str, list]) -> None:
-  """Raises ValueError, on all hosts, unless leaves are what they were when they were saved."""
+  """Raises ValueError, on all hosts, unless the leaves equal those that were saved."""
   changed = [name for name, leaf in described(found).items() if leaf != saved[name]]
   if changed:
     raise ValueError(f"not what was saved: {', '.join(changed)}")
@@ -44,19 +44,19 @@ def nested(leaves: Mapping[Path, Any]) -> dict[str, Any]:
 
 
 def array(leaf: Any) -> Any:
-  """A number as an array without dimensions; arrays and their descriptions as they are."""
+  """A number as an array of shape (); arrays and `jax.ShapeDtypeStruct`s unchanged."""
   return leaf if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) else np.asarray(leaf)
 
 
 def target(leaf: Any) -> Any:
-  """What Orbax needs to restore a leaf as it stands in the template."""
+  """The target from which Orbax restores a leaf like the template's."""
   if isinstance(leaf, jax.Array):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
   return array(leaf)
 
 
-def of_kind(leaf: Any, found: Any) -> Any:
-  """What was found, as a number where the template has a number."""
+def like_template(leaf: Any, found: Any) -> Any:
+  """The restored leaf, converted to a number where the template has a number."""
   arrays = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
   return found if isinstance(leaf, arrays) else type(leaf)(found)
 
@@ -77,7 +77,7 @@ def described(leaves: Mapping[Path, Any]) -> dict[str, list]:
 
 @jax.jit
 def _checksums(leaves: Sequence[Array]) -> Sequence[UInt32[Array, ""]]:
-  """The sums modulo 2^32 of the bits of arrays, read as unsigned words: no host copies."""
+  """Sums modulo 2^32 of the arrays' bits as unsigned words, computed on the devices."""
 
   def checksum(leaf):
     if leaf.dtype == bool:
@@ -90,7 +90,7 @@ def _checksums(leaves: Sequence[Array]) -> Sequence[UInt32[Array, ""]]:
 
 
 def _checksum(leaf: np.ndarray) -> int:
-  """What `_checksums` computes, on the host."""
+  """`_checksums` of one array on the host."""
   words = leaf.reshape(-1).view(f"uint{8 * min(leaf.dtype.itemsize, 4)}")
   return int(np.sum(words, dtype=np.uint64) % 2**32)
 

@@ -1,6 +1,6 @@
-"""What Orbax and tensorstore print of a save that fails, hundreds of lines, kept from a console.
+"""Silences the hundreds of lines that Orbax and tensorstore print for a failed save.
 
-Checkpointer raises whatever goes wrong in a save, so nothing is lost with them.
+Checkpointer raises every error of a save, so nothing is lost.
 """
 
 import functools
@@ -14,7 +14,7 @@ from absl import logging
 
 @functools.cache
 def silence() -> None:
-  """From now on Checkpointer alone reports a save that fails, except with `--verbosity=1`."""
+  """From now on only Checkpointer reports a failed save, except with `--verbosity=1`."""
   for logger in (logging.get_absl_logger(), records.getLogger("asyncio")):
     logger.addFilter(_is_shown)
   before = sys.unraisablehook
@@ -31,11 +31,11 @@ def _is_shown(record: records.LogRecord) -> bool:
 
 
 def _is_of_orbax(record: records.LogRecord) -> bool:
-  """Whether Orbax logged it, or asyncio for a write of Orbax's that nobody waited for any more."""
+  """Whether the record is from Orbax, or from asyncio for an abandoned write of Orbax."""
   frames = traceback.extract_tb(record.exc_info[2]) if record.name == "asyncio" else ()
   return any("orbax" in path for path in (record.pathname, *(frame.filename for frame in frames)))
 
 
 def _is_of_a_closed_loop(error: BaseException | None) -> bool:
-  """Whether tensorstore had an answer for Orbax, which had stopped listening at the first fault."""
+  """Whether tensorstore answered after Orbax had closed its loop at the first error."""
   return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"

@@ -1,7 +1,7 @@
-"""Folders whose names Orbax and tensorstore take for something else.
+"""Works around folder names that Orbax and tensorstore misread.
 
-Orbax looks for its files with patterns, in which the folder's own name is one too; tensorstore
-reads a backslash as a slash; both read paths as UTF-8; and /gs/RUN is gs://RUN to them.
+Orbax globs for its files, and characters of the folder's name count as patterns; tensorstore
+reads a backslash as a slash; both read paths as UTF-8, and /gs/RUN as gs://RUN.
 """
 
 import os
@@ -13,13 +13,13 @@ _DESCRIPTORS = pathlib.Path("/proc/self/fd")  # of Linux
 
 
 class PlainPath:
-  """A folder, and a path to it that every library reads as it is.
+  """A folder, and a path to it that all libraries read literally.
 
-  `path` is the folder's own where it can be. Elsewhere it leads through a descriptor that this
-  process holds until `close`, on Linux, and the folder has to be there.
+  `path` is the folder's own path where possible. Otherwise, on Linux, it goes through a file
+  descriptor that is open until `close`; the folder must exist.
 
   Raises:
-    ValueError: the folder's own path is misread, and this system has no other.
+    ValueError: the folder's path is misread, and this system has no such descriptors.
     OSError: the folder cannot be opened.
   """
 
@@ -37,7 +37,7 @@ class PlainPath:
     self.path = _DESCRIPTORS / str(self._descriptor)
 
   def named(self, text: str) -> str:
-    """A message about the folder, with its own path."""
+    """A message with `path` replaced by the folder's own path."""
     return text if self._descriptor is None else text.replace(str(self.path), str(self.folder))
 
   def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint is opened again before it counts: no older one goes for one that cannot be read."""
+"""Reads a new checkpoint back before older ones are deleted."""
 
 from collections.abc import Mapping
 import functools
@@ -12,42 +12,42 @@ import orbax.checkpoint as ocp
 
 from empg_jax.checkpoint.leaves import check_unchanged, leaves, nested
 
-_IN_A_FILE = 2**10  # bytes; less may stand in Orbax's manifest itself
+_IN_A_FILE = 2**10  # bytes; Orbax may inline smaller leaves in its manifest
 
 
 class UnreadableError(ValueError):
-  """What was written is not what is read again."""
+  """A checkpoint cannot be read back, or differs from what was saved."""
 
 
 def unfinished(directory: Any, step: int) -> Any:
-  """The folder of a checkpoint that is written and has not got its name yet."""
+  """The temporary folder of a checkpoint before Orbax gives it its name."""
   name = str(step)
   there = [path for path in directory.iterdir() if path.name.partition(".")[0] == name]
   if len(there) != 1:
-    raise UnreadableError(f"there are {len(there)} folders of it")
+    raise UnreadableError(f"there are {len(there)} folders of this step")
   return there[0]
 
 
 def check(folder: Any, saved: Mapping[str, list]) -> None:
-  """Opens a checkpoint: its lists, the description of every leaf, and all of one leaf.
+  """Reads a checkpoint's lists, the metadata of every leaf, and the values of one leaf.
 
   Args:
-    folder: as Orbax has paths.
-    saved: what `described` said of the leaves that were saved.
+    folder: an Orbax path.
+    saved: `described` of the saved leaves.
 
   Raises:
-    UnreadableError: something is not there, or not what was saved.
+    UnreadableError: something is missing or differs from what was saved.
   """
   try:
     for item in ("leaves", "extra"):
       read = json.loads((folder / item / "metadata").read_text())
       if item == "leaves" and read != saved:
-        raise UnreadableError("its list of leaves is another")
+        raise UnreadableError("its list of leaves differs")
     _check_shapes(folder / "state", saved)
     _check_values(folder / "state", saved)
   except UnreadableError:
     raise
-  except Exception as error:  # whatever Orbax stumbles over
+  except Exception as error:  # Orbax raises all kinds
     raise UnreadableError(str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""Reading one checkpoint, DIRECTORY/STEP, whole or in part."""
+"""Reads one checkpoint, DIRECTORY/STEP, whole or in part."""
 
 from collections.abc import Callable
 import functools
@@ -19,8 +19,8 @@ from empg_jax.checkpoint.leaves import (
   check_fit,
   check_unchanged,
   leaves,
+  like_template,
   nested,
-  of_kind,
   target,
 )  # fmt: skip
 from empg_jax.checkpoint.plain import PlainPath
@@ -28,14 +28,14 @@ from empg_jax.distributed import hosts
 
 
 def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
-  """The state and what was saved beside it; see Checkpointer.restore.
+  """Returns the state and the extra value; see Checkpointer.restore.
 
-  `folder` is a path as Orbax has them, CheckpointManager.directory / STEP. All hosts of a run
-  come to the same, also where the files of only one are damaged.
+  `folder` is an Orbax path, CheckpointManager.directory / STEP. All hosts of a run return or
+  raise alike, even if the files are damaged on only one.
 
   Raises:
-    MisfitError: it is of another state.
-    ValueError: it is damaged, here or for another host.
+    MisfitError: the checkpoint is of another state.
+    ValueError: it is damaged, here or on another host.
   """
   wanted = leaves(template)
 
@@ -45,7 +45,7 @@ def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
     )
     check_fit(str(folder), saved, wanted)
     targets = nested({path: target(leaf) for path, leaf in wanted.items()})
-    # Not by the manager: it would have a host whose files are whole wait for one that failed.
+    # Not through the manager, in which intact hosts would wait for one that failed.
     state = ocp.StandardCheckpointHandler().restore(
       folder / "state", args=ocp.args.StandardRestore(targets)
     )
@@ -54,18 +54,18 @@ def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
   saved, extra, state = _agreed(read_files)
   found = {path: functools.reduce(operator.getitem, path, state) for path in wanted}
   check_unchanged(found, saved)
-  restored = [of_kind(wanted[path], leaf) for path, leaf in found.items()]
+  restored = [like_template(wanted[path], leaf) for path, leaf in found.items()]
   return jax.tree.unflatten(jax.tree.structure(template), restored), extra
 
 
 def _agreed(read_files: Callable[[], Any]) -> Any:
-  """What it returns; ValueError if the files are damaged, on all hosts if on one."""
+  """Returns `read_files()`; raises ValueError on all hosts if the files of one are damaged."""
   found, reason = None, ""
   try:
     found = read_files()
   except (MisfitError, jax.errors.JaxRuntimeError):
-    raise  # no fault of the files
-  except Exception as error:  # whatever Orbax stumbles over in a damaged file
+    raise  # not due to damaged files
+  except Exception as error:  # Orbax raises all kinds for a damaged file
     reason = shown(error)
   if hosts.gather(np.asarray([bool(reason)], np.int32)).any():
     raise ValueError(reason or "another host cannot read it")
@@ -73,20 +73,20 @@ def _agreed(read_files: Callable[[], Any]) -> Any:
 
 
 def shown(error: Exception) -> str:
-  """An error in a line of at most 200 characters."""
+  """An error as one line of at most 200 characters."""
   return textwrap.shorten(f"{type(error).__name__}: {error}", 200)
 
 
 def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
-  """A part of the state in DIRECTORY/STEP, bit for bit, without reading the rest.
+  """Reads a part of the state in DIRECTORY/STEP, bit for bit, without reading the rest.
 
   Args:
     checkpoint: the folder of one step.
-    template: that part as `Checkpointer.restore` takes the whole, from the root on:
-      {"model": model} for what is trained, without the optimizer's moments.
+    template: that part, from the root on, as for `Checkpointer.restore`: {"model": model} for
+      the trained model without the optimizer's moments.
 
   Raises:
-    MisfitError: the checkpoint holds no such part; the message names the leaves.
+    MisfitError: the checkpoint has no such part; the message names the leaves.
     ValueError: it is damaged.
   """
   folder = pathlib.Path(checkpoint).absolute()

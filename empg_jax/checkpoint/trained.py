@@ -1,4 +1,4 @@
-"""The models that a run has left in its checkpoints."""
+"""Finds and loads the trained models of a run's checkpoints."""
 
 import os
 import pathlib
@@ -22,8 +22,8 @@ def find(
 
   Args:
     path: WORKDIR, for its newest checkpoint, or WORKDIR/checkpoints/STEP.
-    step: the checkpoint to take from WORKDIR; "best": the one that did best in the run's own
-      evaluations (metrics.scores), of equal ones the newest.
+    step: the checkpoint of WORKDIR to take; "best": the one with the best of the run's own
+      evaluations (metrics.scores), the newest among equals.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
@@ -51,7 +51,7 @@ def find(
 
 
 def step(text: str | None) -> int | Literal["best"] | None:
-  """What --step says; ValueError if it is neither a number nor "best"."""
+  """Parses --step; raises ValueError if it is neither a number nor "best"."""
   if text is None or text == "best":
     return text
   if not text.isdecimal():
@@ -60,13 +60,14 @@ def step(text: str | None) -> int | Literal["best"] | None:
 
 
 def load(config: ml_collections.ConfigDict, checkpoint_folder: str | os.PathLike) -> Decoder:
-  """The trained model of a checkpoint, WORKDIR/checkpoints/STEP, as one that stands alone.
+  """The trained model of a checkpoint, WORKDIR/checkpoints/STEP, with adapters merged.
 
   Args:
-    config: of the run; adapters are merged into the model that it began with.
+    config: of the run; its model.path is the base of adapters.
+    checkpoint_folder: of one step.
 
   Raises:
-    ValueError: that model is another now.
+    ValueError: the base model has changed since the run began.
   """
   workdir = pathlib.Path(checkpoint_folder).absolute().parents[1]
   fingerprint.check(workdir, config.model.path, weights=config.lora.rank > 0)

@@ -1,1 +1,1 @@
-"""Updating the policy: each update is one XLA program."""
+"""Policy updates; each is one XLA program."""

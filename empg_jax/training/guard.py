@@ -1,4 +1,4 @@
-"""What in an update calls for a look, and when a run has to stop."""
+"""Warns of unusual updates, and stops a run that cannot go on."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from empg_jax.training import replay
 from empg_jax.types import Batch, Episode
 
 MAX_SKIPPED = 3
-_SPIKE = 5.0  # times the median of the norms of the last steps
-_WINDOW = 20  # of them, once there are half as many
+_SPIKE = 5.0  # times the median gradient norm of the last steps
+_WINDOW = 20  # steps; starts with half as many
 
 
 def check_aborted(episodes: Sequence[Episode], most: float, step: int) -> None:
-  """Raises RuntimeError when more than the share `most` of a step's episodes were aborted."""
+  """Raises RuntimeError if more than the share `most` of a step's episodes were aborted."""
   aborted = [episode for episode in episodes if episode.ended == "aborted"]
   if len(aborted) <= most * len(episodes):
     return
@@ -43,21 +43,21 @@ def watch(
   rows: Sequence[Mapping[str, Any]],
   workdir: str | os.PathLike,
 ) -> tuple[dict[str, int], list[str]]:
-  """Looks at an update's gradient.
+  """Checks an update's gradient.
 
-  A batch of which an update was skipped is kept in WORKDIR/skipped/step_N.npz. A norm five
-  times the median of the last twenty steps' is a spike.
+  Saves a batch whose update was skipped as WORKDIR/skipped/step_N.npz. A norm above five times
+  the median of the last twenty steps is a spike.
 
   Args:
     step: of training.
     updated: the update's metrics.
-    batch: what it was made of, as numpy arrays.
-    episodes: those in it.
+    batch: as numpy arrays.
+    episodes: of the batch.
     rows: the metrics of the steps before.
     workdir: the run's folder.
 
   Returns:
-    Metrics (update/spikes: how many the run has had), and what to tell, a line each.
+    Metrics (update/spikes: their number in the run so far), and warnings, one line each.
   """
   notes = []
   if float(updated["update/finite"]) < 1:
@@ -65,8 +65,8 @@ def watch(
     if hosts.is_first():
       replay.save(batch, path)
     notes.append(
-      f"The loss or its gradient was not finite in step {step}, and the policy stayed as it was:"
-      f" the batch is kept, and --replay={path} runs it again."
+      f"The loss or its gradient was not finite in step {step}; the policy is unchanged, the"
+      f" batch is saved, and --replay={path} runs it again."
     )
   spikes = max((row.get("update/spikes") or 0 for row in rows), default=0)
   norm = float(updated["update/grad_norm"])
@@ -75,14 +75,14 @@ def watch(
   if math.isfinite(norm) and norm > _SPIKE * median:
     spikes += 1
     notes.append(
-      f"The gradient's norm in step {step} is {norm:.3g}, and the median of the steps before"
-      f" {median:.3g}; in the batch were {_summary(episodes)}."
+      f"The gradient norm in step {step} is {norm:.3g}; the median of the steps before is"
+      f" {median:.3g}. The batch holds {_summary(episodes)}."
     )
   return {"update/spikes": spikes}, notes
 
 
 def _summary(episodes: Sequence[Episode]) -> str:
-  """The episodes by their tasks: "episodes 0 1 3 of heat/1; episodes 0 2 of cool/1"."""
+  """The episodes by task: "episodes 0 1 3 of heat/1; episodes 0 2 of cool/1"."""
   groups: dict[tuple[int, str], list[str]] = {}
   for episode in episodes:
     if episode.ended != "aborted":
@@ -91,16 +91,16 @@ def _summary(episodes: Sequence[Episode]) -> str:
 
 
 def check_finite(skipped: int, step: int) -> None:
-  """Raises FloatingPointError when updates had to be skipped again and again.
+  """Raises FloatingPointError after MAX_SKIPPED skipped updates in a row.
 
   Args:
-    skipped: updates in a row up to now (TrainState.skipped).
+    skipped: updates skipped in a row so far (TrainState.skipped).
     step: of training.
   """
   if skipped >= MAX_SKIPPED:
     raise FloatingPointError(
       f"The loss or its gradient was not finite in {skipped} updates in a row, up to step"
-      f" {step}, and the policy is as it was before them. Look at the batches in WORKDIR/skipped"
+      f" {step}; the policy is as it was before them. Look at the batches in WORKDIR/skipped"
       " (--replay=FILE); to go on from the last checkpoint, start the same command again with"
       " --amend and a lower --config.optimizer.learning_rate. If the numbers of that checkpoint's"
       " policy are not finite either, begin a new run with an earlier one: --workdir=NEW"

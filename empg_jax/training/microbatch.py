@@ -1,4 +1,4 @@
-"""Gradients over a batch too large to hold at once."""
+"""Gradients of a batch that does not fit in memory at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,21 +12,21 @@ from empg_jax.io import words
 
 
 class Pieces(NamedTuple):
-  """A batch cut into microbatches; its leaves apart, for only `rows` is a batch again."""
+  """A batch split into microbatches, as a list of leaves."""
 
   leaves: list[Array]  # [N, size, ...]
   ends: Int[Array, "N size"]  # one past the last used token of each row
 
   def minibatches(self, count: int) -> "Pieces":
-    """[N, ...] -> [count, N // count, ...], with short and long rows in each."""
+    """[N, ...] -> [count, N // count, ...], each with short and long rows."""
     deal = lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0)
     return Pieces(*jax.tree.map(deal, tuple(self)))
 
 
 def split(batch: Any, used: Bool[Array, "B T"], size: int) -> Pieces:
-  """Cuts a pytree of [B, ...] arrays; rows m, m + N, m + 2N, ... go to microbatch m of N.
+  """Splits a pytree of [B, ...] arrays; rows m, m + N, m + 2N, ... go to microbatch m of N.
 
-  So the axis that may be divided over devices stays whole.
+  Each microbatch has rows of every device, so the row axis stays sharded.
   """
 
   def rows(x):
@@ -45,13 +45,13 @@ def join(pieces: Array) -> Array:
 def share(
   weights: Float[Array, "B T"], votes: Float[Array, "B"], size: int, minibatches: int
 ) -> Float[Array, "B T"]:
-  """Token weights of a mean over the whole batch, made those of a mean over each minibatch.
+  """Rescales token weights from a mean over the whole batch to a mean over each minibatch.
 
   Args:
-    weights: as algorithms.Signal has them.
-    votes: what the mean is over, by rows; a row may have a part of one.
+    weights: of algorithms.Signal.
+    votes: of algorithms.Signal; a row may have a fraction of one.
     size: rows in a microbatch.
-    minibatches: how many the batch has.
+    minibatches: their number in the batch.
   """
   rows = weights.shape[0]
   minibatch = jnp.arange(rows) % (rows // size) % minibatches
@@ -79,16 +79,16 @@ def sum_gradients(
 ) -> tuple[Any, Any]:
   """Sums gradient and metrics of `loss(model, rows) -> (scalar, metrics)` over microbatches.
 
-  Each microbatch is cut to the shortest of `lengths` that holds its last used token. With
-  rows of like length together (rollout.pack.deal), little padding is computed.
+  Each microbatch is cut to the shortest of `lengths` that holds its last used token. With rows
+  of similar length together (rollout.pack.deal), this leaves little padding.
 
   Args:
-    loss: whose sum over microbatches is the batch's loss (its weights are made from the
-      whole batch).
+    loss: its sum over microbatches is the batch's loss (its weights come from the whole
+      batch).
     model: differentiated.
     pieces: of the batch.
     structure: of the batch that `loss` takes.
-    lengths: what a microbatch may be cut to.
+    lengths: that a microbatch may be cut to.
 
   Returns:
     Metrics and gradient, summed. Only one microbatch's activations exist at a time.

@@ -1,4 +1,4 @@
-"""A batch on disk as plain arrays, so that an update can be run again."""
+"""Saves and loads a batch as plain arrays, so that an update can be run again."""
 
 import dataclasses
 import os
@@ -9,15 +9,15 @@ import numpy as np
 
 from empg_jax.types import Batch
 
-# Without `values`, which an update estimates itself.
+# Without `values`, which the update estimates itself.
 _FIELDS = tuple(field.name for field in dataclasses.fields(Batch) if field.name != "values")
 _FLOATS = ("behavior_logprobs", "behavior_entropy", "rewards", "returns")
-MAX_BYTES = 2**33  # that `load` takes
+MAX_BYTES = 2**33  # that `load` accepts
 _BY_ROW = ("returns", "group_ids", "episode_ids")
 
 
 def save(batch: Batch, path: str | os.PathLike) -> None:
-  """Writes a numpy batch to an .npz file, whole or not at all; its folder is made."""
+  """Writes a numpy batch to an .npz file atomically; creates its folder."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_suffix(".tmp")
@@ -42,9 +42,9 @@ def load(path: str | os.PathLike) -> Batch:
     with np.load(path, allow_pickle=False) as file:
       arrays = {name: file[name] for name in _FIELDS}
     B, T = arrays["tokens"].shape
-  except Exception as error:  # Whatever NumPy and zipfile stumble over.
-    said = " ".join(str(error).split()) or type(error).__name__
-    raise ValueError(f"{path} is not a batch that a run kept: {said}") from None
+  except Exception as error:  # NumPy and zipfile raise all kinds
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise ValueError(f"{path} is not a batch that a run kept: {reason}") from None
   for name, array in arrays.items():
     dtype = np.dtype(np.float32 if name in _FLOATS else np.int32)
     wanted = dtype, (B,) if name in _BY_ROW else (B, T)

@@ -1,4 +1,4 @@
-"""What a policy and its value head say of given tokens."""
+"""Log-probabilities, entropies and values of given tokens under a policy and its value head."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from empg_jax.types import TokenStats
 
 
 class Scores(NamedTuple):
-  """Of the rows' actions; None where it was not asked for."""
+  """Of the rows' actions; None where not computed."""
 
   stats: TokenStats | None
   values: Float[Array, "B T"] | None
@@ -34,7 +34,7 @@ def scores(
   remat: bool = False,
   with_stats: bool = True,
 ) -> Scores:
-  """One pass of the decoder over the rows, and what its last hidden states give.
+  """Runs the decoder over the rows and computes stats and values from its last hidden states.
 
   Args:
     model: the policy.
@@ -43,7 +43,7 @@ def scores(
     temperature: of the policy.
     compute_dtype: operand type of the matrix products.
     remat: recompute layers in the backward pass rather than keep their activations.
-    with_stats: whether log-probabilities and entropies are wanted; they cost a pass over
+    with_stats: whether to compute log-probabilities and entropies, which costs a pass over
       the vocabulary.
   """
   hidden = model(rows.tokens, compute_dtype=compute_dtype, remat=remat)
@@ -56,7 +56,7 @@ def scores(
       hidden, unembedding, actions, temperature=temperature, compute_dtype=compute_dtype
     )
 
-  # A kernel needs specs of what each device holds; XLA does not divide it.
+  # A kernel needs the shardings of its operands; XLA cannot partition it.
   stats = sharding.typed(
     stats, (sharding.ROWS,), (sharding.FSDP, sharding.TENSOR), (sharding.ROWS,)
   )

@@ -1,4 +1,4 @@
-"""What an update is made of, as the config of a run has it."""
+"""Builds the parts of an update from the config of a run."""
 
 from collections.abc import Callable
 import functools
@@ -24,10 +24,10 @@ def load(
   algorithm: Algorithm,
   optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, dict[str, Any]]:
-  """The state before the first update, on the mesh, and what train_step takes beside it.
+  """The state before the first update, on the mesh, and the frozen arguments of train_step.
 
-  The latter are `base`, of adapters, and `reference`, of a KL penalty; None where not needed, as
-  the reference beside a base, which is one.
+  These are `base`, of adapters, and `reference`, of a KL penalty; None where not needed. With
+  a base no reference is needed: the base is the reference.
   """
   model = folder.load(mesh=mesh, **config.model)
   value_head = ValueHead(model.config.hidden_size) if algorithm.value_loss else None
@@ -36,13 +36,13 @@ def load(
     frozen["base"] = model
     model = lora.create(model, jax.random.key(config.seed), **config.lora)
   elif algorithm.uses_reference:
-    # A state gives its arrays away, so the reference has its own, in the type it is used in.
+    # The state's arrays are donated, so the reference needs a copy, in the dtype of its use.
     frozen["reference"] = states.copy(casting.cast(model, config.train.compute_dtype))
   return sharding.place(states.create(model, optimizer, value_head), mesh), frozen
 
 
 def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-  """The config's optimizer, for as many steps as it has in the run."""
+  """The config's optimizer, with the total number of its steps in the run."""
   total = config.num_steps * config.train.minibatches * config.train.epochs
   return states.make_optimizer(total_steps=total, **config.optimizer)
 
@@ -53,7 +53,7 @@ def make_update(
   algorithm: Algorithm,
   optimizer: optax.GradientTransformation,
 ) -> Callable:
-  """train_step with all but the state and the batch."""
+  """train_step with all arguments but the state and the batch."""
   temperature = config.policy.temperature
   given = dict(algorithm=algorithm, optimizer=optimizer, temperature=temperature)
   return functools.partial(train_step, **frozen, **given, **config.train)

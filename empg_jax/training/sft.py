@@ -1,4 +1,4 @@
-"""Behaviour cloning: raising the likelihood of demonstrated replies."""
+"""Behaviour cloning: maximises the likelihood of demonstrated replies."""
 
 import functools
 
@@ -27,9 +27,9 @@ def sft_step(
   size: int,
   compute_dtype: str,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-  """One update towards the rows: the weighted mean of -log p, `size` rows at a time.
+  """One update on the weighted mean of -log p of the rows, `size` rows at a time.
 
-  Where the state holds adapters, `base` is their frozen decoder.
+  If the state holds adapters, `base` is their frozen decoder.
 
   Metrics: `loss`, `reply_logprob` (mean over the tokens of weight 1), and the update's.
   """
@@ -40,7 +40,7 @@ def sft_step(
   def loss(trained, rows):
     model = lora.attach(base, trained)
     logprobs, _ = token_stats(model, rows, compute_dtype=compute_dtype)
-    logprobs = jnp.where(rows.weights > 0, logprobs, 0)  # whatever padding gave
+    logprobs = jnp.where(rows.weights > 0, logprobs, 0)  # padding may give NaN
     value = -jnp.sum(rows.weights * logprobs) / total
     of_replies = jnp.sum(jnp.where(rows.weights == 1, logprobs, 0.0)) / replies
     return value, {"loss": value, "reply_logprob": of_replies}

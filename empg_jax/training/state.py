@@ -1,4 +1,4 @@
-"""What training carries from step to step, and how a gradient changes it."""
+"""The training state, the optimizer, and the application of a gradient."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from empg_jax.models.value_head import ValueHead
 
 
 class ActorCritic(NamedTuple):
-  """What is trained where values are estimated too."""
+  """The trained modules where values are estimated too."""
 
   model: Decoder | Adapters
   value_head: ValueHead
@@ -24,19 +24,19 @@ Trained = Decoder | Adapters | ActorCritic
 
 
 class TrainState(NamedTuple):
-  """What is trained, the optimizer's moments, and how often both were changed or spared."""
+  """The trained modules, the optimizer's state, and counts of updates done and skipped."""
 
   model: Decoder | Adapters
   opt_state: Any
-  """optax.OptState: the moments, and what else the optimizer keeps."""
+  """optax.OptState: the moments and counts."""
   step: Int[Array, ""]
   skipped: Int[Array, ""]
-  """Updates in a row whose loss or gradient was not finite; 0 after a good one."""
+  """Updates skipped in a row because loss or gradient was not finite; 0 after a finite one."""
   value_head: ValueHead | None = None
 
   @property
   def trained(self) -> Trained:
-    """What gradients are taken of."""
+    """The pytree that gradients are taken with respect to."""
     return self.model if self.value_head is None else ActorCritic(self.model, self.value_head)
 
 
@@ -56,7 +56,7 @@ def create(
 
 
 def copy(model: Decoder) -> Decoder:
-  """The same parameters in arrays of their own: those of a state are given away."""
+  """Copies the parameters: the arrays of a state are donated."""
   return jax.tree.map(jnp.copy, model)
 
 
@@ -71,18 +71,18 @@ def make_optimizer(
   b2: float = 0.999,
   clip_norm: float = 1.0,
 ) -> optax.GradientTransformation:
-  """AdamW behind a clip of the global gradient norm.
+  """AdamW after clipping of the global gradient norm.
 
   The state has the same structure for all values, so that each can change when a run goes on.
 
   Args:
     learning_rate: after the warm-up.
     warmup_steps: over which it rises linearly from 0; fewer than decay_steps (bounds.check).
-    decay_steps: step at which a cosine has brought it to a tenth; 0: it stays; -1: the run's
-      last step, or none where the run ends within the warm-up. Steps are the optimizer's: a
+    decay_steps: the step at which a cosine decay reaches a tenth; 0: no decay; -1: the run's
+      last step, or no decay if the run ends within the warm-up. These are optimizer steps: a
       batch of n minibatches has n.
     total_steps: of the run.
-    weight_decay: decoupled, on matrices alone.
+    weight_decay: decoupled, on matrices only.
     b1, b2: of the moments.
     clip_norm: largest global norm of a gradient.
   """
@@ -113,10 +113,10 @@ def apply_gradient(
   gradient: Trained,
   loss: Float[Array, ""],
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-  """One optimizer step, or none if the loss or the gradient is not finite.
+  """One optimizer step, skipped if the loss or the gradient is not finite.
 
-  A skipped step leaves what is trained and moments as they were; `TrainState.skipped` counts how
-  many came in a row, so that the training loop can stop when it repeats.
+  A skipped step leaves parameters and moments unchanged; `TrainState.skipped` counts those in a
+  row, so that the training loop can stop.
   """
   norm = optax.tree.norm(gradient)
   finite = jnp.isfinite(loss) & jnp.isfinite(norm)

@@ -51,27 +51,28 @@ def train_step(
   """The update of the policy on one batch.
 
   Args:
-    state: donated; with a value head if the algorithm has a use for one, and only then.
-    batch: padded episodes; a filler row counts nowhere.
-    reference: the frozen policy of the KL penalty, where the algorithm has one; None: the base.
-    base: the frozen decoder of the state's adapters, where it holds adapters.
-    algorithm: its statistics are taken once, over the whole batch.
-    optimizer: as the state was created with.
+    state: donated; has a value head if and only if the algorithm trains one.
+    batch: padded episodes; filler rows do not count.
+    reference: the frozen policy of the algorithm's KL penalty, if any; None: the base.
+    base: the frozen decoder of the state's adapters, if any.
+    algorithm: its advantages are computed once, over the whole batch.
+    optimizer: the one that the state was created with.
     size: rows in a microbatch.
-    minibatches: optimizer steps, each on its share of the rows; size x minibatches divides B.
-    epochs: how often the minibatches are gone through.
-    lengths: what a microbatch of short rows may be cut to.
-    temperature: the sampling's, so that probabilities are those that were sampled from.
-    entropies: "rollout": those recorded while sampling; "recomputed": by a first,
-      forward-only pass of the current policy over the batch.
-    truncation: 0, or the most that a token's advantage is multiplied by: by the ratio of that
-      pass's probability to the recorded one; the policy's ratio is then relative to the pass.
-      See core.mismatch, whose metrics come with any such pass.
+    minibatches: optimizer steps per epoch, each on its share of the rows; size x minibatches
+      divides B.
+    epochs: passes over the minibatches.
+    lengths: that a microbatch of short rows may be cut to.
+    temperature: of the sampling, so that probabilities are those of the samples.
+    entropies: "rollout": recorded while sampling; "recomputed": from a first, forward-only
+      pass of the current policy over the batch.
+    truncation: 0: none. Otherwise each token's advantage is multiplied by the ratio of that
+      pass's probability to the recorded one, at most this; the policy ratio is then relative
+      to the pass. See core.mismatch, whose metrics come with any such pass.
     compute_dtype: operand type of the matrix products.
     remat: recompute layers in the backward pass rather than keep their activations.
 
   Returns:
-    The new state, and float32 scalars, means over the minibatches of all epochs.
+    The new state, and metrics, float32 scalars, means over the minibatches of all epochs.
   """
   microbatch.check(batch.tokens.shape[0], size, minibatches)
   check_head(algorithm, state)
@@ -114,7 +115,7 @@ def train_step(
 
 
 def check_head(algorithm: Algorithm, state: TrainState) -> None:
-  """Raises ValueError unless the state has a value head where the algorithm trains one."""
+  """Raises ValueError unless the state has a value head exactly if the algorithm trains one."""
   if (algorithm.value_loss is None) != (state.value_head is None):
     has, does = ("no", "does") if state.value_head is None else ("a", "does not")
     raise ValueError(
@@ -130,7 +131,7 @@ def total_loss(
   rows: Batch,
   reference_logprobs: Float[Array, "B T"] | None,
 ) -> tuple[Float[Array, ""], Metrics]:
-  """The policy's loss, and the values' with it where there are any."""
+  """The policy loss, plus the value loss where there are values."""
   total, metrics = algorithm.loss(scored.stats, signal, rows, reference_logprobs)
   if scored.values is None:
     return total, metrics
@@ -146,10 +147,10 @@ def behavior(
   truncation: float,
   with_values: bool,
 ) -> tuple[Batch, Float[Array, "B T"], Float[Array, "B T"] | float, Metrics]:
-  """What the policy that sampled is taken to be: recorded, or computed before the update.
+  """The behaviour policy's statistics: recorded, or recomputed before the update.
 
-  Returns the batch with that policy's log-probabilities, and with its values if there are to
-  be any; its entropies; what advantages are multiplied by; and metrics.
+  Returns the batch with its log-probabilities, and with values if `with_values`; its entropies;
+  the factor of the advantages; and metrics.
   """
   recorded = TokenStats(batch.behavior_logprobs, batch.behavior_entropy)
   with_stats = entropies == "recomputed" or truncation > 0
@@ -169,7 +170,7 @@ def behavior(
 
 
 def recompute(score: Callable[[Batch], Scores], batch: Batch, size: int) -> Scores:
-  """What the current policy says of the batch, `size` rows at a time."""
+  """Scores the batch with the current policy, `size` rows at a time."""
   structure = jax.tree.structure(batch)
   pieces = microbatch.split(batch, batch.steps > 0, size)
   computed = jax.lax.map(lambda x: score(structure.unflatten(x)), pieces.leaves)

@@ -1,1 +1,1 @@
-"""The folder of a run: who may write in it, how it goes on, what it began with."""
+"""The folder of a run: its lock, resuming, and initial weights."""

@@ -1,8 +1,8 @@
-"""A run that begins with the weights of another one, `--init_from=RUN[@STEP]`.
+"""Starts a run from the weights of another run, `--init_from=RUN[@STEP]`.
 
-They become a model's folder, WORKDIR/initial, and from then on the run has it as config.model.path:
-so the KL penalty's reference, adapters, export and figures find it, and RUN may go. Adapters of
-RUN are merged into it. The optimizer, a value head and the steps begin anew.
+The weights, with RUN's adapters merged, are written as a model folder, WORKDIR/initial, which
+becomes the run's config.model.path: the KL penalty's reference, adapters, export and figures
+find it there, and RUN may be deleted. The optimizer, a value head and the step count start anew.
 """
 
 import json
@@ -21,13 +21,13 @@ from empg_jax.io import json_text
 from empg_jax.models import families, folder
 from empg_jax.workdir import resume
 
-_FILE = "origin.json"  # of WORKDIR/initial: where it is from
+_FILE = "origin.json"  # of WORKDIR/initial: its origin
 
 
 class Origin(NamedTuple):
   """A checkpoint of another run."""
 
-  named: str  # as --init_from has it
+  named: str  # the value of --init_from
   workdir: pathlib.Path
   step: int
   model: str  # config.model.path of that run
@@ -36,19 +36,19 @@ class Origin(NamedTuple):
 def find(
   workdir: pathlib.Path, named: str | None, config: ml_collections.ConfigDict
 ) -> Origin | None:
-  """What a run that is about to begin in `workdir` takes its weights from; nothing is written.
+  """Finds the checkpoint that a new run in `workdir` takes its weights from; writes nothing.
 
-  config.model.path becomes that of RUN, whose tokenizer the run has; where it has begun already,
-  its own WORKDIR/initial, if there is one.
+  Sets config.model.path to that of RUN, whose tokenizer the run uses. For a run that has begun,
+  sets it to WORKDIR/initial, if that exists, and returns None.
 
   Args:
     workdir: of the run.
-    named: RUN, for its newest checkpoint, RUN@STEP or RUN@best; None: nothing else.
-    config: of the run; its model.path, where there is one, has to be of RUN's shape.
+    named: RUN, for its newest checkpoint, RUN@STEP or RUN@best; None: the config's model.
+    config: of the run; its model.path, if not empty, must have RUN's shape.
 
   Raises:
     FileNotFoundError: there is no such checkpoint or model.
-    ValueError: the run began otherwise, or RUN's model does not fit.
+    ValueError: the run began with other weights, or RUN's model does not fit.
   """
   home = workdir / configs.INITIAL
   if resume.has_begun(workdir):
@@ -60,8 +60,8 @@ def find(
     return None
   if jax.process_count() > 1:
     raise ValueError(
-      "--init_from is for one host: write the weights with launch/export.py --checkpoint=RUN"
-      " --out=FOLDER, and give --config.model.path=FOLDER."
+      "--init_from works on one host only: write the weights with launch/export.py"
+      " --checkpoint=RUN --out=FOLDER, and give --config.model.path=FOLDER."
     )
   run, _, step = named.rpartition("@") if _has_step(named) else (named, "", None)
   there, step = trained.find(run, trained.step(step))
@@ -72,9 +72,9 @@ def find(
 
 
 def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.ConfigDict) -> None:
-  """Writes WORKDIR/initial of what `find` found, and sets config.model.path to it.
+  """Writes WORKDIR/initial from the origin of `find`, and sets config.model.path to it.
 
-  Where nothing was found, what a start that failed has left there goes.
+  Without an origin, deletes what a failed start has left there.
   """
   home = workdir / configs.INITIAL
   if resume.has_begun(workdir):
@@ -95,7 +95,7 @@ def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.Co
 
 
 def named(workdir: str | os.PathLike) -> str | None:
-  """What a run began with, RUN@STEP; None: with the model of its config."""
+  """The origin of a run's initial weights, RUN@STEP; None: the model of its config."""
   file = pathlib.Path(workdir) / configs.INITIAL / _FILE
   if not file.exists():
     return None
@@ -105,7 +105,7 @@ def named(workdir: str | os.PathLike) -> str | None:
 
 
 def _check_same(home: pathlib.Path, given: str | None) -> None:
-  """Raises ValueError if a run that goes on began with something else than what is given."""
+  """Raises ValueError if a resumed run began with other weights than the given ones."""
   there = named(home.parent)
   if given and given != there and (there is None or given != there.rpartition("@")[0]):
     began = f"began with --init_from={there}" if there else "began without --init_from"
@@ -116,7 +116,7 @@ def _check_same(home: pathlib.Path, given: str | None) -> None:
 
 
 def _check_shape(named: str, theirs: str, ours: str) -> None:
-  """Raises ValueError if the models of two paths are of different shapes."""
+  """Raises ValueError if the models of two paths have different shapes."""
   if not ours:
     return
   there, here = (families.config(folder.open_source(path).config) for path in (theirs, ours))

@@ -1,8 +1,8 @@
-"""One run at a time in a workdir: whoever has WORKDIR/lock.
+"""One run at a time in a workdir: the holder of WORKDIR/lock.
 
-It is held with flock, which the system lets go of when a process ends, however it ends. Some disks
-do not carry that to other hosts, so the file also says who holds it, and the holder counts in it:
-one that another machine left without a word is free once nobody has counted for a while.
+The lock is an flock, which the system releases when a process ends in any way. Some file systems
+do not share it between hosts, so the file also names the holder, which increments a counter in
+it: a lock left by another machine is free when the counter has not moved for a while.
 """
 
 import atexit
@@ -26,17 +26,17 @@ from empg_jax.io import json_text
 
 FILE = "lock"
 _BEAT_S = 5.0  # between two counts
-_SILENCE_S = 20.0  # after which a holder on another machine has ended
-_PATIENCE_S = 5.0  # with a process that is just ending
+_SILENCE_S = 20.0  # after which a holder on another machine counts as ended
+_PATIENCE_S = 5.0  # for a process that is about to end
 _LOOK_S = 0.2
-_SIZE = 512  # of the file: one line, written at once
+_SIZE = 512  # bytes of the file: one line, written at once
 _BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")  # of Linux, tells machines apart
-# What a disk without flock answers.
+# Errors of a file system without flock.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class Lock:
-  """A workdir that is this run's alone, from `take` to `release` or the end of the process."""
+  """Exclusive use of a workdir, from `take` to `release` or the end of the process."""
 
   def __init__(self, file: pathlib.Path, descriptor: int):
     self._file, self._descriptor = file, descriptor
@@ -48,7 +48,7 @@ class Lock:
     atexit.register(self.release)
 
   def release(self) -> None:
-    """Lets another run have the workdir."""
+    """Releases the workdir for other runs."""
     if self._over.is_set():
       return
     self._over.set()
@@ -63,11 +63,11 @@ class Lock:
     while not self._over.wait(_BEAT_S):
       there = _read(self._file)
       if there and any(there.get(key) != x for key, x in self._record.items()):
-        # Held up for so long, say by a sleeping machine, that it was taken for ended.
+        # Suspended for so long, say by a sleeping machine, that another run took the lock.
         print(f"error: {_in_use(self._file.parent, there)}", file=sys.stderr, flush=True)
         os._exit(1)
       count += 1
-      with contextlib.suppress(OSError):  # a full disk is for others to tell
+      with contextlib.suppress(OSError):  # a full disk is reported elsewhere
         self._count(count)
 
   def _count(self, count: int) -> None:
@@ -77,12 +77,12 @@ class Lock:
 
 
 def take(workdir: str | os.PathLike) -> Lock | None:
-  """Takes a workdir for this run, whose first process holds it; all have to ask.
+  """Takes the lock of a workdir in the run's first process; all processes call it.
 
-  A folder that is made for it is its user's alone. None is what the other processes have.
+  Creates the folder if needed, for its user only. Returns None in the other processes.
 
   Raises:
-    ValueError: another run holds it, or the folder cannot be used.
+    ValueError: another run holds the lock, or the folder cannot be used.
   """
   lock = refusal = None
   if hosts.is_first():
@@ -116,7 +116,7 @@ def _take(workdir: pathlib.Path) -> Lock:
 
 
 def _flock(descriptor: int) -> bool:
-  """Whether the disk has such locks; BlockingIOError if another process keeps this one."""
+  """Takes the flock; returns whether the file system has them. Raises BlockingIOError if held."""
   deadline = time.monotonic() + _PATIENCE_S
   while True:
     try:
@@ -133,11 +133,11 @@ def _flock(descriptor: int) -> bool:
 
 
 def _has_ended(file: pathlib.Path, there: dict[str, Any], certain: bool) -> bool:
-  """Whether the holder that the file names is gone, without having said so."""
+  """Whether the holder named in the file has ended without releasing the lock."""
   if certain and there.get("boot") == _machine()["boot"]:
     return True
   console.warn(
-    f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of it"
+    f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of life"
   )
   deadline = time.monotonic() + _SILENCE_S
   while time.monotonic() < deadline:
@@ -149,7 +149,7 @@ def _has_ended(file: pathlib.Path, there: dict[str, Any], certain: bool) -> bool
 
 
 def _read(file: pathlib.Path) -> dict[str, Any]:
-  """What the holder wrote; nothing if there is none, or it is just writing."""
+  """The holder's record; empty if there is none or it is being written."""
   try:
     found = json.loads(file.read_bytes())
   except (OSError, ValueError, RecursionError):

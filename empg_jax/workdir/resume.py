@@ -1,8 +1,8 @@
-"""A workdir holds one run; when it goes on, some of its config may change (config/kinds.py).
+"""Resumes the run of a workdir, whose config may change in part (config/kinds.py).
 
-WORKDIR/config.json is what the run has now, WORKDIR/amendments.jsonl what changed: a line for
-each key, {"step": 30, "key": "optimizer.learning_rate", "old": 0.0003, "new": 0.0001}, in force
-for the steps after that one.
+WORKDIR/config.json is the current config, WORKDIR/amendments.jsonl its changes: one line per
+key, {"step": 30, "key": "optimizer.learning_rate", "old": 0.0003, "new": 0.0001}, in force for
+the steps after that one.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FILE = "amendments.jsonl"
 
 
 class Change(NamedTuple):
-  """A key whose value is another than the run's; None where one of them has no such key."""
+  """A key whose value differs from the run's; None where one config lacks the key."""
 
   key: str
   old: Any
@@ -50,19 +50,19 @@ def claim(
   amend: bool = False,
   model_moves: bool = False,
 ) -> list[Change]:
-  """Makes `workdir` the home of a run of `config`, or checks that the run there may go on with it.
+  """Sets up `workdir` for a run of `config`, or checks that its run may go on with `config`.
 
-  Writes WORKDIR/config.json unless a run has begun there. A folder that is made for it is its
-  user's alone: it will hold all that was read and written.
+  Writes WORKDIR/config.json unless a run has begun there. Creates the folder if needed, for its
+  user only, because it will hold everything that the policy reads and writes.
 
   Args:
     workdir: of the run.
-    config: that it is started with.
-    amend: whether keys that steer the training may differ from the run's.
-    model_moves: whether model.path may, since the caller knows the model by its content.
+    config: of this start.
+    amend: whether keys of the kind steering may differ from the run's.
+    model_moves: whether model.path may differ, as the caller checks the model by content.
 
   Returns:
-    What differs from the run there; `record` writes it down once the run goes on.
+    The differences from the run's config; `record` writes them once the run goes on.
 
   Raises:
     ValueError: the folder cannot be used, or holds a run that cannot go on with this config.
@@ -85,7 +85,7 @@ def check(
   amend: bool = False,
   model_moves: bool = False,
 ) -> list[Change]:
-  """As `claim`, where nothing is to be written."""
+  """As `claim`, without writing anything."""
   if not (workdir / configs.FILE).exists() or not has_begun(workdir):
     return []
   changes = differences(configs.read(workdir), config)
@@ -94,20 +94,20 @@ def check(
 
 
 def has_begun(workdir: pathlib.Path) -> bool:
-  """Whether a run has computed something there, and not just failed to start."""
+  """Whether the workdir's run has computed anything, and did not only fail to start."""
   rows = workdir / "metrics.jsonl"
   return rows.exists() and rows.stat().st_size > 0 or any(workdir.glob("checkpoints/[0-9]*"))
 
 
 def _check_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-  """Raises ValueError if the folder has a config.json that is no run's, as a model's folder has."""
+  """Raises ValueError if the folder has a config.json that is not a run's, but say a model's."""
   file = workdir / configs.FILE
   if file.exists() and set(configs.read(workdir)).isdisjoint(config):
     raise ValueError(f"{file} is not the config of a run: choose another --workdir.")
 
 
 def differences(old: configs.Section, new: configs.Section) -> list[Change]:
-  """The keys whose values differ, in the order of their names."""
+  """The keys whose values differ, sorted by name."""
   old, new = dict(configs.leaves(old)), dict(configs.leaves(new))
   keys = sorted(old.keys() | new.keys())
   changes = [Change(key, old.get(key), new.get(key)) for key in keys]
@@ -116,24 +116,24 @@ def differences(old: configs.Section, new: configs.Section) -> list[Change]:
 
 def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> None:
   """Raises ValueError for the changes that the run cannot go on with."""
-  told = [change for change in changes if kinds.kind(change.key) != "operational"]
-  listed = ", ".join(map(str, told))
-  if any(kinds.kind(change.key) == "identity" for change in told):
-    of_model = any(change.key.startswith("model.") for change in told)
+  refused = [change for change in changes if kinds.kind(change.key) != "operational"]
+  listed = ", ".join(map(str, refused))
+  if any(kinds.kind(change.key) == "identity" for change in refused):
+    of_model = any(change.key.startswith("model.") for change in refused)
     more = "" if of_model else f"; --init_from={workdir} begins a new run from its weights"
     raise ValueError(
       f"{workdir} holds a run that cannot go on with this config: {listed}. Give another"
       f" --workdir, or the values there{more}."
     )
-  if told and not amend:
+  if refused and not amend:
     raise ValueError(
       f"{workdir} holds a run with other values: {listed}. Add --amend to go on with the new"
-      " ones, and the run notes them with the step; or give another --workdir."
+      " ones, which the run records with the step; or give another --workdir."
     )
 
 
 def check_done(workdir: pathlib.Path, config: ml_collections.ConfigDict, done: int) -> None:
-  """Raises ValueError if a run has done more steps than it is to have."""
+  """Raises ValueError if a run has done more than config.num_steps steps."""
   if done > config.num_steps:
     raise ValueError(
       f"config.num_steps is {config.num_steps}, but the run in {workdir} is at step {done}: give"
@@ -147,9 +147,9 @@ def record(
   changes: Sequence[Change],
   step: int,
 ) -> None:
-  """Writes down that a run goes on after `step` with `config`, and what in it is new.
+  """Records that a run goes on after `step` with `config` and these changes.
 
-  What was noted of later steps, which the run has yet to do again, is in force from here on.
+  Amendments recorded for later steps, which the run repeats, are in force from `step` on.
   """
   file = pathlib.Path(workdir) / FILE
   known: dict[tuple[int, str], Change] = {}
@@ -167,10 +167,10 @@ def record(
 
 
 def amendments(workdir: str | os.PathLike) -> list[Amendment]:
-  """What changed in a run, in the order in which it did.
+  """The changes of a run's config, in order.
 
   Raises:
-    ValueError: a line of the file is none that `record` writes.
+    ValueError: a line of the file is not one that `record` writes.
   """
   file = pathlib.Path(workdir) / FILE
   found = []
@@ -186,12 +186,12 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
 
 
 def seen(workdir: str | os.PathLike) -> list[Amendment]:
-  """The amendments that a curve can show: those of what is seen, after the first step."""
+  """The amendments after the first step that can be visible in a curve (`kinds.is_seen`)."""
   return [x for x in amendments(workdir) if x.step and kinds.is_seen(x.change.key)]
 
 
 def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDict:
-  """The config that training step `step` of a run had."""
+  """The config of a run at training step `step`."""
   config = configs.read(workdir)
   with config.unlocked():
     for amendment in reversed(amendments(workdir)):
@@ -210,7 +210,7 @@ def _text(config: ml_collections.ConfigDict) -> str:
 
 
 def _write(file: pathlib.Path, text: str) -> None:
-  """Whole or not at all, also when several processes of one run do it."""
+  """Writes atomically, even when several processes of one run do so."""
   partial = file.with_name(f"{file.name}.{os.getpid()}")
   partial.write_text(text)
   partial.replace(file)

@@ -185,7 +185,7 @@ def test_a_batch_that_is_a_pickle_or_swells_is_refused(folder, monkeypatch):
   path.write_bytes(batch())
   assert replay.load(path).tokens.shape == (2, 3)
   path.write_bytes(batch(tokens=np.array([{"a": 1}], object)))
-  with pytest.raises(ValueError, match="is no batch .*allow_pickle=False"):
+  with pytest.raises(ValueError, match="is not a batch .*allow_pickle=False"):
     replay.load(path)
   monkeypatch.setattr(replay, "MAX_BYTES", 10_000)
   path.write_bytes(batch(tokens=np.zeros((100, 100), np.int32)))

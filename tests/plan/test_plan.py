@@ -61,7 +61,7 @@ def test_unknown_topologies_and_models_are_reported():
     chips.of("v9:2x2")
   with pytest.raises(ValueError, match="no topology 'v5e:3x5'"):
     chips.of("v5e:3x5")
-  with pytest.raises(ValueError, match="'tiny' names no model .* qwen2.5-1.5b"):
+  with pytest.raises(ValueError, match="'tiny' has no released model .* qwen2.5-1.5b"):
     shapes.of("", "tiny")
 
 
@@ -72,7 +72,7 @@ def test_gpus_are_those_of_a_host_or_of_several():
   for name in ("h100:9", "h100:0", "h100:2x", "h100"):
     with pytest.raises(ValueError, match="write the GPUs of one host, h100:1 to h100:8, or hosts"):
       chips.of(name)
-  with pytest.raises(ValueError, match="--slices is of TPUs: .* --topology=h100:4x8"):
+  with pytest.raises(ValueError, match="--slices is for TPUs: .* --topology=h100:4x8"):
     topology.devices("h100:2x8", slices=2)
 
 

@@ -66,8 +66,8 @@ def test_a_norm_far_above_the_last_ones_is_reported_and_counted(tmp_path):
   metrics, (note,) = watched(10.2, rows, tmp_path, played=played)
   assert metrics == {"update/spikes": 3}
   assert note == (
-    "The gradient's norm in step 30 is 10.2, and the median of the steps before 2; in the batch"
-    " were episodes 0 of task 0; episodes 2 of task 2."
+    "The gradient norm in step 30 is 10.2; the median of the steps before is 2. The batch holds"
+    " episodes 0 of task 0; episodes 2 of task 2."
   )
 
 
