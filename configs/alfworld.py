@@ -8,12 +8,12 @@
   python launch/train.py --config=configs/alfworld.py:paper-dapo-7b --config.model.path=FOLDER
 
 The first takes about half an hour on two cores and wins about half of the validation games
-before and about three quarters of them after. The last but one stands for every model of
-empg_jax/config/presets.py: the paper's settings, on the official games that ALFWORLD_DATA
-names. The last stands for the rows of the paper's tables, in its row layout too: a turn a row.
+before training and about three quarters after. qwen2.5-7b stands for every model of
+empg_jax/config/slices.py: the paper's settings, on the official games in ALFWORLD_DATA.
+paper-dapo-7b stands for the rows of the paper's tables, also in its row layout: one row per turn.
 
-Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/config/presets.py.
+Each section holds the keyword arguments of the function named beside it; the part that all
+configs share is in empg_jax/config/presets.py.
 """
 
 import functools
@@ -36,7 +36,7 @@ def _tiny() -> dict:
     env=dict(name="alfworld", backend="native", show_commands=False),  # envs.alfworld.make
     chat=dict(instructions="", **REPLY),  # chat.load
     evaluation=dict(every=25, splits=_SPLITS, tasks=140, temperature=0.4),
-    sft=dict(  # how launch/sft.py makes the warm start that the package ships
+    sft=dict(  # with this, launch/sft.py made the warm start that the package ships
       fresh=dict(vocabulary=832, model=presets.tiny_shape()),
       demonstrations=dict(  # data.demonstrations.demonstrations
         small=dict(episodes=16_000, size="small", noise=0.1),
@@ -70,7 +70,7 @@ def _tiny_full() -> dict:
 
 
 def _smollm2() -> dict:
-  """SmolLM2-135M: each message lists the commands; short episodes, a few of them at a time."""
+  """SmolLM2-135M: messages list the commands; short episodes, few at a time."""
   config = _tiny()
   return config | dict(
     num_steps=10,
@@ -91,7 +91,7 @@ def _smollm2() -> dict:
     train=config["train"] | dict(size=1, lengths=(1024, 1536, 2048), remat=True),
     evaluation=config["evaluation"] | dict(every=10, tasks=4),
     sft=dict(
-      fresh={},  # goes on from model.path
+      fresh={},  # starts from model.path
       demonstrations=dict(small=dict(episodes=2000, size="small", noise=0.0, show_commands=True)),
       batches=dict(lengths=(1024, 1536, 2048), tokens=2048, microbatch=1, observation_weight=0.0),
       num_steps=20,

@@ -3,16 +3,16 @@
   python launch/train.py --config=configs/deep_search.py                  a tiny policy
   python launch/train.py --config=configs/deep_search.py:qwen2.5-32b --config.model.path=FOLDER
 
-The first answers the embedded questions that take two searches: cloned from searchers who often
-answer too soon, it learns not to: about 27% of the test questions are right before and 57% after,
-in about ten minutes on two cores. The second stands for every model of
-empg_jax/config/presets.py: the paper's settings, on the corpus and questions in the folder that
-DEEP_SEARCH_DATA names (empg_jax/envs/deep_search/data.py), or on the embedded ones with
+The first answers embedded questions that take two searches: cloned from experts that often
+answer too soon, it learns not to: it answers about 27% of the test questions correctly before
+training and 57% after, in about ten minutes on two cores. The second stands for every model of
+empg_jax/config/slices.py: the paper's settings, on the corpus and questions in the folder
+DEEP_SEARCH_DATA (empg_jax/envs/deep_search/data.py), or on the embedded ones with
 --config.tasks.questions=embedded --config.env.corpus=embedded. The rows of the paper's table are
 paper-dapo-32b, paper-dapo-empg-32b, paper-dapo-empg-scaling-32b and paper-dapo-empg-bonus-32b.
 
-Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/config/presets.py.
+Each section holds the keyword arguments of the function named beside it; the part that all
+configs share is in empg_jax/config/presets.py.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _tiny() -> dict:
     train=config["train"] | dict(lengths=(256, 384, 640)),
     optimizer=config["optimizer"] | dict(learning_rate=1.5e-4, warmup_steps=2),
     evaluation=dict(every=10, splits=_SPLITS, tasks=200, temperature=0.4),
-    sft=dict(  # how launch/sft.py makes the warm start that the package ships
+    sft=dict(  # with this, launch/sft.py made the warm start that the package ships
       fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
       demonstrations=dict(  # data.demonstrations.demonstrations
         embedded=dict(
@@ -98,7 +98,7 @@ def _released(model: str, method: str = "dapo-empg") -> dict:
 
 
 def _paper(method: str, **strengths: float) -> dict:
-  """A row of the paper's table; strengths of EMPG that are 0 leave a part of it out."""
+  """A row of the paper's table; a strength of 0 disables that part of EMPG."""
   config = _released("qwen2.5-32b", method)
   return config | dict(algorithm=config["algorithm"] | strengths)
 

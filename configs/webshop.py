@@ -3,14 +3,14 @@
   python launch/train.py --config=configs/webshop.py                  a tiny policy
   python launch/train.py --config=configs/webshop.py:qwen2.5-7b --config.model.path=FOLDER
 
-The first plays in the embedded catalogue: cloned from shoppers who often buy without a second
-look, it learns to look. It takes about a quarter of an hour on two cores, and buys about 47% of
-the test goals perfectly before and about three quarters of them after. The last stands for every
-model of empg_jax/config/presets.py: the paper's settings, on WebShop's own files in the folder that
-WEBSHOP_DATA names.
+The first plays in the embedded catalogue: cloned from experts that often buy without checking,
+it learns to check. It takes about a quarter of an hour on two cores, and buys perfectly for about
+47% of the test goals before training and about three quarters after. The second stands for every
+model of empg_jax/config/slices.py: the paper's settings, on WebShop's own files in the folder
+WEBSHOP_DATA.
 
-Each section holds the keyword arguments of one function, named beside it; what all configs
-share is in empg_jax/config/presets.py.
+Each section holds the keyword arguments of the function named beside it; the part that all
+configs share is in empg_jax/config/presets.py.
 """
 
 import functools
@@ -38,7 +38,7 @@ def _tiny() -> dict:
     rollout=config["rollout"] | dict(max_turns=15),
     policy=config["policy"]
     | dict(
-      temperature=0.6,  # at 1 a policy this small slips in every other episode
+      temperature=0.6,  # at 1 a policy this small makes a mistake in every other episode
       max_length=1536,
       max_reply=32,
       piece_lengths=(64, 192),
@@ -46,12 +46,12 @@ def _tiny() -> dict:
     ),
     pack=dict(lengths=(1536,)),
     train=config["train"] | dict(lengths=(384, 640, 1024)),
-    # At 3e-4 and by sequence_mean, where short episodes weigh more, bad purchases taught it
-    # within 8 steps not to buy at all.
+    # At 3e-4 with sequence_mean, which weighs short episodes more, the policy learned from bad
+    # purchases within 8 steps not to buy at all.
     algorithm=config["algorithm"] | dict(base=base),
     optimizer=config["optimizer"] | dict(learning_rate=1.2e-4, warmup_steps=2),
     evaluation=dict(every=9, splits=("test",), tasks=200, temperature=0.4),
-    sft=dict(  # how launch/sft.py makes the warm start that the package ships
+    sft=dict(  # with this, launch/sft.py made the warm start that the package ships
       fresh=dict(vocabulary=2048, model=presets.tiny_shape()),
       demonstrations=dict(  # data.demonstrations.demonstrations
         embedded=dict(episodes=24_000, noise=0.1, haste=0.35, repeat_instruction=False)
@@ -77,7 +77,7 @@ def _released(model: str) -> dict:
   config = presets.released(model)
   return config | dict(
     tasks=dict(catalogue="small", goals="human"),
-    # As verl-agent, on which the paper's runs were made: a purchase counts if it is perfect.
+    # As in verl-agent, which the paper's runs used: only a perfect purchase is a success.
     env=dict(name="webshop", reward="won", show_commands=True, repeat_instruction=False),
     chat=dict(instructions=INSTRUCTIONS, **REPLY),
     rollout=config["rollout"] | dict(max_turns=15),

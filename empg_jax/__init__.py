@@ -1,12 +1,12 @@
 """EMPG in JAX: entropy-modulated policy gradients for language-model agents.
 
-`empg_loss` (`empg_jax.core.empg.empg_loss`) is the whole algorithm as one pure function of
+`empg_loss` (`empg_jax.core.empg.empg_loss`) is the algorithm as one pure function of
 arrays; `group_advantages` (`empg_jax.core.advantages.group_advantages`), `token_stats`
 (`empg_jax.core.tokens.token_stats`), `fused_token_stats`
 (`empg_jax.core.fused.fused_token_stats`) and `modulate_advantages`
-(`empg_jax.core.modulation.modulate_advantages`) are its parts. They need jax and jaxtyping
-alone, which are loaded with the first of them: what needs no jax, as the environments' worker
-processes, loads none.
+(`empg_jax.core.modulation.modulate_advantages`) are its parts. They need only jax and jaxtyping,
+which are imported on the first use of one of them: processes that need no jax, such as the
+environments' workers, do not import it.
 """
 
 import importlib
@@ -30,7 +30,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-  if name == "__all__":  # whoever asks for it, as `import *` and pdoc, wants what it names
+  if name == "__all__":  # `import *` and pdoc read it, and then the names in it
     globals().update({each: __getattr__(each) for each in _MODULES})
     return sorted(_MODULES)
   if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""What a run shows on the console: a line a step, a final table, progress bars."""
+"""Console output of a run: one line per step, a final table, progress bars."""
 
 from collections.abc import Callable, Mapping, Sequence
 import math
@@ -10,7 +10,7 @@ import tqdm
 
 from empg_jax.io import words
 
-EARLIEST = 0.1  # the share that is done before a time left is estimated
+EARLIEST = 0.1  # the share done before the time left is estimated
 
 
 def _three_digits(value: int | float) -> str:
@@ -24,7 +24,7 @@ def _percent(value: int | float) -> str:
 
 
 class _Column(NamedTuple):
-  """Its values are those of the first metrics of which the row has one, joined by a dash."""
+  """A column of the first metrics that the row has; a range joins two with a dash."""
 
   heading: str
   width: int
@@ -54,11 +54,11 @@ _COLUMNS = (
 
 
 class StepLines:
-  """A line of at most 80 characters for each training step, below one heading.
+  """A line of at most 80 characters per training step, below one heading.
 
-  H is the mean entropy of the steps in nats, g its range of scales, KL the divergence from the
-  initial policy, mismatch that between the sampler's and the update's probabilities of the same
-  tokens, seconds those of the rollout and of the update, and left is the time left for the run.
+  H is the mean step entropy in nats, g the range of EMPG's scale, KL the divergence from the
+  initial policy, mismatch the divergence between the sampler's and the update's probabilities,
+  seconds the times of rollout and update, and left the time left for the run.
   """
 
   def __init__(self, num_steps: int, *, with_kl: bool = False):
@@ -72,9 +72,9 @@ class StepLines:
     return " ".join(["step".rjust(self._width), *cells, " left"])
 
   def line(self, row: Mapping[str, Any], left: float | None) -> str:
-    """One training step's row; a number that is not there is "-".
+    """The line of one training step; "-" for a missing number.
 
-    `left`: seconds that the run still takes; None: not known yet.
+    `left`: seconds left for the run; None: not known yet.
     """
     cells = [column.cell(row).rjust(column.width) for column in self._columns]
     time_left = "-" if left is None else brief(left)
@@ -82,14 +82,14 @@ class StepLines:
 
 
 def warnings(row: Mapping[str, Any]) -> list[str]:
-  """What in a training step's row calls for a look, a sentence each."""
+  """Warnings about a training step's row, one sentence each."""
   compressed = row.get("empg/compressed")
   if compressed is None or compressed <= 0.9:
     return []
   return [
-    f"{compressed:.0%} of the steps lie in the lowest twentieth of the range of step entropies"
-    f" ({row['empg/entropy_min']:.3f} to {row['empg/entropy_max']:.3f}): a few outliers set it,"
-    " and EMPG's scale hardly tells the others apart."
+    f"{compressed:.0%} of the steps are in the lowest 5% of the range of step entropies"
+    f" ({row['empg/entropy_min']:.3f} to {row['empg/entropy_max']:.3f}): a few outliers set the"
+    " range, and EMPG's scale hardly distinguishes the other steps."
   ]
 
 
@@ -98,10 +98,10 @@ def success_table(
   after: Mapping[str, Any],
   splits: Sequence[str] = ("valid_seen", "valid_unseen"),
 ) -> str:
-  """Success by task type before and after training, a pair of columns a split.
+  """A table of success by task type, before and after training, for each split.
 
-  Both rows hold `eval/<split>/...`: summarize()'s names, by task type. "games" is the
-  number of games of the type in that split, after training.
+  Both rows hold summarize()'s metrics as `eval/<split>/...`. A split's first column is the
+  number of games of the type, in the evaluation after training.
   """
   types = sorted(
     name.removeprefix(prefix)
@@ -130,14 +130,14 @@ def success_table(
 
 
 def gains(before: Mapping[str, Any], after: Mapping[str, Any], splits: Sequence[str]) -> str:
-  """Success before and after training, in a line."""
+  """Success before and after training, on one line."""
   pairs = [[shown(row.get(f"eval/{split}/success"), "{:.1%}".format) for row in (before, after)]
            for split in splits]  # fmt: skip
   return ", ".join(f"{split} {' -> '.join(pair)}" for split, pair in zip(splits, pairs))
 
 
 class Progress:
-  """A progress bar with the time left; occasional plain lines where there is no terminal.
+  """A progress bar with the time left; without a terminal, occasional plain lines.
 
   with Progress("rollout", total=128, unit="episodes") as bar:
     collect(..., progress=bar.update)
@@ -160,7 +160,7 @@ class Progress:
       )
 
   def update(self, n: int = 1) -> None:
-    """`n` more are done."""
+    """Counts `n` more as done."""
     self._done += n
     if self._bar is not None:
       self._bar.update(n)

@@ -1,4 +1,4 @@
-"""What flows between the parts: every array's meaning and shape, named once.
+"""The data types shared by all parts, with the meaning and shape of every array.
 
 Letters: B rows, T tokens, V vocabulary, E episodes, S steps (agent turns).
 """
@@ -14,14 +14,14 @@ Scalar = Num[Array, ""] | float | int
 Metrics = dict[str, Float[Array, ""]]
 
 # Numpy on the host, jax on the device; the shapes are the same.
-if TYPE_CHECKING:  # whoever holds a Batch knows on which side it is
+if TYPE_CHECKING:  # the holder of a Batch knows which one it is
   _HostOrDevice = Any
 else:
   _HostOrDevice = np.ndarray | Array
 
 
 class TokenStats(NamedTuple):
-  """What the algorithm needs of a policy at every token; never the logits."""
+  """A policy's statistics at every token, which the algorithm needs instead of logits."""
 
   logprobs: Float[Array, "B T"]
   """Log-probability of the action, in nats."""
@@ -32,19 +32,19 @@ class TokenStats(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class StepGrid:
-  """Where the batch's steps lie: one slot a step, filled from the left.
+  """The batch's steps as a grid: one slot per step, filled from the left.
 
-  An episode's steps lie in one row of the grid, in order. Either every row of
-  the batch is its own episode and E, S = B, T; or rows share episodes, all of
-  them lie in a single row, and E, S = 1, B * T.
+  An episode's steps are in one row of the grid, in order. Either every row of
+  the batch is its own episode and E, S = B, T; or rows share episodes, all
+  steps are in a single row, and E, S = 1, B * T.
   """
 
   slot: Int[Array, "E S"]
-  """The slot of each token, in the order of the batch; -1: in no step."""
+  """The slot of each token, in the order of the batch; -1: no step."""
   lengths: Float[Array, "E S"]
   """Tokens in each slot's step; 0: an empty slot."""
   has_next: Bool[Array, "E S"]
-  """Whether the next slot is the step that follows, in the same episode."""
+  """Whether the next slot is the next step of the same episode."""
 
   @property
   def exists(self) -> Bool[Array, "E S"]:
@@ -56,35 +56,34 @@ class StepGrid:
 class Batch:
   """Episodes as padded arrays: numpy on the host, jax on the device.
 
-  A filler row, there to divide over devices, has no agent token in `steps`
-  and counts nowhere.
+  Filler rows, which make the rows divide over devices, have no agent token in
+  `steps` and do not count.
   """
 
   tokens: Int[_HostOrDevice, "B T"]
   """What the model reads."""
   actions: Int[_HostOrDevice, "B T"]
-  """The token that follows each; the training target."""
+  """The token after each position; the training target."""
   steps: Int[_HostOrDevice, "B T"]
-  """s >= 1: the action belongs to the agent's step s; 0: it is not its own."""
+  """s >= 1: the action belongs to the agent's step s; 0: it is not the agent's."""
   behavior_logprobs: Float[_HostOrDevice, "B T"]
   """Of the action, recorded while sampling; 0 where steps is 0."""
   behavior_entropy: Float[_HostOrDevice, "B T"]
-  """Of the policy that sampled, in nats; 0 where steps is 0."""
+  """Of the behaviour policy, in nats; 0 where steps is 0."""
   rewards: Float[_HostOrDevice, "B T"]
-  """The reward, penalties included, of the step that a token belongs to, on each of its
-  tokens; 0 where steps is 0."""
+  """The reward of the token's step, including penalties; 0 where steps is 0."""
   anchors: Int[_HostOrDevice, "B T"]
-  """What the step answers, on each of its tokens: equal where steps of one group were
-  shown the same observation, different between groups; 0 where steps is 0."""
+  """An id of the observation that the token's step answers: equal for equal observations
+  within a group, different between groups; 0 where steps is 0."""
   returns: Float[_HostOrDevice, "B"]
-  """The episode's reward, penalties included, before group normalisation."""
+  """The episode's reward, including penalties, before group normalisation."""
   group_ids: Int[_HostOrDevice, "B"]
   """Equal for the episodes of one task."""
   episode_ids: Int[_HostOrDevice, "B"]
   """Equal for the rows of one episode."""
   values: Float[_HostOrDevice, "B T"] | None = None
-  """What the state in which each action was chosen seemed worth, before the update; None
-  where nobody estimates it."""
+  """The estimated value of the state in which each action was chosen, before the update; None
+  without a value head."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,22 +91,22 @@ class Turn:
   """One agent turn, with the token ids exactly as they were sampled."""
 
   context: tuple[int, ...]
-  """Ids put before the reply: what the chat template lays around a turn."""
+  """Ids before the reply: the observation in its chat template."""
   reply: Int32[np.ndarray, "n"]
-  """Sampled ids, the end-of-turn id included when it was sampled."""
+  """Sampled ids, including the end-of-turn id if it was sampled."""
   logprobs: Float[np.ndarray, "n"]
   entropy: Float[np.ndarray, "n"]
   observation: str
   text: str
   """The reply, decoded."""
   action: str | None
-  """What the environment was given; None: the reply held no valid action."""
+  """The action sent to the environment; None: the reply held no valid action."""
   reward: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Episode:
-  """One play of a task: the turns in order."""
+  """One episode of a task: its turns in order."""
 
   task: str
   group: int
@@ -121,4 +120,4 @@ class Episode:
   ended: Literal["done", "turns", "length", "aborted"]
   info: dict[str, Any]
   first_step: int = 1
-  """The number of the first of `turns`; more than 1 where a row holds a later turn alone."""
+  """The number of the first of `turns`; above 1 where a row holds only a later turn."""

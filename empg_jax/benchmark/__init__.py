@@ -1,1 +1,1 @@
-"""What launch/benchmark.py measures: one file a suite, each with `measure(...)` and `show(...)`."""
+"""The suites of launch/benchmark.py, one file each, with `measure(...)` and `show(...)`."""

@@ -1,4 +1,4 @@
-"""Seconds, processor seconds, peak memory, and tables of them."""
+"""Measures wall time, CPU time and peak memory, and formats tables of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 import gc
@@ -17,14 +17,14 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def timed(run: Callable[[], Any], repeats: int, what: str) -> dict[str, Any]:
-  """Calls `run`, which waits for its own results, `repeats` times, and once before, untimed.
+  """Times `repeats` calls of `run`, which waits for its own results, after one untimed call.
 
-  `what` names it on the progress bar.
+  `what` is its name on the progress bar.
 
   Returns:
-    `wall_s` and `cpu_s` (processor time over all threads of this process, which other
-    programs on the machine hardly change) as spreads, and `peak_rss_mib`, the highest
-    resident set meanwhile (None where the system does not tell).
+    `wall_s` and `cpu_s` (CPU time over all threads of this process, which other programs on
+    the machine hardly affect) as spreads, and `peak_rss_mib`, the peak resident set of the
+    timed calls (None where the system does not report it).
   """
   wall, cpu = [], []
   with console.Progress(what, 1 + repeats, "runs") as progress:
@@ -44,9 +44,9 @@ def timed(run: Callable[[], Any], repeats: int, what: str) -> dict[str, Any]:
 def in_turn(
   calls: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-  """`wall_s` and `cpu_s` of several calls that take turns, so that one does not get the quiet hour.
+  """`wall_s` and `cpu_s` of several calls in alternation, so that all see the same machine load.
 
-  Each is called once before, untimed, and waits for its own results.
+  Each waits for its own results and is called once before, untimed.
   """
   times = {name: ([], []) for name in calls}
   with console.Progress(" ".join(calls), (1 + repeats) * len(calls), "runs") as progress:
@@ -64,7 +64,7 @@ def in_turn(
 
 
 def _reset_peak() -> None:
-  """Makes the resident set of now the highest so far, where the system (Linux) can."""
+  """Resets the peak resident set to the current one, where the system (Linux) can."""
   try:
     with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
       f.write("5")
@@ -82,7 +82,7 @@ def _peak_rss_mib() -> float | None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Columns of text under their headings, the first to the left, the others to the right."""
+  """A text table; the first column is left-aligned, the others right-aligned."""
   lines = [list(header), *map(list, rows)]
   widths = [max(map(len, column)) for column in zip(*lines)]
   lines.insert(1, ["-" * width for width in widths])

@@ -1,4 +1,4 @@
-"""The environments: processor time of a reset and of a step, on ALFWorld's own engine."""
+"""Environments: CPU time of a reset and of a step of ALFWorld."""
 
 from collections.abc import Sequence
 import os
@@ -14,14 +14,14 @@ def measure(*, games: int, max_turns: int, repeats: int) -> dict[str, Any]:
   """Plays random admissible commands; results by set of games.
 
   Args:
-    games: of the training split to play in every repeat, others each time.
-    max_turns: commands played in each.
-    repeats: whose spread is reported.
+    games: of the training split, played per repeat, different ones each time.
+    max_turns: commands played per game.
+    repeats: over which spreads are taken.
 
   Returns:
-    For "full", and for "official" if ALFWORLD_DATA is set: `reset_ms` of a game not
-    played before, `again_ms` of the one just played, `step_ms` (the list of admissible
-    commands included), each a spread over the repeats' means, and `steps` played.
+    For "full", and for "official" if ALFWORLD_DATA is set: `reset_ms` of a new game,
+    `again_ms` of the game just played, `step_ms` (including the list of admissible
+    commands), each a spread over the repeats' means, and `steps` played.
   """
   sets = ("full", "official") if os.environ.get("ALFWORLD_DATA") else ("full",)
   return {name: _measure_set(name, games, max_turns, repeats) for name in sets}
@@ -32,7 +32,7 @@ def _measure_set(name: str, games: int, max_turns: int, repeats: int) -> dict[st
   tasks = alfworld.tasks("train", games=name)
   rng.shuffle(tasks)
   env = alfworld.make()
-  env.reset(tasks[-1])  # what is loaded once belongs to no repeat
+  env.reset(tasks[-1])  # one-time loading is not timed
   means, steps = [], 0
   for repeat in range(repeats):
     first = repeat * games
@@ -46,7 +46,7 @@ def _measure_set(name: str, games: int, max_turns: int, repeats: int) -> dict[st
 
 
 def _play(env, task, max_turns, rng) -> Sequence[float]:
-  """Processor seconds of the first reset, of the second and of all steps; number of steps."""
+  """CPU seconds of the first reset, of the second and of all steps; number of steps."""
   times = [time.process_time()]
   for _ in range(2):
     env.reset(task)

@@ -1,4 +1,4 @@
-"""Token statistics with their gradients: from whole logits, in chunks, and by TPU's kernels."""
+"""Token statistics with gradients: from whole logits, in chunks, and in the TPU kernels."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -17,7 +17,7 @@ from empg_jax.plan import chips, compiling, topology as topologies
 from empg_jax.plan.programs import Program
 from empg_jax.types import TokenStats
 
-_TPU_BLOCK = 4096  # vocabulary entries of a chunk that XLA handles on a TPU
+_TPU_BLOCK = 4096  # vocabulary entries per chunk of XLA on a TPU
 _TPU = dict(tokens=8192, width=3584, vocab=152_064)  # Qwen2.5-7B: a row on one chip
 
 
@@ -31,20 +31,20 @@ def measure(
   repeats: int,
   topology: str,
 ) -> dict[str, Any]:
-  """Times both ways here, and compiles all three for a chip of a TPU topology.
+  """Times two implementations here, and compiles all three for a chip of a TPU topology.
 
   Args:
-    rows, length: tokens whose statistics are taken.
+    rows, length: of the tokens.
     width: of the hidden states.
     vocabs: sizes of the vocabulary.
-    dtypes: operand types of the matrix products.
-    repeats: of each timing; the two ways take turns.
+    dtypes: operand dtypes of the matrix products.
+    repeats: of each timing; the two implementations alternate.
     topology: like "v5e:2x2".
 
   Returns:
-    `runs`: processor seconds, seconds and XLA's temporaries by vocabulary, type and way
-    ("plain", "chunked"), forward alone and with the gradients; `tpu`: one chip's memory,
-    operations and time at the least, or `missing`, a sentence of why there is none.
+    `runs`: CPU seconds, wall seconds and XLA's temporaries by vocabulary, dtype and way
+    ("plain", "chunked"), forward only and with gradients; `tpu`: one chip's memory,
+    operations and lower bound of the time, or `missing`, why there are none.
   """
   runs = []
   for vocab in vocabs:
@@ -71,7 +71,7 @@ def _operands(rows: int, length: int, width: int, vocab: int):
 
 
 def _gradients(stats: Callable) -> Callable:
-  """Those of hidden and embedding for a loss of log-probabilities and entropies."""
+  """Gradients of hidden and embedding for a loss of log-probabilities and entropies."""
 
   def loss(hidden, embedding, actions):
     logprobs, entropy = stats(hidden, embedding, actions)
@@ -103,7 +103,7 @@ def _compared(operands, dtype: str, gradient: bool, repeats: int) -> list[dict[s
 
 
 def _compiled(topology: str) -> dict[str, Any]:
-  """The three ways for one chip."""
+  """The three implementations compiled for one chip."""
   chip = chips.of(topology)
   try:
     topologies.prepare(topology)

@@ -11,8 +11,8 @@ from empg_jax.generation.policy import Policy
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 _NEVER = -1  # an end-of-turn id that is not sampled
-_BUCKET = 256  # what the lengths of whole transcripts are rounded up to
-_WINDOWS = (256, 512, 1024)  # and those of a living cache, beside the longest
+_BUCKET = 256  # lengths of whole transcripts are rounded up to multiples
+_WINDOWS = (256, 512, 1024)  # of a living cache, besides the longest
 
 
 def measure(
@@ -27,21 +27,21 @@ def measure(
   dtypes: Sequence[str],
   repeats: int,
 ) -> dict[str, Any]:
-  """Times the sampling of `rows` conversations, dealt out over the devices as the actor does.
+  """Times the sampling of `rows` conversations, distributed over devices as in the actor.
 
   Args:
     config: of the model.
     rows: conversations.
     prompt, reply: tokens read and then sampled in `long`, without an end of turn.
-    turns, observation, action: of `episodes`: in each turn so many tokens are read, and
-      so many sampled.
-    dtypes: operand types of the matrix products; `episodes` are played in each.
+    turns, observation, action: of `episodes`: the turns, and the tokens read and sampled
+      in each.
+    dtypes: operand dtypes of the matrix products.
     repeats: of each timing.
 
   Returns:
-    By operand type: `long`, with tokens/s and those of decoding alone, and `episodes`,
-    with the tokens/s of sampled tokens for a KV cache that lives across turns and for
-    reading the whole transcript again every turn, and the ratio of both.
+    By operand dtype: `long`, with tokens/s in total and of decoding alone, and `episodes`,
+    with sampled tokens/s for a KV cache that lives across turns and for reading the whole
+    transcript again every turn, and their ratio.
   """
   model = jax.jit(lambda: Decoder(config, jax.random.key(0)))()
   make = lambda **lengths: _groups(model, rows, **lengths)
@@ -58,7 +58,7 @@ def measure(
 
 
 class _Groups:
-  """A policy's slots, a group for each device, and what they read and write."""
+  """A policy's slots, one group per device, and their reading and writing."""
 
   def __init__(self, policy: Policy, count: int):
     self._policy = policy
@@ -66,7 +66,7 @@ class _Groups:
     self._key = jax.random.key(0)
 
   def act(self, pieces: list[list[int]], turn: int, number: int) -> list[list[int]]:
-    """Replies to the pieces; `turn` 0 forgets what was before, `number` draws afresh."""
+    """Replies to the pieces; `turn` 0 clears the slots, `number` seeds the sampling."""
     size, replies = self._policy.slots, []
     for i, slots in enumerate(self._slots):
       mine = range(i * size, (i + 1) * size)
@@ -79,7 +79,7 @@ class _Groups:
 
 
 def _groups(model, rows, *, piece, reply, length, dtype, windows=()):
-  """Makes starts of `rows` empty slots."""
+  """Returns a function that makes `rows` empty slots."""
   devices = jax.local_devices()
   count = len(devices) if rows % len(devices) == 0 else 1
   policy = Policy(

@@ -1,4 +1,4 @@
-"""The update: GRPO with EMPG on one batch, against the machine's own rate of matrix products."""
+"""The update: GRPO with EMPG on one batch, compared with the machine's matmul rate."""
 
 from collections.abc import Sequence
 import functools
@@ -32,21 +32,21 @@ def measure(
   repeats: int,
   matmul: int,
 ) -> dict[str, Any]:
-  """Times one update for every operand type and microbatch size.
+  """Times one update for every operand dtype and microbatch size.
 
   Args:
     config: of the model, whose parameters are float32.
-    rows, prompt, completion: the batch; every row is as long as the others.
-    sizes: rows in a microbatch, those of them that divide `rows`.
-    dtypes: operand types of the matrix products.
+    rows, prompt, completion: the batch; all rows have the same length.
+    sizes: rows in a microbatch; those that do not divide `rows` are skipped.
+    dtypes: operand dtypes of the matrix products.
     remat: recompute layers in the backward pass rather than keep their activations.
     repeats: of each timing.
-    matmul: side of the matrices that the machine's own rate is measured with.
+    matmul: side of the square matrices that measure the machine's rate.
 
   Returns:
-    `machine`: rates of matrix products; `floor`: what 6 N D operations take at them;
-    `runs`: a measurement for every type and size; `best`: for every type the size
-    that takes the least processor time.
+    `machine`: rates of matrix products; `floor`: the time of 6 N D operations at them;
+    `runs`: a measurement for every dtype and size; `best`: for every dtype the size with
+    the least CPU time.
 
   Raises:
     ValueError: none of the sizes divides the rows.
@@ -76,7 +76,7 @@ def measure(
 
 
 def matmul_rate(side: int, dtype: str, repeats: int) -> dict[str, float]:
-  """GFLOP a second, and a processor second, of square products with float32 output."""
+  """GFLOP per second, and per CPU second, of square products with float32 output."""
   a, b = jax.random.normal(jax.random.key(0), (2, side, side)).astype(dtype)
   product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
   run = lambda: jax.block_until_ready(product(a, b))
@@ -140,7 +140,7 @@ def _time_update(config, batch, dtype, size, remat, repeats) -> dict[str, Any]:
 
 
 def xla_memory(compiled: jax.stages.Compiled) -> dict[str, float]:
-  """What XLA's own analysis says of a program, in MiB."""
+  """XLA's memory analysis of a program, in MiB."""
   m = compiled.memory_analysis()
   sizes = {
     "arguments": m.argument_size_in_bytes,

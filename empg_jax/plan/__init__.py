@@ -1,1 +1,1 @@
-"""What a run takes on TPUs that are not there: programs compiled for a topology, and read."""
+"""Plans a run for other hardware: compiles its programs for a topology and analyses them."""

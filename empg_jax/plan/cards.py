@@ -1,11 +1,11 @@
-"""What XLA's GPU compiler has to know of a GPU that is not there: its target config.
+"""XLA's target configs, with which its GPU compiler compiles without the GPU.
 
 The figures are those of XLA's own files for the SXM modules, a100_sxm_80, h100_sxm and h200 in
-https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs, memory's bandwidth
-among them, which `chips` holds. Two are those that CUDA reports of a card instead: the memory,
-which differs by some MB from driver to driver (XLA has 141 whole GiB for an H200, more than there
-are), and the H200's L2 cache. Autotuning needs the card, so a program compiled here takes the
-compiler's default tiles; its memory and its exchanges are those of a run.
+https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs, including the
+memory bandwidth, which is in `chips`. Two are as CUDA reports them for a card instead: the
+memory, which differs by some MB between drivers (XLA has 141 whole GiB for an H200, more than it
+has), and the H200's L2 cache. Autotuning needs the card, so a program compiled here has the
+compiler's default tiles; its memory and its collectives are those of a run.
 """
 
 from empg_jax.plan import chips

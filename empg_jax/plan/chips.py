@@ -1,19 +1,19 @@
 """Published peak figures of TPU chips and of GPUs.
 
-Sources, read in November 2026:
+Sources, as of November 2026:
   v5e   https://docs.cloud.google.com/tpu/docs/v5e
   v5p   https://docs.cloud.google.com/tpu/docs/v5p-training
   v6e   https://docs.cloud.google.com/tpu/docs/v6e
-  a100, h100, h200: the SXM modules. Memory's bandwidth: `cards`. Products and NVLink:
+  a100, h100, h200: the SXM modules. Memory bandwidth: see `cards`. FLOPs and NVLink:
         https://jax-ml.github.io/scaling-book/gpus
         (989: 132 cores x 4 units x 512 multiply-adds at 1.83 GHz, as XLA counts it)
-Links between chips: both ways over all links. The network between slices: v5p as given there;
-v5e and v6e are a host's network cards over its eight chips (2 x 100 and 4 x 200 Gbps). Between
-hosts of GPUs: one card for each, 400 Gbps beside the others as a DGX H100 or H200 has
+Links between chips: both directions over all links. The network between slices: v5p as given
+there; for v5e and v6e a host's network cards over its eight chips (2 x 100 and 4 x 200 Gbps).
+Between hosts of GPUs: one network card per GPU, 400 Gbps in a DGX H100 or H200
 (https://docs.nvidia.com/dgx-basepod/reference-architecture-infrastructure-foundation-enterprise-ai/latest/core-components.html),
-200 beside an A100 (https://github.com/calculon-ai/calculon/blob/main/systems/a100_80g.json).
-What a program may take of a chip's memory is what the compiler names when it refuses one; of a
-GPU's, the share that JAX takes here (hardware.MEMORY_SHARE).
+200 with A100s (https://github.com/calculon-ai/calculon/blob/main/systems/a100_80g.json).
+The memory available on a TPU chip is the limit in the compiler's out-of-memory error; on a GPU,
+the share that JAX preallocates here (hardware.MEMORY_SHARE).
 """
 
 import re
@@ -24,18 +24,18 @@ from empg_jax.kernels import hardware
 
 
 class Chip(NamedTuple):
-  """The memory of one chip or GPU, and its peak rates a second."""
+  """The memory of one chip or GPU, and its peak rates per second."""
 
-  memory: float  # GiB that a program may take
+  memory: float  # GiB available to a program
   flops: float  # bfloat16, dense
   hbm: float  # bytes
-  ici: float  # bytes, both ways over all links
+  ici: float  # bytes, both directions over all links
   torus: int  # dimensions of the network; 1: a switch
   dcn: float  # bytes to other slices or hosts
 
   @property
   def ring(self) -> float:
-    """Bytes a second that leave a chip on a ring along one dimension of the torus."""
+    """Bytes per second that leave a chip on a ring along one dimension of the torus."""
     return self.ici / 2 / self.torus
 
 
@@ -52,7 +52,7 @@ CHIPS = {
   "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
 }
 
-# Those that the compiler knows and that were tried.
+# Topologies that the compiler knows and that have been tried.
 TOPOLOGIES = {
   "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
   "v5p": ("2x2x1", "2x2x4", "4x4x4", "4x4x8", "8x8x8"),
@@ -66,7 +66,7 @@ def of(topology: str) -> Chip:
   """The chip of a topology like "v5p:4x4x8", or the GPU of one like "h100:8" or "h100:2x8".
 
   Raises:
-    ValueError: it is not known; the known ones are named.
+    ValueError: the topology is unknown; the message lists the known ones.
   """
   kind, _, shape = topology.partition(":")
   if kind in GPUS:
@@ -84,7 +84,7 @@ def hosts(topology: str) -> tuple[int, int]:
   """Hosts, and GPUs of each, of a topology like "h100:8" or "h100:2x8".
 
   Raises:
-    ValueError: it is none of these, or a host has more GPUs than a switch joins.
+    ValueError: it has another form, or more GPUs per host than a switch joins.
   """
   kind, _, shape = topology.partition(":")
   match = re.fullmatch(r"(?:([1-9]\d*)x)?([1-9]\d*)", shape)

@@ -1,4 +1,4 @@
-"""Compiling a program for chips that are not there, and what the compiler says of it."""
+"""Compiles a program for other hardware and reads the compiler's figures."""
 
 from collections.abc import Sequence
 import re
@@ -17,7 +17,7 @@ _QUICK = {"exec_time_optimization_effort": -1.0}  # a fifth of the time; memory 
 
 
 class TooLarge(Exception):
-  """A program takes more memory than a chip has, in GiB; alone, or beside what a run keeps."""
+  """A program needs more memory than a chip has, alone or with all that the run keeps; in GiB."""
 
   def __init__(self, needed: float, there: float, program: str = ""):
     over = needed - there
@@ -28,7 +28,7 @@ class TooLarge(Exception):
 
 
 class Report(NamedTuple):
-  """What one chip does in one run of a program."""
+  """The figures of one run of a program on one chip."""
 
   name: str
   compile_s: float
@@ -41,9 +41,9 @@ class Report(NamedTuple):
   tokens: float
   hlo_mb: float
   largest_buffer: int  # elements of the largest array on a chip
-  custom_calls: dict[str, int]  # kernels of libraries in the program's text
+  custom_calls: dict[str, int]  # library kernels in the program's text
   collectives: list[hlo.Collective]
-  seconds: dict[str, float]  # least time by each of the chip's peak rates
+  seconds: dict[str, float]  # lower bound of the time by each of the chip's peak rates
 
   @property
   def peak_bytes(self) -> int:
@@ -51,7 +51,7 @@ class Report(NamedTuple):
 
   @property
   def limit(self) -> str:
-    """What takes longest; the rest might be hidden behind it."""
+    """The resource that takes longest; the others may overlap with it."""
     return max(self.seconds, key=self.seconds.get)
 
   @property
@@ -64,7 +64,7 @@ class Report(NamedTuple):
 
 
 def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) -> Report:
-  """Compiles a program for the chips of a mesh and reads what came out.
+  """Compiles a program for the chips of a mesh and returns its figures.
 
   Raises:
     TooLarge: it does not fit.
@@ -76,7 +76,7 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
   compile_s = time.monotonic() - begun
   memory, text = compiled.memory_analysis(), compiled.as_text()
   peak = memory.peak_memory_in_bytes / GIB
-  if peak > chip.memory:  # XLA's GPU compiler does not know a limit
+  if peak > chip.memory:  # XLA's GPU compiler has no limit
     raise TooLarge(peak, chip.memory)
   jaxpr, platform = program.traced.jaxpr, _platform(mesh)
   operations = flops.of_program(jaxpr, mesh.size, program.loop, platform) / mesh.size
@@ -100,7 +100,7 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
 
 
 def _platform(mesh: Mesh) -> str:
-  """What programs are lowered for."""
+  """The platform to lower programs for."""
   return "tpu" if mesh.devices.flat[0].platform == "tpu" else "cuda"
 
 
@@ -118,7 +118,7 @@ def _compile(program: Program, chip: Chip, platform: str, options) -> jax.stages
 
 
 def _moved(memory) -> int:
-  """Bytes between memory and chip, at least: arguments read once, results written once."""
+  """Lower bound of the memory traffic: arguments read once, results written once."""
   return memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
 
 
@@ -129,7 +129,7 @@ def _seconds(operations, moved, exchanged, mesh, chip: Chip) -> dict[str, float]
     places, devices = _group(mesh, x.axes)
     if places == 1:
       within += x.sent / chip.ring
-    else:  # every device of a place has its share of the network
+    else:  # the devices of a place share its network
       between += x.sent / (chip.dcn * devices / places)
   far = "links between slices" if _platform(mesh) == "tpu" else "network between hosts"
   return {
@@ -141,14 +141,14 @@ def _seconds(operations, moved, exchanged, mesh, chip: Chip) -> dict[str, float]
 
 
 def _group(mesh: Mesh, axes: Sequence[str]) -> tuple[int, int]:
-  """Slices or hosts, and devices, that exchange with each other along some axes."""
+  """The number of slices or hosts, and of devices, in a group along some axes."""
   whole = tuple(slice(None) if name in axes else 0 for name in mesh.axis_names)
   group = mesh.devices[whole].reshape(-1)
   return len({place(device) for device in group}), group.size
 
 
 def place(device: jax.Device) -> int:
-  """Its slice, or of a GPU its host: where the fast links between devices end."""
+  """The index of a TPU's slice or a GPU's host, within which links are fast."""
   if device.platform == "tpu":
     return getattr(device, "slice_index", 0)
   return device.process_index

@@ -1,4 +1,4 @@
-"""Which config fits, and what would make one fit."""
+"""Checks whether a config fits in memory, and finds changes that make it fit."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import math
@@ -10,9 +10,9 @@ from empg_jax.plan.compiling import TooLarge
 from empg_jax.plan.memory import Item
 
 Fits = Callable[[ml_collections.ConfigDict], object]  # compiles; raises TooLarge
-Change = tuple[ml_collections.ConfigDict, str]  # a config, and what was changed for it
+Change = tuple[ml_collections.ConfigDict, str]  # a config, and the change that made it
 
-# What messages call the programs.
+# The programs' names in messages.
 PHASES = {
   "train": "update", "score": "score pass", "turn": "rollout",
   "reshard": "handover of the new policy",
@@ -20,12 +20,12 @@ PHASES = {
 
 
 def check(items: Sequence[Item], peaks: Mapping[str, int | None], limit: float) -> None:
-  """Raises TooLarge if a program does not fit beside all that a run keeps meanwhile.
+  """Raises TooLarge if a program does not fit together with all that the run keeps.
 
   Args:
     items: of the run.
-    peaks: of memory.PROGRAMS, as memory.needs takes them.
-    limit: GiB of a chip.
+    peaks: of memory.PROGRAMS, as for memory.needs.
+    limit: GiB per chip.
   """
   needed = {name: memory.needs(items, name, peak) / 2**30 for name, peak in peaks.items()}
   largest = max(needed, key=needed.get, default="")
@@ -34,7 +34,7 @@ def check(items: Sequence[Item], peaks: Mapping[str, int | None], limit: float) 
 
 
 def advice(changes: Iterator[Change], fits: Fits) -> str:
-  """The first of these changes, the cheapest first, with which a config fits."""
+  """A sentence with the first of these changes, cheapest first, that makes a config fit."""
   for change, sentence in changes:
     try:
       fits(change)
@@ -45,11 +45,11 @@ def advice(changes: Iterator[Change], fits: Fits) -> str:
 
 
 def of_update(config: ml_collections.ConfigDict, least: int) -> Iterator[Change]:
-  """Updates with less and less to hold, the cheapest first.
+  """Changes that lower the update's memory, cheapest first.
 
   Args:
     config: of the run.
-    least: rows that a microbatch must have on the mesh.
+    least: the fewest rows of a microbatch on the mesh.
   """
   remat, size = config.train.get("remat", False), config.train.size
   if not remat:
@@ -64,11 +64,11 @@ def of_update(config: ml_collections.ConfigDict, least: int) -> Iterator[Change]
 
 
 def of_rollout(config: ml_collections.ConfigDict, least: int) -> Iterator[Change]:
-  """Rollouts of fewer conversations at a time, and then of shorter ones.
+  """Changes that lower the rollout's memory: fewer conversations, then shorter ones.
 
   Args:
     config: of the run.
-    least: what the conversations divide over.
+    least: the number of conversations must be a multiple of it.
   """
   slots = config.policy.slots
   while slots % 2 == 0 and (slots // 2) % least == 0:
@@ -83,9 +83,9 @@ def of_rollout(config: ml_collections.ConfigDict, least: int) -> Iterator[Change
 
 
 def largest(config: ml_collections.ConfigDict, fits: Fits, least: int) -> int:
-  """Rows of the largest microbatch that fits, by doubling from the least; 0: none.
+  """Rows of the largest microbatch that fits, found by doubling from the least; 0: none.
 
-  One of more rows than the config's minibatches have is tried in fewer of these.
+  For a microbatch larger than the config's minibatches, the number of minibatches is lowered.
   """
   rows, best = config.rollout.tasks * config.rollout.group_size, 0
   size = least

@@ -1,4 +1,4 @@
-"""Floating-point operations of a program, counted from what it says and not from a profile."""
+"""Floating-point operations of a program, counted from its jaxpr."""
 
 import math
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from empg_jax.models.decoder import DecoderConfig
 
 
 class _At(NamedTuple):
-  """Where in a program an operation is."""
+  """The context of an operation in a program."""
 
-  devices: int  # over which it is divided
+  devices: int  # over which it is sharded
   platform: str
   trips: int = 1  # of a while loop around it
 
@@ -19,13 +19,13 @@ class _At(NamedTuple):
 def of_program(
   jaxpr: jax_core.ClosedJaxpr, devices: int, trips: int = 1, platform: str = "tpu"
 ) -> float:
-  """Those of its matrix products on all devices: loops times their trips, the longest branch.
+  """FLOPs of the matrix products on all devices: loops times trips, the costliest branch.
 
   Args:
     jaxpr: of the program.
-    devices: over which it is divided.
-    trips: of a while loop, for it does not tell.
-    platform: "tpu" or "cuda", whose branch counts where there are several.
+    devices: over which it is sharded.
+    trips: of a while loop, whose jaxpr does not give them.
+    platform: "tpu" or "cuda", whose branch of `lax.platform_dependent` counts.
   """
   return _of(jaxpr.jaxpr, _At(devices, platform, trips))
 
@@ -46,7 +46,7 @@ def _of_equation(equation, at: _At) -> float:
     return at.trips * _of(params["body_jaxpr"].jaxpr, at._replace(trips=1))
   if name == "cond":
     return _of_branches(params, at._replace(trips=1))
-  if name == "shard_map":  # counted once inside, done by every device
+  if name == "shard_map":  # its body is counted for one device and runs on all
     return at.devices * _of(_open(params["jaxpr"]), at._replace(devices=1, trips=1))
   if name == "pallas_call":
     return _of_kernel(params, at._replace(trips=1))
@@ -60,7 +60,7 @@ def _of_product(equation) -> float:
 
 
 def _of_attention(equation, backward: bool) -> float:
-  """cuDNN's, causal: two products forward; backward the scores again and four gradients."""
+  """cuDNN's causal attention: 2 products forward; backward the scores again and 4 gradients."""
   (batch, queries, heads, dim), keys = (equation.invars[i].aval.shape for i in (0, 1))
   return (5 if backward else 2) * batch * heads * queries * keys[1] * dim
 
@@ -80,12 +80,12 @@ def _of_kernel(params, at: _At) -> float:
   name = str(params.get("name") or params.get("name_and_src_info") or "")
   if "splash" not in name and "flash" not in name:
     return trips * inside
-  blocks = params["grid_mapping"].grid[-1]  # of these, those above the diagonal are skipped
+  blocks = params["grid_mapping"].grid[-1]  # those above the diagonal are skipped
   return trips * inside * (1 + 1 / blocks) / 2
 
 
 def _jaxprs(params):
-  """All that an equation holds: of a call, a checkpoint, a custom derivative."""
+  """The jaxprs of an equation's parameters: of a call, a checkpoint, a custom derivative."""
   for value in params.values():
     for x in value if isinstance(value, (tuple, list)) else (value,):
       if hasattr(x, "eqns") or hasattr(getattr(x, "jaxpr", None), "eqns"):
@@ -97,15 +97,15 @@ def _open(jaxpr):
 
 
 def of_model(config: DecoderConfig, rows: int, length: int) -> float:
-  """What an update needs and no more: 6 N a token, and causal attention.
+  """The model FLOPs of an update: 6 N per token, and causal attention.
 
-  N are the parameters of matrix products: a tied embedding once, an untied input
+  N counts the parameters of matrix products: a tied embedding once, an untied input
   embedding not at all.
   """
   c = config
   attention = (2 * c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
   layer = c.hidden_size * (attention + 3 * c.intermediate_size)
   parameters = c.num_hidden_layers * layer + c.hidden_size * c.vocab_size
-  # Scores and mixing, 2 products of T / 2 keys a query on average, three times with gradients.
+  # Scores and mixing: 2 products over T / 2 keys per query on average, times 3 with gradients.
   scores = 6 * length * c.num_hidden_layers * c.num_attention_heads * c.head_dim
   return float(rows * length * (6 * parameters + scores))

@@ -1,4 +1,4 @@
-"""The collectives of a compiled program, read from XLA's text."""
+"""The collectives of a compiled program, parsed from its HLO text."""
 
 import collections
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?(\S+) \(.*\{$")
 
 
 class Collective(NamedTuple):
-  """What one chip sends in one kind of exchange, over a whole run of the program."""
+  """One kind of collective: its calls, and the bytes one chip sends, per run of the program."""
 
   kind: str
-  axes: tuple[str, ...]  # of the mesh that it runs along
+  axes: tuple[str, ...]  # of the mesh, that it runs along
   times: int
-  sent: float  # bytes, by rings
+  sent: float  # bytes, on a ring
 
 
 def collectives(text: str, mesh: Mesh) -> list[Collective]:
-  """All exchanges between chips, loops times their trips, the most bytes first."""
+  """All collectives between chips, loops times their trips, most bytes first."""
   computations, entry = _computations(text)
   total = collections.defaultdict(lambda: [0, 0.0])
   for kind, size, line, times in _walk(computations, entry, 1):
@@ -44,17 +44,17 @@ def collectives(text: str, mesh: Mesh) -> list[Collective]:
 
 
 def largest_buffer(text: str) -> int:
-  """Elements of the largest array that the program names."""
+  """Elements of the largest array in the program."""
   return max(math.prod(dims) for _, dims in _arrays(text))
 
 
 def custom_calls(text: str) -> dict[str, int]:
-  """How often the program's text calls each kernel of a library, by its name; loops count once."""
+  """Counts the calls of each library kernel in the program's text; loops count once."""
   return dict(collections.Counter(re.findall(r'custom_call_target="([^"]+)"', text)))
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
-  """The lines of each computation by its name, and the name of the first to run."""
+  """The lines of each computation by name, and the name of the entry computation."""
   found, entry, lines = {}, "", []
   for line in text.splitlines():
     if match := _COMPUTATION.match(line):
@@ -66,7 +66,7 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
 
 
 def _walk(computations, name: str, times: int) -> Iterator[tuple[str, int, str, int]]:
-  """(kind, bytes of the result, line, how often) of the collectives below a computation."""
+  """Yields (kind, bytes of the result, line, calls) of the collectives in a computation."""
   for line in computations.get(name, ()):
     match = _INSTRUCTION.match(line)
     if not match:
@@ -91,7 +91,7 @@ def _walk(computations, name: str, times: int) -> Iterator[tuple[str, int, str, 
 
 
 def _trips(computations, condition: str) -> int:
-  """How often a loop runs at most: the bound that its condition compares with."""
+  """The most trips of a loop: the bound in its condition."""
   text = "\n".join(computations[condition])
   for other in re.findall(r"calls=%([\w.\-]+)", text):
     text += "\n".join(computations[other])
@@ -99,8 +99,8 @@ def _trips(computations, condition: str) -> int:
 
 
 def _group(line: str, mesh: Mesh) -> tuple[int, tuple[str, ...]]:
-  """How many chips exchange with each other, and along which axes of the mesh."""
-  if _BETWEEN_SLICES.search(line):  # the first axis alone crosses from slice to slice
+  """The number of chips in a group, and the mesh axes that it spans."""
+  if _BETWEEN_SLICES.search(line):  # only the first axis crosses slices
     return mesh.devices.shape[0], mesh.axis_names[:1]
   members = _members(line)
   if members is None:
@@ -111,7 +111,7 @@ def _group(line: str, mesh: Mesh) -> tuple[int, tuple[str, ...]]:
 
 
 def _members(line: str) -> list[int] | None:
-  """The chips of the first group; None: all."""
+  """The chips of the first group; None: all chips."""
   if match := re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", line):
     return [int(match[1]), int(match[2])]
   if match := re.search(r"replica_groups=\{\{([\d,]+)\}", line):

@@ -1,4 +1,4 @@
-"""What a run keeps in memory from step to step, by its shapes: nothing is loaded."""
+"""The memory that a run keeps between its programs, computed from shapes without loading."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -17,20 +17,20 @@ from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import setup
 
-TOKEN_BYTES = 4 * 7  # of types.Batch, a token: four int32 and three float32
+TOKEN_BYTES = 4 * 7  # of types.Batch, per token: four int32 and three float32
 
 
-PROGRAMS = ("train", "turn", "reshard")  # a run is at one of them at a time
+PROGRAMS = ("train", "turn", "reshard")  # a run executes one at a time
 
 
 class Item(NamedTuple):
-  """One thing that is kept; bytes."""
+  """Something in memory; sizes in bytes."""
 
   name: str
-  total: int  # once, on all devices together, where they divide it
+  total: int  # without replication
   device: int  # on one device of the mesh
-  lives: tuple[str, ...] = PROGRAMS  # in which of them it is there
-  inside: tuple[str, ...] = ()  # and which of them count it in their own peak, by the compiler
+  lives: tuple[str, ...] = PROGRAMS  # the programs during which it exists
+  inside: tuple[str, ...] = ()  # of these, those whose peak includes it
 
 
 def needs(items: Sequence[Item], program: str, peak: int | None = None) -> int:
@@ -38,9 +38,9 @@ def needs(items: Sequence[Item], program: str, peak: int | None = None) -> int:
 
   Args:
     items: of the run.
-    program: that runs.
-    peak: of the compiled program, its arguments, results and temporaries; None: not known, and
-      temporaries are left out.
+    program: one of PROGRAMS.
+    peak: of the compiled program, with arguments, results and temporaries; None: unknown, and
+      temporaries do not count.
   """
   living = [item for item in items if program in item.lives]
   if peak is None:
@@ -60,15 +60,15 @@ def items(
   mesh: Mesh | AbstractMesh,
   copies: int = 1,
 ) -> list[Item]:
-  """What a run of launch/train.py keeps, the largest it may be.
+  """What a run of launch/train.py keeps in memory, at its largest.
 
-  Activations and other temporaries of a program are not in it; plan.compiling has them.
+  Excludes activations and other temporaries of a program; plan.compiling has them.
 
   Args:
     config: of the run.
     shape: of its model.
-    mesh: over which it is divided.
-    copies: of the policy that samples, where it is not divided over the mesh.
+    mesh: of the run.
+    copies: of the sampling policy, where it is not sharded over the mesh.
   """
   dtype = jnp.dtype(config.policy.compute_dtype)
   model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
@@ -101,7 +101,7 @@ def items(
 
 
 def _caches(config, shape: DecoderConfig, mesh, dtype) -> list[Item]:
-  """One for each half of the slots: while one half decodes, the environments play the other."""
+  """One cache per half of the slots: one half decodes while the environments play the other."""
   c = config.policy
   capacity = c.max_length + max(c.max_reply, *c.piece_lengths)
   make: Callable[[], Any] = lambda: caching.empty(shape, c.slots, capacity, c.max_reply, dtype)
@@ -121,7 +121,7 @@ def _batch(config, mesh) -> Item:
 
 
 def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
-  """A tree of parameters, or of what lies as they do."""
+  """A tree of parameters, or one sharded like them."""
   places = jax.tree.leaves(sharding.shardings(tree, mesh, axes))
   parts = [
     math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
@@ -131,7 +131,7 @@ def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
 
 
 def _copied(name: str, tree: Any, mesh, copies: int) -> Item:
-  """Divided over the axis `tensor` alone, or whole, so many times."""
+  """A tree sharded over the axis `tensor` only, or several whole copies."""
   item = _item(name, tree, mesh, "turn", "reshard", axes=(sharding.TENSOR,))
   item = item._replace(lives=("turn", "reshard"))
   if copies == 1:

@@ -1,4 +1,4 @@
-"""A run's programs compiled for hardware, one at a time, and whether the run fits there."""
+"""Compiles a run's programs for other hardware, one at a time, and checks that the run fits."""
 
 from collections.abc import Mapping
 import functools
@@ -22,7 +22,7 @@ PROGRAMS = {
 
 
 class Planner(NamedTuple):
-  """What programs are compiled for."""
+  """Compiles programs for a model's shape, a mesh and a chip."""
 
   shape: DecoderConfig
   mesh: Mesh
@@ -30,14 +30,14 @@ class Planner(NamedTuple):
 
   @property
   def least(self) -> int:
-    """Rows that divide over the mesh at the least."""
+    """The fewest rows that divide over the mesh."""
     return self.mesh.shape[sharding.DATA] * self.mesh.shape[sharding.FSDP]
 
   def measure(self, name: str, config: ml_collections.ConfigDict, quick: bool) -> Report:
     """Compiles one of PROGRAMS.
 
     Raises:
-      ValueError: it does not fit; the cheapest change that does is named.
+      ValueError: it does not fit; the message names the cheapest change that makes it fit.
       RuntimeError: the compiler fails.
     """
     try:
@@ -48,7 +48,7 @@ class Planner(NamedTuple):
       raise ValueError(f"The {what} does not fit: {error}; {advice}.") from error
 
   def check(self, config: ml_collections.ConfigDict, reports: Mapping[str, Report]) -> None:
-    """Raises ValueError if a run's programs do not fit beside all that it keeps meanwhile."""
+    """Raises ValueError if a run's programs do not fit together with all that the run keeps."""
     peaks = {name: r.peak_bytes for name, r in reports.items() if name in memory.PROGRAMS}
     try:
       fitting.check(self.items(config), peaks, self.chip.memory)
@@ -59,7 +59,7 @@ class Planner(NamedTuple):
       ) from error
 
   def items(self, config: ml_collections.ConfigDict) -> list[memory.Item]:
-    """What a run keeps."""
+    """What a run keeps in memory."""
     return memory.items(config, self.shape, self.mesh)
 
   def largest(self, config: ml_collections.ConfigDict) -> int:
@@ -71,7 +71,7 @@ class Planner(NamedTuple):
     return compiling.measure(traced, self.mesh, self.chip, quick=quick)
 
   def _fits(self, name, config) -> None:
-    """Raises TooLarge unless the program fits, beside what the run keeps meanwhile."""
+    """Raises TooLarge unless the program fits together with all that the run keeps."""
     peak = self._compiled(name, config, quick=True).peak_bytes
     if name in memory.PROGRAMS:
       fitting.check(self.items(config), {name: peak}, self.chip.memory)

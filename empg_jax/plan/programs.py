@@ -1,4 +1,4 @@
-"""The programs of a run as JAX traces them for a mesh: shapes in, nothing computed."""
+"""Traces the programs of a run for a mesh, from shapes and without computing anything."""
 
 import functools
 from typing import Any, NamedTuple
@@ -22,17 +22,17 @@ from empg_jax.types import Batch
 
 
 class Program(NamedTuple):
-  """A traced program, and what it is there for."""
+  """A traced program, with its tokens and model FLOPs."""
 
   name: str
   traced: jax.stages.Traced
   tokens: int
-  model_flops: float  # what the model needs for them, on all chips
+  model_flops: float  # for these tokens, on all chips
   loop: int = 1  # trips of its while loop; each reads all arguments
 
 
 def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """The update of a config's policy on one batch of its longest rows."""
+  """The update of a config's policy on one batch of the longest rows."""
   optimizer = setup.make_optimizer(config)
   algorithm = algorithms.make(**config.algorithm.to_dict())
   model = _model(config, shape, mesh)
@@ -99,7 +99,7 @@ def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
 
 
 def reshard(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """From the layout of training to that of decoding."""
+  """Reshards the policy from the training layout to the decoding layout."""
   model = _model(config, shape, mesh)
   program = layout.for_decoding(mesh, model, jnp.dtype(config.policy.compute_dtype))
   with jax.set_mesh(mesh):
@@ -107,7 +107,7 @@ def reshard(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh)
 
 
 def _model(config, shape: DecoderConfig, mesh: Mesh) -> Decoder:
-  """What models.folder.load gives, as shapes: parameters of the config's type."""
+  """The result of models.folder.load as shapes, in the config's dtype."""
   model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
   dtype = jnp.dtype(config.model.dtype)
   model = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), model)

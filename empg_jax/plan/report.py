@@ -1,4 +1,4 @@
-"""What was found, as text and as plain values."""
+"""A plan's figures as text and as plain values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from empg_jax.plan.chips import Chip
 from empg_jax.plan.compiling import Report
 from empg_jax.plan.memory import Item
 
-_KERNELS = ("__cu", "tpu_custom_call", "__gpu$")  # of cuDNN and cuBLAS, of Pallas on TPU, Triton
+_KERNELS = ("__cu", "tpu_custom_call", "__gpu$")  # cuDNN and cuBLAS; Pallas on TPU; Triton
 
 
 def show(report: Report, chip: Chip) -> str:
-  """A program's figures, a chip."""
+  """A program's figures per chip."""
   r = report
   lines = [
     f"{r.name}, a chip (compiled in {r.compile_s:.0f} s, {r.hlo_mb:.1f} MB of HLO)",
@@ -42,7 +42,7 @@ def show(report: Report, chip: Chip) -> str:
 
 
 def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> Iterator[str]:
-  """What a chip holds at most in each phase of a run: the program, and what is kept beside it."""
+  """A chip's peak memory in each phase of a run: the program, and what the run keeps besides."""
   yield "a run, a chip"
   for name in memory.PROGRAMS:
     if name not in reports:
@@ -59,7 +59,7 @@ def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> 
 
 
 def values(reports: Sequence[Report], chip: Chip) -> list[dict[str, Any]]:
-  """The same for JSON."""
+  """The reports as plain values for JSON."""
   found = []
   for r in reports:
     derived = {"step_s": r.step_s, "limit": r.limit, "mfu": r.mfu(chip)}

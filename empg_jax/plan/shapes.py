@@ -1,4 +1,4 @@
-"""Shapes of models whose weights need not be here."""
+"""Shapes of models, also of released ones without their weights."""
 
 from empg_jax.config import slices
 from empg_jax.models import families, folder
@@ -33,24 +33,24 @@ KNOWN = {
 
 
 def of(path: str, preset: str) -> DecoderConfig:
-  """The shape of the model in a folder or file; without a path, of a preset's model.
+  """The shape of the model in a folder or file; with an empty path, of the preset's model.
 
   Raises:
     FileNotFoundError: there is no such model.
-    ValueError: no path is given, and the preset is of no known model.
+    ValueError: the path is empty and the preset has no known model.
   """
   if path:
     return families.config(folder.open_source(path).config)
   known = of_preset(preset)
   if known is None:
     raise ValueError(
-      f"The preset {preset!r} names no model that is known by its shape: choose one of"
+      f"The preset {preset!r} has no released model whose shape is known: choose one of"
       f" {', '.join(slices.MODELS)}, or give --config.model.path=FOLDER."
     )
   return known
 
 
 def of_preset(preset: str) -> DecoderConfig | None:
-  """The shape of a released model's preset; None: it is of none."""
+  """The shape of a preset's released model; None if it has none."""
   made = slices.of(preset)
   return None if made is None else KNOWN[made.model]

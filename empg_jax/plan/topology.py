@@ -1,4 +1,4 @@
-"""Devices of a TPU slice or of hosts with GPUs, known to the compiler without being there."""
+"""Describes the devices of TPU slices and GPU hosts to the compiler, without the hardware."""
 
 from collections.abc import Sequence
 import importlib.util
@@ -12,13 +12,13 @@ from empg_jax.plan import cards, chips
 
 
 def prepare(topology: str) -> None:
-  """Keeps JAX on the CPU and the compiler from looking for the hardware.
+  """Makes JAX run on the CPU, and keeps the compiler from looking for the hardware.
 
-  To be called before JAX looks for devices.
+  Call it before JAX initialises its devices.
 
   Raises:
     ImportError: the compiler is not installed.
-    ValueError: the topology is not known.
+    ValueError: the topology is unknown.
   """
   chips.of(topology)
   if kind(topology) in chips.GPUS:
@@ -35,7 +35,7 @@ def prepare(topology: str) -> None:
 
 
 def kind(topology: str) -> str:
-  """What it is of: "v5e", "h100"."""
+  """The chip or GPU of a topology: "v5e", "h100"."""
   return topology.partition(":")[0]
 
 
@@ -50,7 +50,7 @@ def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
   """The chips of `slices` slices of a topology like "v5p:4x4x8", or the GPUs of "h100:8".
 
   Raises:
-    ValueError: the topology is not known, or GPUs are to be in slices.
+    ValueError: the topology is unknown, or `slices` is given for GPUs.
   """
   from jax.experimental import topologies
 
@@ -59,7 +59,7 @@ def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
     hosts, gpus = chips.hosts(topology)
     if slices > 1:
       raise ValueError(
-        f"--slices is of TPUs: for {slices * hosts} hosts write"
+        f"--slices is for TPUs: for {slices * hosts} hosts write"
         f" --topology={kind(topology)}:{slices * hosts}x{gpus}."
       )
     # Hosts, processes of each, GPUs of each of these.
@@ -70,7 +70,7 @@ def devices(topology: str, slices: int = 1) -> Sequence[jax.Device]:
 
 
 def mesh(chips: Sequence[jax.Device], *, data: int, fsdp: int, tensor: int) -> Mesh:
-  """The mesh of a config, over all of the chips, as on a pod a run has to take all.
+  """The mesh of a config over all chips, because a run on a pod takes all of them.
 
   Raises:
     ValueError: there are fewer chips, or more, or they do not divide.
