@@ -135,7 +135,7 @@ WRONG = {
   " be like (1, 2)",
   "--config=other/named.py --config.env.name=my_lab.nothing": (
     "there is no module 'my_lab.nothing': Python looks for it in the current folder, in that"
-    " of the --config file, and in those that PYTHONPATH names"
+    " of the --config file, and in those of PYTHONPATH"
   ),
   "--config=other/named.py --config.algorithm.name=grpo --config.algorithm.k=1": (
     "config.algorithm has no key 'k': there are clip_low, name"
