@@ -99,7 +99,7 @@ print(given["width"], given["vocabs"], {*given["dtypes"]})
   ], done.stderr  # fmt: skip
 
 
-def test_a_mistake_is_answered_with_a_sentence():
+def test_a_mistake_is_reported_in_one_line():
   for flag in ("--suite=speed", "--width=200", "--sizes=1,x", "--suite=loss --vocabs=0"):
     done = run(*flag.split())
     assert done.returncode == 1

@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
     ("algorithm.base.gamma", 1.1, "be at most 1"),
   ],
 )
-def test_a_value_out_of_its_bounds_is_reported_with_them(key, value, told):
+def test_a_value_out_of_bounds_is_refused_with_the_bounds(key, value, told):
   with pytest.raises(ValueError) as error:
     bounds.check([("seed", 0), (key, value)])
   assert str(error.value) == f"config.{key} is {value!r}: it has to {told}."
@@ -53,19 +53,19 @@ def test_values_that_exclude_each_other_are_refused(changes, sentence):
     bounds.check((values | changes).items())
 
 
-def test_what_has_no_bounds_may_be_anything():
+def test_keys_without_bounds_may_have_any_value():
   values = [("env.floor", -3), ("env.doors", ()), ("env.budget", math.inf), ("tasks.games", "")]
   bounds.check([("policy.windows", ()), ("train.lengths", ()), ("algorithm.clip_high", math.inf)])
   bounds.check([*values, ("rollout.window", -1), ("algorithm.base.entropy_coef", -0.01)])
 
 
 @pytest.mark.parametrize("file", ["alfworld", "webshop", "deep_search"])
-def test_bounds_are_those_of_keys_that_there_are(file):
+def test_bounds_are_of_existing_keys(file):
   known = dict(config.leaves(config.load(str(ROOT / "configs" / f"{file}.py"))))
   assert set(bounds.KEYS) <= set(known)
 
 
-def test_every_command_with_a_config_looks_at_them():
+def test_every_command_with_a_config_checks_the_bounds():
   done = subprocess.run(
     [
       sys.executable, "launch/play.py", "--config=configs/alfworld.py",
@@ -86,7 +86,7 @@ def test_a_decay_that_ends_before_the_warm_up_is_refused_by_every_command(sectio
     bounds.check([(warmup, 8), (decay, fine)])
 
 
-def test_and_a_run_may_be_shorter_than_the_warm_up_by_one_flag():
+def test_one_flag_makes_a_run_shorter_than_the_warm_up():
   made = config.load(str(ROOT / "configs" / "alfworld.py"))
   made.optimizer.decay_steps, made.num_steps = -1, 4
   bounds.check(config.leaves(made))

@@ -92,7 +92,7 @@ def saved(open_checkpoints, steps=(1, 2), **options):
   checkpoints.wait()
 
 
-def test_the_newest_checkpoint_comes_back_bit_for_bit(open_checkpoints):
+def test_the_newest_checkpoint_is_restored_bit_for_bit(open_checkpoints):
   saved(open_checkpoints)
   checkpoints = open_checkpoints()
   assert checkpoints.latest_step() == 2
@@ -102,7 +102,7 @@ def test_the_newest_checkpoint_comes_back_bit_for_bit(open_checkpoints):
   assert_identical(restored.state, train_state(2))
 
 
-def test_an_empty_folder_gives_none(open_checkpoints):
+def test_an_empty_folder_restores_none(open_checkpoints):
   assert open_checkpoints().latest_step() is None
   assert open_checkpoints().restore(train_state(0)) is None
 
@@ -125,7 +125,7 @@ def test_saved_arrays_may_be_donated_at_once(open_checkpoints):
   np.testing.assert_array_equal(restored["host"], expected["host"])
 
 
-def test_a_state_comes_back_on_the_shardings_of_the_template(open_checkpoints):
+def test_a_state_is_restored_with_the_shardings_of_the_template(open_checkpoints):
   def on(shape, names, spec):
     mesh = jax.make_mesh(shape, names, axis_types=(AxisType.Explicit,) * len(shape))
     values = jnp.arange(64.0).reshape(8, 8)
@@ -173,7 +173,7 @@ def test_many_misfits_are_counted(open_checkpoints):
     checkpoints.restore({f"w{i}": jnp.zeros(3) for i in range(9)})
 
 
-def test_a_random_key_and_a_step_that_is_there_are_refused(open_checkpoints):
+def test_a_random_key_and_a_saved_step_are_refused(open_checkpoints):
   checkpoints = open_checkpoints()
   with pytest.raises(ValueError, match="rng.key is a random key: derive it from the step"):
     checkpoints.save(1, {"rng": {"key": jax.random.key(0)}})
@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
   assert_identical(checkpoints.restore(train_state(0)).state, train_state(22))
 
 
-def test_with_every_checkpoint_damaged_nothing_is_started_anew(open_checkpoints, tmp_path):
+def test_if_every_checkpoint_is_damaged_restoring_raises(open_checkpoints, tmp_path):
   saved(open_checkpoints)
   for step in ("1", "2"):
     damaged(tmp_path / "checkpoints" / step, "values truncated")
@@ -257,7 +257,7 @@ os._exit(9)
 """
 
 
-def test_a_process_killed_while_it_saves_leaves_the_checkpoint_before(open_checkpoints, tmp_path):
+def test_a_process_killed_during_a_save_leaves_the_checkpoint_before(open_checkpoints, tmp_path):
   folder = tmp_path / "checkpoints"
   env = dict(os.environ, PYTHONPATH=str(ROOT))
   killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=env)

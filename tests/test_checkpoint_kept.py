@@ -19,7 +19,7 @@ def state(step):
   return {"w": jnp.full(3, float(step))}
 
 
-def test_the_best_by_validation_stays_beside_the_newest(tmp_path):
+def test_the_best_and_the_newest_checkpoints_are_kept(tmp_path):
   checkpoints, rows = Checkpointer(tmp_path / "checkpoints", keep=2, best=1), []
   successes = {2: 0.5, 4: 0.75, 6: 0.625, 8: None, 9: 0.625}
   for step in range(1, 10):
@@ -41,7 +41,7 @@ def test_a_run_that_was_never_evaluated_has_no_best(tmp_path):
     trained.find(tmp_path, "best")
 
 
-def test_what_one_host_cannot_read_none_goes_on_from(tmp_path, monkeypatch):
+def test_a_checkpoint_that_one_host_cannot_read_is_taken_by_none(tmp_path, monkeypatch):
   checkpoints = Checkpointer(tmp_path / "checkpoints", keep=2)
   for step in (1, 2):
     checkpoints.save(step, state(step))

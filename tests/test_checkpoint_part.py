@@ -22,7 +22,7 @@ def checkpoint(tmp_path_factory):
   return directory / "3"
 
 
-def test_a_part_comes_back_without_the_rest(checkpoint):
+def test_a_part_is_restored_without_the_rest(checkpoint):
   part = read_part(checkpoint, {"model": jax.tree.map(jnp.zeros_like, STATE["model"])})
   assert part.keys() == {"model"}
   jax.tree.map(np.testing.assert_array_equal, part["model"], STATE["model"])
@@ -33,7 +33,7 @@ def test_a_part_of_another_shape_is_refused(checkpoint):
     read_part(checkpoint, {"model": {"weight": jnp.zeros((3, 3))}})
 
 
-def test_a_damaged_checkpoint_is_reported(checkpoint):
+def test_a_damaged_checkpoint_is_refused(checkpoint):
   for file in (checkpoint / "state").rglob("*"):
     if file.is_file() and "manifest" in file.name:
       file.write_bytes(file.read_bytes()[:-4])

@@ -100,7 +100,7 @@ def empty_the_list(state_folder):
 
 
 @pytest.mark.parametrize("spoil", [lose_the_manifest, flip_values, empty_the_list])
-def test_a_save_that_cannot_be_read_again_ends_a_run_and_resume_finds_the_older(
+def test_a_save_that_cannot_be_read_back_ends_a_run_and_resume_takes_the_older(
   tmp_path, monkeypatch, spoil
 ):
   saved(tmp_path, steps=(1,))

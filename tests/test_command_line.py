@@ -247,14 +247,14 @@ def test_a_maker_named_on_the_command_line_has_its_own_arguments(outcomes, line)
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_wrong_command_line_ends_in_one_sentence(outcomes, line):
+def test_a_wrong_command_line_is_reported_in_one_line(outcomes, line):
   assert outcomes[line].stderr == f"error: {WRONG[line]}\n"
   assert outcomes[line].code == 1
   assert outcomes[line].stdout == ""
 
 
 @pytest.mark.parametrize("line", BUGS)
-def test_a_bug_keeps_its_traceback_and_so_does_every_error_when_asked(outcomes, line):
+def test_bugs_and_verbose_errors_have_a_traceback(outcomes, line):
   assert "Traceback" in outcomes[line].stderr
   assert BUGS[line] in outcomes[line].stderr
   assert outcomes[line].code == 1

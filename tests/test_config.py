@@ -45,7 +45,7 @@ def test_a_section_that_is_the_arguments_of_its_function_passes():
     (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
   ],
 )
-def test_a_section_that_is_not_is_answered_with_one_sentence(section, sentence):
+def test_a_section_that_does_not_fit_its_function_is_refused(section, sentence):
   with pytest.raises(ValueError) as error:
     check(**section)
   assert str(error.value) == sentence
@@ -86,7 +86,7 @@ def test_the_package_s_own_config_is_found_from_any_folder(tmp_path, monkeypatch
     configs.load("alfwrld")
 
 
-def test_a_file_that_is_there_goes_before_the_package_s_own(tmp_path, monkeypatch):
+def test_an_existing_file_goes_before_the_package_s_own(tmp_path, monkeypatch):
   (tmp_path / "configs").mkdir()
   (tmp_path / "configs" / "alfworld.py").write_text(
     "import ml_collections\n\ndef get_config():\n  return ml_collections.ConfigDict({'a': 1})\n"
@@ -104,7 +104,7 @@ def test_a_file_with_a_value_no_command_line_can_set_is_refused(tmp_path):
     configs.load(str(file))
 
 
-def test_a_new_workdir_is_its_users_alone_and_says_what_it_was_made_with(tmp_path):
+def test_a_new_workdir_is_private_and_records_the_versions(tmp_path):
   workdir = tmp_path / "runs" / "new"
   resume.claim(workdir, run_config())
   assert workdir.stat().st_mode & 0o777 == 0o700

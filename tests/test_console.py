@@ -126,7 +126,7 @@ def test_without_a_terminal_progress_is_an_occasional_line_with_the_time_left(mo
   ]
 
 
-def test_on_a_terminal_progress_is_a_bar_that_goes_away(monkeypatch):
+def test_on_a_terminal_progress_is_a_bar_that_disappears(monkeypatch):
   class Terminal(io.StringIO):
     def isatty(self):
       return True
@@ -195,7 +195,7 @@ def test_a_compilation_is_announced_once_unless_it_is_found_compiled(monkeypatch
   assert capsys.readouterr().out.count("compiling the update") == (not found)
 
 
-def test_a_program_that_compiles_is_one_that_is_announced(monkeypatch, capsys, tmp_path):
+def test_compiling_a_program_is_announced(monkeypatch, capsys, tmp_path):
   """The names of JAX's events are as report.compiling has them."""
   monkeypatch.setattr(report, "_LOADING_S", 0.0)
   heard = []
@@ -214,7 +214,7 @@ def test_a_program_that_compiles_is_one_that_is_announced(monkeypatch, capsys, t
   assert heard.index(report._COMPILED) > heard.index(report._COMPILE)
 
 
-def test_a_run_opens_with_what_is_trained_and_closes_with_what_came_of_it(capsys, monkeypatch):
+def test_a_run_opens_with_its_settings_and_closes_with_its_results(capsys, monkeypatch):
   config = ml_collections.ConfigDict(
     dict(
       num_steps=5, model=dict(path="some-model"), evaluation=dict(splits=("seen",)),

@@ -55,7 +55,7 @@ def check_same(home, name):
   assert [json.loads(x)["step"] for x in file.read_text().splitlines()] == list(range(STEPS + 1))
 
 
-def test_a_resume_that_is_not_exact_would_be_seen(home):
+def test_a_resume_that_is_not_exact_is_detected(home):
   other = shutil.copytree(home / "straight", home / "other")
   rows = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
   rows[3]["update/grad_norm"] += 1e-9
@@ -106,7 +106,7 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def test_preempted_in_an_evaluation_it_has_written_what_the_step_played(home):
+def test_preempted_in_an_evaluation_it_has_written_the_steps_episodes(home):
   python, *command = runs.command(home / "evaluating", home / "model", STEPS, workers__count=0)
   evaluated = home / "evaluating" / "episodes" / "step_000005.valid_seen.jsonl.gz"
   run = runs.start([python, "-c", STOPPED, *command, str(evaluated)], home / "evaluating.log")
@@ -183,7 +183,7 @@ with preemption.listening() as asked:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_preemption_is_heard_and_a_second_interrupt_ends_at_once(number):
+def test_preemption_is_noticed_and_a_second_interrupt_ends_at_once(number):
   for then, code in (("pass", 0), ("time.sleep(1000)", 130)):
     run = subprocess.Popen(
       [sys.executable, "-c", INTERRUPTED.replace("THEN", then)], text=True,

@@ -67,7 +67,7 @@ def test_what_is_missing_comes_last_and_is_an_error(tmp_path):
   assert "SHAPES" in head
 
 
-def test_its_bytes_are_those_of_the_arrays():
+def test_its_memory_is_that_of_the_arrays():
   config = configs.load("configs/alfworld.py")
   model = folder.load("alfworld-tiny", sharding.make_mesh())
   size = lambda tree: sum(x.nbytes for x in jax.tree.leaves(tree))
@@ -122,6 +122,6 @@ def test_what_does_not_fit_its_slice_is_missing_memory_with_the_change_that_fits
   assert "Memory" not in described("configs/alfworld.py:qwen2.5-7b")
 
 
-def test_a_mesh_that_divides_no_heads_is_refused():
+def test_a_mesh_that_does_not_divide_the_heads_is_refused():
   with pytest.raises(ValueError, match="2 key/value heads do not divide over .*tensor 4"):
     described("configs/alfworld.py:qwen2.5-1.5b", mesh__tensor=4)

@@ -33,7 +33,7 @@ def write(folder, played=(WON, ABORTED), **values):
   return episode_files.write(folder, 20, "train", played, text=letters, task_type=kind, **values)
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_episodes_are_read_back(tmp_path):
   values = {(0, 1): [{"entropy": 0.7, "g": 1 / 3}, {"entropy": 0.75, "g": 1.25}]}
   path = write(tmp_path, values=values)
   assert path == tmp_path / "episodes" / "step_000020.train.jsonl.gz"
@@ -93,7 +93,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("sentence", CHANGES)
-def test_a_broken_file_is_one_sentence(tmp_path, monkeypatch, sentence):
+def test_a_broken_file_is_refused_in_one_line(tmp_path, monkeypatch, sentence):
   monkeypatch.setattr(episode_files, "MAX_LINE", 4000)
   path = write(tmp_path)
   text = damaged(gzip.decompress(path.read_bytes()).splitlines(), CHANGES[sentence])
@@ -115,7 +115,7 @@ def test_a_broken_file_is_one_sentence(tmp_path, monkeypatch, sentence):
     lambda x: gzip.compress(b"\xff\xfe"),
   ],
 )
-def test_what_is_no_such_file_is_one_sentence(tmp_path, change):
+def test_another_file_is_refused_in_one_line(tmp_path, change):
   path = write(tmp_path)
   path.write_bytes(change(path.read_bytes()))
   with pytest.raises(ValueError, match="holds no episodes that can be read") as told:

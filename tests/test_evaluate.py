@@ -67,7 +67,7 @@ def test_a_mistake_is_one_sentence(tmp_path):
   assert done.returncode == 1 and "There is no checkpoint in" in done.stderr
 
 
-def test_a_step_that_was_not_kept_is_reported_with_those_that_were(tmp_path):
+def test_a_step_without_a_checkpoint_is_refused_and_the_others_are_named(tmp_path):
   for step in ("40", "50"):
     (tmp_path / "checkpoints" / step).mkdir(parents=True)
   assert trained.find(tmp_path) == (tmp_path, 50)

@@ -74,13 +74,13 @@ def exported(base, tmp_path_factory):
   return trained, home / "out"
 
 
-def test_a_trained_model_comes_back_bit_for_bit(exported):
+def test_a_trained_model_is_exported_bit_for_bit(exported):
   trained, out = exported
   back = jax.tree.leaves(folder.load(out, MESH))
   jax.tree.map(np.testing.assert_array_equal, back, jax.tree.leaves(trained))
 
 
-def test_the_folder_has_the_tokenizer_and_knows_what_ends_a_reply(exported):
+def test_the_folder_has_the_tokenizer_and_the_ids_that_end_a_reply(exported):
   _, out = exported
   home = folder.locate("alfworld-tiny")
   assert (out / "tokenizer.model").read_bytes() == (home / "tokenizer.model").read_bytes()
@@ -103,7 +103,7 @@ def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
   assert theirs.generation_config.eos_token_id == chats.load(out).end_id
 
 
-def test_adapters_are_merged_a_value_head_stays_and_a_step_can_be_named(base, tmp_path):
+def test_adapters_are_merged_without_the_value_head_and_for_any_step(base, tmp_path):
   config = configs.load("configs/alfworld.py")
   config.lora.rank = 4
   adapters = noisy(lora.create(base, jax.random.key(0), **config.lora))
@@ -115,13 +115,13 @@ def test_adapters_are_merged_a_value_head_stays_and_a_step_can_be_named(base, tm
   jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(got), jax.tree.leaves(want))
 
 
-def test_a_type_that_is_none_of_floats_is_refused(tmp_path):
+def test_a_type_that_is_not_a_float_is_refused(tmp_path):
   done = export(tmp_path, tmp_path / "out", "--dtype=int8")
   assert done.returncode == 1
   assert "float32|bfloat16|float16" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_is_no_run_is_reported(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
   done = export(tmp_path, tmp_path / "out")
   assert done.returncode == 1
   assert "error: There is no checkpoint in" in done.stderr

@@ -125,7 +125,7 @@ def test_a_resume_checks_the_weights_only_where_the_run_still_needs_them(run, ba
   fingerprint.check(workdir, base, weights=True)
 
 
-def test_the_same_model_elsewhere_is_the_same_model_to_a_resume(run, base, tmp_path):
+def test_a_resume_accepts_the_same_model_in_another_folder(run, base, tmp_path):
   workdir, _ = run(4)
   config = base / "config.json"
   config.write_text(json.dumps(json.loads(config.read_text()), indent=7))
@@ -149,7 +149,7 @@ def test_every_byte_of_large_files_counts(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": 1'])
-def test_a_damaged_note_of_the_model_is_reported_at_resume(run, content):
+def test_a_damaged_record_of_the_model_is_refused_at_resume(run, content):
   workdir, config = run(0)
   (workdir / fingerprint.FILE).write_text(content)
   with pytest.raises(ValueError, match="model.json is damaged.*or remove it"):
@@ -158,7 +158,7 @@ def test_a_damaged_note_of_the_model_is_reported_at_resume(run, content):
   fingerprint.check(workdir, config.model.path, weights=True)
 
 
-def test_an_export_over_another_tokenizer_leaves_nothing_of_it(base, tmp_path):
+def test_an_export_over_another_tokenizer_removes_all_of_it(base, tmp_path):
   (tmp_path / "tokenizer.json").write_text("{}")
   tokenizer_files.copy(base, tmp_path)
   assert (tmp_path / "tokenizer.model").is_file()

@@ -88,12 +88,12 @@ def test_export_is_read_here_as_the_same_model_and_chat(exported, tmp_path):
   assert (tmp_path / "tokenizer.json").read_bytes() == (out / "tokenizer.json").read_bytes()
 
 
-def test_export_makes_every_file_as_the_umask_says(exported):
+def test_export_makes_every_file_with_the_umask(exported):
   *_, out = exported
   assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o640}
 
 
-def test_export_lists_the_bases_end_and_the_chats(tmp_path):
+def test_export_lists_the_end_ids_of_the_base_and_of_the_chat(tmp_path):
   home, out, tok = tmp_path / "home", tmp_path / "out", tokenizer("qwen2.5")
   tok.save_pretrained(home)
   model = Decoder(DecoderConfig(len(tok), 8, 12, 1, 2, 1, 4), jax.random.key(0))
@@ -125,7 +125,7 @@ def test_export_refuses_what_a_type_cannot_hold_and_a_diverged_model(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_models_with_weights_that_are_no_numbers_are_refused_by_name(dtype, tmp_path):
+def test_models_with_weights_that_are_not_finite_are_refused_by_name(dtype, tmp_path):
   folder.save(Decoder(DecoderConfig(13, 8, 12, 2, 2, 1, 4), jax.random.key(0)), tmp_path)
   tensors = safetensors.load_file(tmp_path / "model.safetensors")
   tensors["model.norm.weight"][[1, 3]] = np.nan, np.inf

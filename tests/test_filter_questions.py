@@ -25,7 +25,7 @@ def test_a_question_is_kept_unless_it_is_known_or_easy(directly, searching, foun
   assert filtering.verdict(directly, searching, plays=4) == found
 
 
-def test_questions_come_back_from_their_lines(tmp_path):
+def test_questions_are_read_back_from_their_lines(tmp_path):
   questions = [data.question(task) for task in deep_search.tasks("train")[:5]]
   file = tmp_path / "kept.jsonl"
   file.write_text("".join(map(filtering.line, questions)))
@@ -43,7 +43,7 @@ def run(*arguments):
   )  # fmt: skip
 
 
-def test_a_place_that_cannot_be_written_is_reported_before_anything_is_played(tmp_path):
+def test_a_path_that_cannot_be_written_is_refused_before_anything_is_played(tmp_path):
   done = run(f"--out={tmp_path}")
   assert done.stderr == f"error: --out={tmp_path} is a folder: name a file.\n"
 

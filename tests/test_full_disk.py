@@ -32,7 +32,7 @@ def fill(disk):
       file.write(bytes(4096))
 
 
-def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
+def test_a_full_disk_does_not_harm_earlier_checkpoints(disk):
   orbax_logs.silence()  # pytest would take a message to a closed loop for a fault of a test
   checkpoints = Checkpointer(disk / "checkpoints", keep=1)
   checkpoints.save(1, {"w": jnp.arange(10.0)})
@@ -48,7 +48,7 @@ def test_a_checkpoint_that_finds_no_room_harms_none_that_is_there(disk):
   again.close()
 
 
-def test_metrics_and_episodes_that_find_no_room_are_reported(disk):
+def test_a_full_disk_is_reported_for_metrics_and_episodes(disk):
   writer = metrics.MetricsWriter(disk)
   writer.write(0, {"loss": 1.0})
   writer.flush()
@@ -81,7 +81,7 @@ command_line.run(main, needs_config=False)
 """
 
 
-def test_a_save_that_finds_no_room_is_reported_in_one_line(disk):
+def test_a_full_disk_is_reported_in_one_line_for_a_save(disk):
   code = SAVES.replace("FOLDER", repr(str(disk / "checkpoints")))
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
   assert done.returncode == 1
@@ -98,7 +98,7 @@ def of(path):
     return logging.LogRecord("asyncio", logging.ERROR, __file__, 1, said, (), sys.exc_info())
 
 
-def test_of_what_nobody_waited_for_only_saves_are_left_unsaid():
+def test_of_abandoned_tasks_only_those_of_saves_are_silenced():
   orbax_logs.silence()
   told = logging.getLogger("asyncio").filter
   assert not told(of("site-packages/orbax/checkpoint/serialization.py"))
@@ -115,7 +115,7 @@ command_line.run(main, needs_config=False)
 
 
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_whatever_finds_the_disk_full_is_one_sentence():
+def test_every_error_of_a_full_disk_is_one_line():
   done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True)
   assert done.returncode == 1
   assert done.stderr == "error: the disk is full: make room and start the same command again.\n"

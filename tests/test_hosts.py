@@ -125,7 +125,7 @@ with hosts.together():
   assert ends[1 - failing][2] == f"error: process {failing} of the run failed; see its output.\n"
 
 
-def test_distributed_processes_tell_each_other_numbers_and_long_messages():
+def test_distributed_processes_exchange_numbers_and_long_messages():
   code = """
 import numpy as np, jax
 from empg_jax.distributed import hosts
@@ -143,12 +143,12 @@ print("nothing", hosts.gather_bytes(b""))
     assert "messages 1048581 3 {1} {2}\n" in out and "nothing [b'', b'']\n" in out, out
 
 
-def test_a_process_that_is_alone_asks_nobody():
+def test_a_single_process_exchanges_nothing():
   assert hosts.gather(np.array([3, 4], np.int32)).tolist() == [[3, 4]]
   assert hosts.gather_bytes(b"said") == [b"said"]
 
 
-def test_a_process_that_is_alone_joins_nobody(monkeypatch):
+def test_a_single_process_joins_no_others(monkeypatch):
   for name in NAMES:
     monkeypatch.delenv(name, raising=False)
   monkeypatch.setattr(jax.distributed, "initialize", lambda *_: pytest.fail("joined"))
@@ -165,7 +165,7 @@ def test_a_process_that_is_alone_joins_nobody(monkeypatch):
     ("host:1", "2", "2"),
   ],
 )
-def test_half_named_hosts_are_reported(monkeypatch, values):
+def test_incomplete_names_of_hosts_are_refused(monkeypatch, values):
   for name, value in zip(NAMES, values):
     monkeypatch.setenv(name, value)
   with pytest.raises(ValueError, match="The hosts of the run are not clear from JAX_COORD.*set"):

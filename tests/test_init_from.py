@@ -75,7 +75,7 @@ def test_the_newest_checkpoint_is_taken_and_a_resume_needs_no_flag(tmp_path):
       begin(tmp_path / "new", named)
 
 
-def test_a_run_that_began_otherwise_is_left_alone(tmp_path):
+def test_a_run_that_began_with_other_weights_is_unchanged(tmp_path):
   make_run(tmp_path / "old")
   begin(tmp_path / "new", None)
   compute(tmp_path / "new")
@@ -84,7 +84,7 @@ def test_a_run_that_began_otherwise_is_left_alone(tmp_path):
   assert not (tmp_path / "new" / "initial").exists()
 
 
-def test_what_a_failed_start_left_is_not_begun_with(tmp_path):
+def test_the_leftovers_of_a_failed_start_are_ignored(tmp_path):
   make_run(tmp_path / "old")
   begin(tmp_path / "new", f"{tmp_path}/old@1")
   begin(tmp_path / "new", f"{tmp_path}/old@2")
@@ -113,7 +113,7 @@ def test_a_model_of_another_shape_is_refused_before_anything_is_written(tmp_path
   ("{0}/old@7", "There is no checkpoint of step 7 in .*old: there are 1, 2"),
   ("{0}/old@best", "No checkpoint in .*old was evaluated"),
 ])  # fmt: skip
-def test_a_checkpoint_that_is_not_there_is_reported(tmp_path, named, sentence):
+def test_a_missing_checkpoint_is_refused(tmp_path, named, sentence):
   make_run(tmp_path / "old")
   with pytest.raises(FileNotFoundError, match=sentence):
     begin(tmp_path / "new", named.format(tmp_path))

@@ -28,7 +28,7 @@ def strict(text):
   return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-def test_json_of_any_number_is_json():
+def test_json_of_any_number_is_standard_json():
   value = {"a": [NAN, (INF, 1)], "b": np.float32(-INF), "c": np.arange(2), "d": jnp.float32(NAN)}
   value |= {"e": np.float64(NAN), "f": np.int64(3), "g": np.bool_(True), 1.5: 0.1, "h": "NaN"}
   assert strict(json_text.dumps(value, indent=1)) == {
@@ -37,7 +37,7 @@ def test_json_of_any_number_is_json():
   }  # fmt: skip
 
 
-def test_json_of_finite_numbers_is_as_it_always_was():
+def test_json_of_finite_numbers_equals_the_standard_librarys():
   value = {"b": [1, 0.1, "\u2028"], "a": {"x": None}}
   for layout in ({}, {"indent": 2}, {"sort_keys": True}, {"ensure_ascii": False}):
     assert json_text.dumps(value, **layout) == json.dumps(value, **layout)
@@ -48,7 +48,7 @@ def test_json_that_only_python_reads_loses_nothing():
   assert back["clip"] == INF and math.isnan(back["x"])
 
 
-def test_json_of_what_is_no_plain_value_is_refused():
+def test_json_of_a_value_that_is_not_plain_is_refused():
   with pytest.raises(TypeError, match="<object object .* is not a plain value"):
     json_text.dumps([NAN, object()])
 
@@ -94,7 +94,7 @@ def test_json_of_a_diverged_policys_evaluation_is_read(tmp_path):
   assert records.read(tmp_path / "e.json")["episodes"][0]["entropy"] is None
 
 
-def test_json_of_an_evaluation_of_which_nothing_was_played_is_reported(tmp_path, capsys):
+def test_json_of_an_evaluation_without_episodes_is_reported(tmp_path, capsys):
   aborted = Episode("heat/3", 0, 0, (), 0.0, False, "aborted", {"error": "x", "fault": "error"})
   with metrics.MetricsWriter(tmp_path) as writer:
     found = metrics.summarize([aborted]) | {"score": NAN}

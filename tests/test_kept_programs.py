@@ -51,7 +51,7 @@ def test_runs_share_the_folder_that_the_environment_names(tmp_path):
   assert programs(tmp_path / "shared") == kept(tmp_path / "alone")
 
 
-def test_a_half_has_the_same_device_at_all_times():
+def test_each_half_always_has_the_same_device():
   model = Decoder(DecoderConfig(64, 16, 32, 1, 2, 1, 8), jax.random.key(0))
   policy = Policy(
     model, slots=2, max_length=32, max_reply=4, end_id=0, piece_lengths=(8,), windows=(32,),

@@ -50,7 +50,7 @@ def train_commands(tmp_path):
   return commands
 
 
-def test_all_start_the_same_run_with_flags_and_keys_that_there_are(tmp_path):
+def test_all_start_the_same_run_with_existing_flags_and_keys(tmp_path):
   commands = train_commands(tmp_path)
   assert set(commands) == {"jobset.yaml", "vm.sh", "xpk.sh"}
   first, *others = commands.values()
@@ -103,13 +103,13 @@ def test_two_slices_divide_the_batch(path):
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
-def test_the_files_that_it_names_are_there(path):
+def test_the_files_that_it_names_exist(path):
   for name in re.findall(r"(?<![\w/])(?:launch|configs|empg_jax)/[\w/.]*\w", path.read_text()):
     assert (ROOT / name).exists(), f"{path.name} names {name}"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_what_is_not_understood_is_reported(script, tmp_path):
+def test_unknown_arguments_are_refused(script, tmp_path):
   done, calls = run(script, "fly", tmp_path, **NAMES)
   assert (done.returncode, calls) == (2, "") and done.stderr.startswith("usage: ")
   done, calls = run(script, "train", tmp_path)

@@ -26,7 +26,7 @@ def test_a_module_is_found_by_its_file_name(package):
   assert lookup.find(package, "bread").NAME == "bread"
 
 
-def test_a_misspelt_module_is_answered_with_the_closest_and_all_names(package):
+def test_a_misspelt_module_is_refused_with_the_closest_and_all_names(package):
   with pytest.raises(ValueError) as error:
     lookup.find(package, "cakes")
   assert str(error.value) == (
@@ -51,23 +51,23 @@ def test_a_module_elsewhere_is_found_by_its_full_name(package):
 
 
 @pytest.mark.parametrize("name", ["bakery.pie", "no_such_folder.pie", "../bakery.bread", "."])
-def test_a_full_name_that_is_nobody_s_is_reported_with_where_python_looks(package, name):
+def test_a_missing_module_is_refused_with_pythons_search_path(package, name):
   with pytest.raises(ValueError, match=f"no module '{re.escape(name)}': .* PYTHONPATH"):
     lookup.find_or_import("empg_jax.envs", name)
 
 
-def test_an_error_inside_a_module_elsewhere_is_its_own(package, tmp_path):
+def test_an_error_inside_a_module_elsewhere_propagates(package, tmp_path):
   (tmp_path / "bakery" / "pie.py").write_text("import no_such_dependency\n")
   with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
     lookup.find_or_import("empg_jax.envs", "bakery.pie")
 
 
-def test_a_module_that_is_no_environment_is_refused(package):
+def test_a_module_that_is_not_an_environment_is_refused(package):
   with pytest.raises(ValueError, match="bakery.bread is no environment: it has no make, tasks"):
     envs.find("bakery.bread")
 
 
-def test_a_table_entry_is_chosen_or_the_choices_are_named():
+def test_a_table_entry_is_returned_or_refused_with_the_choices():
   table = {"tiny": 1, "tiny-full": 2}
   assert lookup.get(table, "tiny", "preset") == 1
   with pytest.raises(ValueError) as error:
@@ -77,5 +77,5 @@ def test_a_table_entry_is_chosen_or_the_choices_are_named():
   )
 
 
-def test_with_nothing_to_choose_from_the_sentence_still_reads():
+def test_the_message_without_any_choices_is_a_sentence():
   assert lookup.unknown("there is no file", "x", []) == "there is no file 'x': there is nothing"

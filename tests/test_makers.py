@@ -49,7 +49,7 @@ def named(preset, **given):
   return config
 
 
-def test_an_algorithm_of_ones_own_has_its_own_defaults():
+def test_a_users_algorithm_has_its_own_defaults():
   section = named("alfworld", algorithm__name="my_lab.best_of").algorithm.to_dict()
   assert section == dict(name="my_lab.best_of", share=0.5, clip_low=0.1, kl_coef=0.25)
 
@@ -60,7 +60,7 @@ def test_an_argument_without_default_can_be_given():
   assert section == dict(name="my_lab.best_of", n=0, share=0.5, clip_low=0.1, kl_coef=0.25)
 
 
-def test_a_method_is_as_its_preset_has_it():
+def test_a_method_has_the_values_of_its_preset():
   for method in presets.METHODS:
     if method.endswith(("-empg", "-aem")):
       continue
@@ -72,7 +72,7 @@ def test_a_method_is_as_its_preset_has_it():
       assert there.to_dict() == wanted.to_dict(), method
 
 
-def test_empg_goes_around_what_was_there_and_another_keeps_its_base():
+def test_empg_wraps_the_algorithm_and_another_wrapper_keeps_its_base():
   before = configs.load("alfworld:tiny-grpo").algorithm.to_dict()
   around = named("alfworld:tiny-grpo", algorithm__name="empg").algorithm.to_dict()
   assert around == dict(name="empg", k=1.0, k_future=1.0, zeta=0.05, base=before)
@@ -83,7 +83,7 @@ def test_empg_goes_around_what_was_there_and_another_keeps_its_base():
   algorithms.make(**section)
 
 
-def test_the_base_is_changed_where_it_stands():
+def test_the_base_is_replaced_in_place():
   section = named("alfworld", algorithm__base__name="dapo").algorithm
   assert section.to_dict() == configs.load("alfworld:tiny-dapo-empg").algorithm.to_dict()
   both = dict(algorithm__name="aem", algorithm__base__name="dapo")
@@ -91,7 +91,7 @@ def test_the_base_is_changed_where_it_stands():
   assert section.to_dict() == configs.load("alfworld:tiny-dapo-aem").algorithm.to_dict()
 
 
-def test_from_one_method_to_another_nothing_invalid_is_left():
+def test_a_change_of_method_leaves_no_invalid_keys():
   for method in presets.METHODS:
     for name in ("grpo", "gigpo", "sampo"):
       section = named(f"alfworld:tiny-{method}", algorithm__name=name).algorithm
@@ -113,7 +113,7 @@ def test_the_same_name_changes_nothing():
   assert config == configs.load("deep_search")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_the_known_ones():
   with pytest.raises(ValueError, match="no module 'gropo': did you mean 'grpo'"):
     named("alfworld", algorithm__name="gropo")
   with pytest.raises(ValueError, match="no module 'webshopp': did you mean 'webshop'"):

@@ -32,7 +32,7 @@ def lines(workdir):
   return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_summary_by_hand_leaves_aborted_episodes_out():
+def test_a_summary_excludes_aborted_episodes():
   assert summarize(EPISODES) == pytest.approx(
     {
       "episodes": 3,
@@ -110,7 +110,7 @@ def test_a_flushed_row_is_on_the_disk_at_once(tmp_path):
   assert writer.flush() is None and len(lines(tmp_path)) == 1
 
 
-def test_what_is_added_to_a_written_row_is_on_the_disk_too(tmp_path):
+def test_values_added_to_a_written_row_are_on_the_disk_too(tmp_path):
   writer = MetricsWriter(tmp_path)
   for step in range(3):
     writer.write(step, {"loss": step / 2})
@@ -145,7 +145,7 @@ def test_numbers_that_are_not_finite_become_null_in_strict_json(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.zeros(2), jnp.ones((1,)), "text", None])
-def test_what_is_not_one_number_is_refused_by_name(tmp_path, value):
+def test_values_other_than_one_number_are_refused_by_name(tmp_path, value):
   writer = MetricsWriter(tmp_path)
   writer.write(0, {"empg/odd": value})
   with pytest.raises(ValueError, match="metric empg/odd .* a metric is one number"):
@@ -179,13 +179,13 @@ def test_a_resumed_run_drops_the_steps_that_it_will_play_again(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{broken", "[1]", '{"loss": 1}', '{"step": null}'])
-def test_a_damaged_file_is_one_clear_sentence_and_is_left_as_it_is(tmp_path, line):
+def test_a_damaged_file_is_refused_in_one_line_and_unchanged(tmp_path, line):
   (tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
   with pytest.raises(ValueError, match="Line 2 of .*metrics.jsonl is not a JSON object"):
     MetricsWriter(tmp_path)
   assert (tmp_path / "metrics.jsonl").read_text() == f'{{"step": 0}}\n{line}\n'
 
 
-def test_no_file_is_no_rows(tmp_path):
+def test_without_a_file_there_are_no_rows(tmp_path):
   assert read_rows(tmp_path) == []
   assert metrics.FILE == "metrics.jsonl"

@@ -54,7 +54,7 @@ def test_it_is_small(wheel):
   assert wheel.stat().st_size < 10e6
 
 
-def test_it_holds_all_that_the_package_has_and_nothing_else(wheel):
+def test_it_holds_the_whole_package_and_nothing_else(wheel):
   names = set(zipfile.ZipFile(wheel).namelist())
   wanted = {"empg_jax/py.typed", "empg_jax/cli/commands.py"}
   for path in (ROOT / "empg_jax").rglob("*"):
@@ -102,7 +102,7 @@ for name in commands.COMMANDS:
     assert f"launch/{name}.py" in said, name
 
 
-def test_a_list_of_commands_fits_a_screen_and_needs_no_library(installed, tmp_path):
+def test_the_list_of_commands_fits_a_screen_and_needs_no_library(installed, tmp_path):
   program = "from empg_jax.cli import commands; commands.main(['--help'])"
   alone = (sys.executable, "-S", "-c", program)  # the standard library and the package
   said, code = run(*alone, cwd=tmp_path, PYTHONPATH=str(installed))
@@ -134,7 +134,7 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, library, extra):
     commands.main(["plot"])
 
 
-def test_a_mistyped_command_is_answered_with_the_nearest(capsys):
+def test_a_mistyped_command_is_refused_with_the_nearest(capsys):
   with pytest.raises(SystemExit, match="there is no command evalute: did you mean evaluate"):
     commands.main(["evalute"])
   commands.main(["--version"])

@@ -33,7 +33,7 @@ def asks(tree):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_other_file_asks_for_the_hardware(path):
+def test_no_other_file_asks_jax_for_the_hardware(path):
   assert not list(asks(ast.parse(path.read_text()))), "read empg_jax.kernels.hardware instead"
 
 
@@ -55,7 +55,7 @@ def test_a_name_of_jax_is_a_kind_of_hardware(name, found):
   assert hardware.of(name).name == found
 
 
-def test_a_mesh_in_context_tells_before_what_is_here():
+def test_a_mesh_in_context_goes_before_the_hardware_here():
   assert hardware.current() is hardware.CPU
   mesh = jax.sharding.AbstractMesh(
     (1,), ("x",), abstract_device=jax.sharding.AbstractDevice("an H100", 1, platform="cuda")

@@ -20,7 +20,7 @@ def load(algorithm, rank=0):
   return setup.load(config, sharding.make_mesh(), algorithm, optax.sgd(1.0))
 
 
-def test_adapters_need_no_reference_beside_their_base():
+def test_adapters_need_no_reference_besides_their_base():
   state, frozen = load(PENALISED, rank=2)
   assert frozen["base"] is not None and frozen["reference"] is None
   shapes = {x.shape for x in jax.tree.leaves(state.model)}

@@ -54,7 +54,7 @@ def test_every_preset_fits_the_functions_that_it_configures(preset):
   algorithms.make(**config.algorithm.to_dict())
 
 
-def test_an_unknown_preset_is_answered_with_the_known_ones():
+def test_an_unknown_preset_is_refused_with_the_known_ones():
   with pytest.raises(ValueError, match="no preset 'qwen2.5-7': did you mean 'qwen2.5-7b'"):
     configs.load(str(ROOT / "configs/alfworld.py:qwen2.5-7"))
 
@@ -106,7 +106,7 @@ def test_deep_search_has_the_four_rows_of_the_papers_ablation():
     assert made(row).algorithm.to_dict() == whole.algorithm.to_dict() | {off: 0.0}
 
 
-def test_it_trains_from_a_folder_as_the_hub_has_it(tmp_path):
+def test_it_trains_from_a_folder_of_the_hub(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")
   shape = DecoderConfig(

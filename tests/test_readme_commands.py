@@ -100,14 +100,14 @@ def test_a_command_is_run_by_a_test_or_says_what_it_needs(line):
       assert needs, "this preset is for several chips: write '# needs ...' behind it"
 
 
-def test_the_tests_named_here_run_what_they_are_named_for():
+def test_the_tests_named_here_run_their_commands():
   for program, test in TESTS.items():
     name = re.split("[/-]", program)[-1]
     runs = re.search(rf'["/-]{re.escape(name)}"', (ROOT / test).read_text())
     assert runs, f"{test} does not run {program}"
 
 
-def test_what_a_newcomer_types_first_is_what_ci_runs():
+def test_ci_runs_the_quickstart():
   run = (ROOT / ".ci" / "run").read_text()
   assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", "pytest"))
   assert any(all(part in line for part in OF_CI) for line in LINES["README.md"])
@@ -139,7 +139,7 @@ def said_in_the_code():
           yield "".join(parts)
 
 
-def test_the_messages_that_are_explained_are_those_that_the_code_prints():
+def test_the_explained_messages_are_in_the_code():
   table = readmes.TEXTS["launch/README.md"].split("## When it prints")[1]
   messages = re.findall(r"^\| `(.*?)`", table, re.M)
   said = list(said_in_the_code())

@@ -31,7 +31,7 @@ def test_every_public_module_has_its_page(tmp_path):
   assert all(f'id="{name}"' in first for name in empg_jax.__all__)
 
 
-def test_equations_and_examples_are_indented_so_far_that_their_lines_stay_lines():
+def test_equations_and_examples_are_indented_as_code():
   for path in (ROOT / "empg_jax").rglob("*.py"):
     for node in ast.walk(ast.parse(path.read_text())):
       if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):

@@ -38,7 +38,7 @@ def test_remedy_for_a_damaged_line_is_to_remove_it(tmp_path, damaged):
   assert len(read(tmp_path)) == 2
 
 
-def test_remedy_for_an_overwritten_model_is_its_return(tmp_path):
+def test_remedy_for_an_overwritten_model_is_to_restore_it(tmp_path):
   home = shutil.copytree(folder.locate("alfworld-tiny"), tmp_path / "model")
   fingerprint.claim(tmp_path, home, begun=False, weights=True)
   kept = (home / "model.safetensors").read_bytes()
@@ -66,7 +66,7 @@ def test_remedy_for_a_damaged_checkpoint_is_the_one_before(tmp_path):
   np.testing.assert_array_equal(read_part(tmp_path / "1", state)["weight"], state["weight"])
 
 
-def test_remedy_for_a_model_that_is_not_there(tmp_path):
+def test_remedy_for_a_missing_model(tmp_path):
   with pytest.raises(FileNotFoundError, match="give a folder with config.json and safetensors"):
     folder.locate(tmp_path / "model")
   home = shutil.copytree(folder.locate("alfworld-tiny"), tmp_path / "model")
@@ -78,7 +78,7 @@ def test_remedy_for_a_model_that_is_not_there(tmp_path):
   assert folder.chat(home).end_id >= 0
 
 
-def test_remedy_for_games_that_are_not_there(monkeypatch):
+def test_remedy_for_missing_games(monkeypatch):
   monkeypatch.delenv("ALFWORLD_DATA", raising=False)
   tasks = envs.find("alfworld").tasks
   with pytest.raises(FileNotFoundError, match="set ALFWORLD_DATA"):

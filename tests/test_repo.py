@@ -39,7 +39,7 @@ def normal(distribution):
   return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", distribution)[0]).lower()
 
 
-def test_nothing_lies_at_the_top_but_the_frame():
+def test_the_top_folder_holds_only_the_listed_entries():
   assert {name.split("/")[0] for name in FILES if name} <= FRAME
 
 
@@ -60,14 +60,14 @@ def test_no_two_files_of_the_tests_have_the_same_name():
 
 
 @pytest.mark.parametrize("name", readmes.NAMES)
-def test_the_files_that_a_readme_names_are_there(name):
+def test_the_files_that_a_readme_names_exist(name):
   text = readmes.TEXTS[name]
   for file in set(re.findall(r"\b(?:launch|configs|tests|empg_jax|\.ci)/[\w/.{}-]*\w/?", text)):
     assert (ROOT / file).exists(), f"{name} names {file}, which is not there"
 
 
 @pytest.mark.parametrize("name", readmes.NAMES)
-def test_the_links_of_a_readme_lead_somewhere(name):
+def test_the_links_of_a_readme_have_targets(name):
   for link in re.findall(r"\]\((?!https?:)([^)]+)\)", readmes.TEXTS[name]):
     file, _, heading = link.partition("#")
     target = (ROOT / name).parent / file if file else ROOT / name
@@ -130,7 +130,7 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "job
 @pytest.mark.parametrize(
   "path", [path for path in CODE if not name_of(path).startswith("tests/")], ids=name_of
 )
-def test_nothing_that_is_read_is_run(path):
+def test_input_is_never_executed(path):
   tree = ast.parse(path.read_text())
   assert not imported(path) & PICKLES
   for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -140,7 +140,7 @@ def test_nothing_that_is_read_is_run(path):
       assert options.get(name, "False") == "False", f"line {call.lineno}: {name}"
 
 
-def test_servers_are_open_to_this_machine_alone_unless_another_host_is_given():
+def test_servers_listen_on_localhost_unless_a_host_is_given():
   for path in CODE:
     if name_of(path).startswith(("empg_jax/", "launch/")):
       text = path.read_text()
@@ -149,7 +149,7 @@ def test_servers_are_open_to_this_machine_alone_unless_another_host_is_given():
   assert '"host", "127.0.0.1"' in (ROOT / "launch" / "serve_search.py").read_text()
 
 
-def test_what_is_installed_by_requirements_is_all_that_is_declared_for_cpu():
+def test_requirements_install_all_that_is_declared_for_cpu():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   extras = project["optional-dependencies"]
   declared = {

@@ -39,7 +39,7 @@ def noted(workdir):
   return [(at, *change) for at, change in resume.amendments(workdir)]
 
 
-def test_a_workdir_gives_back_the_config_of_its_run(tmp_path):
+def test_the_config_of_a_run_is_read_from_its_workdir(tmp_path):
   resume.claim(tmp_path / "new" / "run", run_config())
   assert configs.read(tmp_path / "new" / "run") == run_config()
   assert [file.name for file in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
@@ -59,13 +59,13 @@ def test_the_same_config_goes_on_in_its_workdir(tmp_path):
   assert (tmp_path / "config.json").stat().st_mtime_ns == before
 
 
-def test_a_config_that_no_run_came_of_makes_way(tmp_path):
+def test_a_config_without_a_begun_run_is_replaced(tmp_path):
   resume.claim(tmp_path, run_config())
   resume.claim(tmp_path, run_config(seed=1))
   assert configs.read(str(tmp_path)) == run_config(seed=1)
 
 
-def test_a_damaged_config_is_named_and_left_alone(tmp_path):
+def test_a_damaged_config_is_refused_and_unchanged(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
   (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
   with pytest.raises(ValueError, match=r"config\.json is damaged .* repair or remove it"):
@@ -73,7 +73,7 @@ def test_a_damaged_config_is_named_and_left_alone(tmp_path):
   assert (tmp_path / "config.json").read_text() == '{"seed": '
 
 
-def test_a_folder_without_a_run_and_a_path_that_is_no_folder_are_named(tmp_path):
+def test_a_folder_without_a_run_and_a_file_are_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match="holds no run: there is no .*config.json"):
     configs.read(str(tmp_path))
   (tmp_path / "file").write_text("")
@@ -117,7 +117,7 @@ def test_the_kind_of_a_key(key, kind):
   assert kinds.kind(key) == kind
 
 
-def test_what_is_operational_changes_at_any_start_and_is_noted(begun):
+def test_operational_keys_change_at_any_start_and_are_recorded(begun):
   config = run_config(num_steps=6, policy__slots=4, policy__windows=(512,))
   changes = resume.claim(begun, config)
   assert configs.read(begun) == run_config()  # until the run goes on
@@ -129,7 +129,7 @@ def test_what_is_operational_changes_at_any_start_and_is_noted(begun):
   assert [x.change.key for x in resume.seen(begun)] == ["num_steps"]
 
 
-def test_what_steers_changes_with_amend_alone(begun):
+def test_steering_keys_change_only_with_amend(begun):
   other = run_config(optimizer__learning_rate=0.25, num_steps=6)
   with pytest.raises(ValueError) as error:
     resume.claim(begun, other)
@@ -144,7 +144,7 @@ def test_what_steers_changes_with_amend_alone(begun):
   assert resume.claim(begun, run_config(optimizer__learning_rate=0.25)) == []
 
 
-def test_identity_never_changes_and_is_reported_with_all_that_differs(begun):
+def test_identity_keys_never_change_and_the_error_lists_all_differences(begun):
   other = run_config(seed=1, optimizer__clip_norm=2.0, extra="x")
   for amend in (False, True):
     with pytest.raises(ValueError) as error:
@@ -159,7 +159,7 @@ def test_identity_never_changes_and_is_reported_with_all_that_differs(begun):
   assert configs.read(begun) == run_config()
 
 
-def test_a_model_that_is_known_by_its_content_may_lie_elsewhere(begun):
+def test_a_model_that_is_checked_by_content_may_move(begun):
   here = run_config(model={"path": "b"})
   (begun / configs.FILE).write_text(json.dumps(run_config(model={"path": "a"}).to_dict()))
   with pytest.raises(ValueError, match="model.path is 'a' there and 'b' now .identity: the check"):
@@ -184,13 +184,13 @@ def test_a_run_that_goes_on_from_before_an_amendment_has_it_from_there(begun):
   assert noted(begun) == []
 
 
-def test_a_run_is_not_made_shorter_than_it_is(begun):
+def test_fewer_steps_than_the_run_has_done_are_refused(begun):
   resume.check_done(begun, run_config(num_steps=4), 4)
   with pytest.raises(ValueError, match="num_steps is 3, but the run in .* is at step 4: give at l"):
     resume.check_done(begun, run_config(num_steps=3), 4)
 
 
-def test_what_would_be_refused_is_known_without_a_start(begun, tmp_path):
+def test_a_check_refuses_the_same_without_writing(begun, tmp_path):
   assert [x.key for x in resume.check(begun, run_config(num_steps=6))] == ["num_steps"]
   with pytest.raises(ValueError, match="config.seed is 0 there and 1 now"):
     resume.check(begun, run_config(seed=1))
@@ -206,21 +206,21 @@ def test_a_start_without_changes_writes_nothing(begun):
   assert times() == before
 
 
-def test_a_damaged_amendment_is_named(begun):
+def test_a_damaged_amendment_is_refused(begun):
   (begun / resume.FILE).write_text('{"step": 3, "key": "num_steps", "old": 4, "new": 6}\n{"step":')
   with pytest.raises(ValueError, match="Line 2 of .*amendments.jsonl is not an amendment"):
     resume.amendments(begun)
 
 
 @pytest.mark.parametrize("there", ["compiled", "checkpoints", "config.json.12", "lock"])
-def test_what_a_failed_start_leaves_is_no_run(tmp_path, there):
+def test_the_leftovers_of_a_failed_start_are_not_a_run(tmp_path, there):
   resume.claim(tmp_path, run_config())
   (tmp_path / there).mkdir()
   resume.claim(tmp_path, run_config(seed=1))
   assert configs.read(tmp_path) == run_config(seed=1)
 
 
-def test_the_folder_of_a_model_is_no_workdir(tmp_path):
+def test_the_folder_of_a_model_is_refused_as_a_workdir(tmp_path):
   (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
   with pytest.raises(ValueError, match="config.json is not the config of a run: choose another"):
     resume.claim(tmp_path, run_config())

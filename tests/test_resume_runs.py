@@ -52,7 +52,7 @@ def test_a_finished_run_that_is_extended_by_one_flag_is_the_longer_run(home, fin
   assert compare.played(extended, home / "six") == []
 
 
-def test_what_is_operational_changes_without_a_word_and_steers_nothing(home, finished):
+def test_operational_keys_change_silently_and_do_not_affect_training(home, finished):
   elsewhere = finished("elsewhere")
   changes = dict(workers__count=1, policy__slots=3, checkpoint__keep=1, train__size=2)
   run(home, "elsewhere", 5, rollout__max_aborted=0.5, train__remat=True, **changes)
@@ -66,7 +66,7 @@ def test_what_is_operational_changes_without_a_word_and_steers_nothing(home, fin
   )
 
 
-def test_what_steers_changes_with_amend_and_the_penalty_gets_its_reference(home, finished):
+def test_steering_keys_change_with_amend_and_the_penalty_gets_its_reference(home, finished):
   amended = finished("amended")
   changes = dict(
     optimizer__learning_rate=1e-5, optimizer__warmup_steps=0, optimizer__weight_decay=0.1,
@@ -79,7 +79,7 @@ def test_what_steers_changes_with_amend_and_the_penalty_gets_its_reference(home,
   assert resume.config_at(amended, 4).algorithm.base.kl_coef == 0
 
 
-def test_a_new_run_begins_where_the_one_that_it_is_made_from_ended(home, finished):
+def test_a_new_run_begins_with_the_final_weights_of_another(home, finished):
   run(home, "new", 1, f"--init_from={home / 'four'}@4", evaluation__every=1)
   begun, ended = metrics.read_rows(home / "new")[0], metrics.read_rows(home / "four")[4]
   played = {name: x for name, x in begun.items() if name.startswith("eval/")}

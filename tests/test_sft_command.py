@@ -72,7 +72,7 @@ def test_the_command_of_four_steps_that_readme_names_is_accepted_with_any_model(
     ("alfworld", dict(sft__fresh__model__num_key_value_heads=3), "num_attention_heads is 2"),
   ],
 )
-def test_the_command_says_what_is_wrong_before_it_makes_demonstrations(preset, changes, said):
+def test_the_command_refuses_a_wrong_config_before_it_makes_demonstrations(preset, changes, said):
   with pytest.raises((ValueError, FileNotFoundError), match=said):
     check(preset, **changes)
 
@@ -95,7 +95,7 @@ def test_it_writes_a_model_and_its_tokenizer(made):
   assert model.config.num_hidden_layers == 1
 
 
-def test_it_goes_on_from_a_model_that_there_is(made, tmp_path):
+def test_it_goes_on_from_an_existing_model(made, tmp_path):
   settings = {**SMALL, "model.path": made[0], "sft.demonstrations.small.episodes": 6}
   settings |= {"sft.optimizer.warmup_steps": 0, "sft.batches.lengths": "(3072,)"}
   flag = f"--out={tmp_path / 'model'}"

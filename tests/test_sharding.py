@@ -20,7 +20,7 @@ def state():
   return jax.eval_shape(lambda: states.create(model(), optax.adamw(1e-3)))
 
 
-def test_parameters_lie_by_their_names(state):
+def test_parameters_are_sharded_by_their_names(state):
   model = sharding.shardings(state.model, sharding.make_mesh(fsdp=2, tensor=2))
   layers = model.model.layers
   assert layers.self_attn.q_proj.weight.get_value().spec == P(None, "tensor", "fsdp")
@@ -33,7 +33,7 @@ def test_parameters_lie_by_their_names(state):
   assert model.lm_head.weight.get_value().spec == P("tensor", "fsdp")
 
 
-def test_moments_lie_as_their_parameters_do(state):
+def test_moments_are_sharded_like_their_parameters(state):
   placed = sharding.shardings(state, sharding.make_mesh(data=2, fsdp=2, tensor=2))
   moments = placed.opt_state[0]
   for tree in (moments.mu, moments.nu):
@@ -50,19 +50,19 @@ def test_no_matrix_is_whole_on_a_device(state):
       assert jnp.prod(jnp.array(place.shard_shape(x.shape))) * 8 == x.size
 
 
-def test_a_dimension_that_its_axis_does_not_divide_stays_whole(state):
+def test_a_dimension_that_its_axis_does_not_divide_is_not_sharded(state):
   places = sharding.shardings(state.model, sharding.make_mesh(fsdp=2, tensor=3))
   assert places.model.layers.mlp.up_proj.weight.get_value().spec == P(None, None, "fsdp")
   assert places.lm_head.weight.get_value().spec == P("tensor", "fsdp")
 
 
-def test_a_weight_without_a_place_is_named():
+def test_a_weight_without_a_sharding_is_refused():
   mesh = sharding.make_mesh()
   with pytest.raises(ValueError, match=r"mlp.router.weight \[4, 16\] has no place .* 'router'"):
     sharding.shardings({"mlp": {"router": {"weight": jnp.zeros((4, 16))}}}, mesh)
 
 
-def test_placed_arrays_are_what_they_were(state):
+def test_placed_arrays_keep_their_values(state):
   model = Decoder(CONFIG, jax.random.key(0))
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   placed = sharding.place(model, mesh)
@@ -87,7 +87,7 @@ def test_one_axis_takes_what_the_others_leave():
     (dict(data=-1), "of which one may be 0"),
   ],
 )
-def test_a_mesh_that_the_devices_do_not_make_is_reported(axes, sentence):
+def test_a_mesh_that_does_not_fit_the_devices_is_refused(axes, sentence):
   with pytest.raises(ValueError, match=sentence):
     sharding.make_mesh(**axes)
 

@@ -64,7 +64,7 @@ def start(call, stderr=subprocess.PIPE, **environment):
     ("to_stderr", 141, b""),
   ],
 )
-def test_a_pipe_whose_reader_leaves_ends_the_command_quietly(call, code, said):
+def test_a_pipe_closed_by_its_reader_ends_the_command_silently(call, code, said):
   with start(call, subprocess.STDOUT if call == "to_stderr" else subprocess.PIPE) as process:
     if call != "at_the_end" and call != "an_error":
       assert process.stdout.readline() == b"some text\n"
@@ -75,7 +75,7 @@ def test_a_pipe_whose_reader_leaves_ends_the_command_quietly(call, code, said):
   assert said in left and (said or not left)
 
 
-def test_a_pipe_of_another_kind_that_breaks_is_a_bug_as_before():
+def test_another_broken_pipe_is_a_bug():
   with start("another_pipe") as process:
     assert b"BrokenPipeError" in process.communicate(timeout=60)[1]
   assert process.returncode == 1
@@ -101,11 +101,11 @@ def test_a_terminal_without_the_characters_shows_their_escapes():
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "launch").glob("*.py")), ids=lambda p: p.stem)
-def test_every_command_runs_so(script):
+def test_every_command_handles_closed_pipes(script):
   assert "command_line.run(main" in script.read_text()
 
 
-def test_the_help_of_a_command_goes_into_a_pipe_and_ends_well():
+def test_the_help_of_a_command_can_be_piped():
   for flag in ("-h", "--help"):
     command = [sys.executable, str(ROOT / "launch" / "play.py"), flag]
     done = subprocess.run(

@@ -132,7 +132,7 @@ def test_the_workdir_holds_config_and_checkpoints(finished):
   assert (workdir / "checkpoints" / "4").is_dir()
 
 
-def test_what_was_played_is_written_down(finished):
+def test_episodes_are_written(finished):
   workdir = finished[0]
   sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
   assert [(played.step, played.split) for played in sets] == [
@@ -148,7 +148,7 @@ def test_what_was_played_is_written_down(finished):
     assert np.mean(values) == pytest.approx(row[f"empg/{name}_mean"], rel=1e-4, abs=1e-6), name
 
 
-def test_a_batch_that_was_kept_is_updated_on_again(finished, tmp_path):
+def test_a_kept_batch_can_be_replayed(finished, tmp_path):
   rng = np.random.default_rng(0)
   steps = np.zeros((8, 256), np.int32)
   steps[:, 50:60] = 1
@@ -208,7 +208,9 @@ def test_another_config_does_not_touch_the_run(finished):
   ],
   ids=str,
 )
-def test_bad_input_is_one_sentence_and_claims_no_workdir(changes, sentence, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line_and_claims_no_workdir(
+  changes, sentence, tmp_path, monkeypatch
+):
   monkeypatch.delenv("ALFWORLD_DATA", raising=False)
   code, _, err = run(command(tmp_path / "run", **changes))
   assert code == 1

@@ -17,13 +17,13 @@ NEVER_ONE = {"embedded.py", "dry_run.py", "compare.py", "loss.py"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_one_is_not_several():
+def test_counts_are_singular_or_plural():
   assert words.count(1, "game") == "1 game"
   assert words.count(0, "game") == "0 games"
   assert words.count(2000, "leaf", "leaves") == "2,000 leaves"
 
 
-def test_there_is_one_and_there_are_several():
+def test_choices_are_singular_or_plural():
   assert words.choices([]) == "there is nothing"
   assert words.choices([1]) == "there is 1"
   assert words.choices([1, 2]) == "there are 1, 2"

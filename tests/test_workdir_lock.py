@@ -47,7 +47,7 @@ def holder(tmp_path):
   process.communicate()
 
 
-def test_a_second_run_in_a_workdir_is_refused_and_a_killed_one_is_no_obstacle(tmp_path, holder):
+def test_a_second_run_in_a_workdir_is_refused_unless_the_first_was_killed(tmp_path, holder):
   with pytest.raises(ValueError) as error:
     lock.take(tmp_path)
   host = os.uname().nodename
@@ -65,7 +65,7 @@ def test_a_resume_waits_for_a_run_that_is_just_ending(tmp_path, holder, monkeypa
   lock.take(tmp_path).release()
 
 
-def test_a_workdir_is_free_again_once_its_run_lets_go_of_it(tmp_path):
+def test_a_workdir_is_free_once_its_run_releases_it(tmp_path):
   first = lock.take(tmp_path / "run")
   assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
   with pytest.raises(ValueError, match=f"in use by process {os.getpid()} on"):
@@ -81,15 +81,13 @@ def left_by(tmp_path, **record):
   (tmp_path / lock.FILE).write_text(json.dumps(about | record))
 
 
-def test_what_a_run_on_another_machine_left_is_no_obstacle(tmp_path, capsys):
+def test_a_stale_lock_of_another_machine_is_taken(tmp_path, capsys):
   left_by(tmp_path)
   lock.take(tmp_path).release()
   assert "was left by process 7 on elsewhere" in capsys.readouterr().err
 
 
-def test_a_run_on_another_machine_that_counts_on_is_alive_where_the_disk_has_no_locks(
-  tmp_path, monkeypatch
-):
+def test_without_flock_a_counter_shows_that_another_machines_run_is_alive(tmp_path, monkeypatch):
   def no_locks(descriptor, how):
     raise OSError(errno.ENOLCK, "No locks available")
 
@@ -131,12 +129,12 @@ def test_a_run_that_lost_its_workdir_ends(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0" * 9, "[" * 100_000], ids=range(6))
-def test_a_damaged_lock_is_no_obstacle(tmp_path, content):
+def test_a_damaged_lock_is_taken(tmp_path, content):
   (tmp_path / lock.FILE).write_text(content)
   lock.take(tmp_path).release()
 
 
-def test_a_workdir_that_cannot_be_made_is_reported(tmp_path):
+def test_a_workdir_that_cannot_be_created_is_refused(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(ValueError, match="the workdir .*file/run cannot be used: Not a directory"):
     lock.take(tmp_path / "file" / "run")

@@ -26,7 +26,7 @@ def home(tmp_path, monkeypatch):
   return tmp_path / "home"
 
 
-def test_the_home_folder_is_put_in_and_one_that_is_none_is_reported(home):
+def test_home_folders_are_expanded_and_unknown_ones_refused(home):
   assert paths.expanded("~/runs") == f"{home}/runs"
   assert paths.expanded("runs/~") == "runs/~"
   with pytest.raises(
@@ -44,7 +44,7 @@ def test_every_flag_for_a_path_takes_a_home_folder_also_the_workdir(path):
         assert name in ("define_path", "define_paths"), f"--{node.args[0].value}"
 
 
-def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_alone():
+def test_every_path_flag_expands_home_folders():
   for path in (ROOT / "empg_jax").rglob("*.py"):
     if path != ROOT / "empg_jax" / "io" / "paths.py":
       assert "expanduser(" not in path.read_text(), path
@@ -58,7 +58,7 @@ def test_every_path_goes_through_the_one_function_for_home_folders_not_workdirs_
     ("DEEP_SEARCH_DATA", lambda: deep_search.make(corpus="files")),
   ],
 )
-def test_a_home_folder_that_is_none_is_reported_wherever_it_is_named(monkeypatch, name, use):
+def test_an_unknown_home_folder_is_refused_everywhere(monkeypatch, name, use):
   monkeypatch.setenv(name, "~no_such_user/data")
   with pytest.raises(ValueError, match="no home folder '~no_such_user'") as error:
     use()
@@ -100,7 +100,7 @@ command_line.run(lambda _: print(config.value.model.path))
 """
 
 
-def test_what_a_resume_or_export_reads_of_the_model_s_path_holds_from_any_folder(home, tmp_path):
+def test_a_resume_or_export_finds_the_model_from_any_folder(home, tmp_path):
   (home / "m").mkdir()
   script = tmp_path / "script.py"
   script.write_text(SHOWS)

@@ -90,7 +90,7 @@ def assert_same_steps(got, want, atol=2e-5):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_what_obvious_loops_make_of_its_equation(name, batch):
+def test_it_equals_plain_loops_over_its_equation(name, batch):
   loss, signal, metrics = value(batch, name)
   assert_same_steps(by_step(batch, signal.advantages), reference.ADVANTAGES[name](batch))
   want = reference.loss(name, logprobs(batch), batch, signal.advantages, length=7.0)
@@ -99,7 +99,7 @@ def test_it_is_what_obvious_loops_make_of_its_equation(name, batch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_eight_devices_compute_what_one_does(name, batch):
+def test_eight_devices_equal_one(name, batch):
   mesh = sharding.make_mesh(data=4, fsdp=2)
   with jax.set_mesh(mesh):
     loss, signal, _ = value(sharding.to_mesh(batch, mesh), name)
@@ -131,7 +131,7 @@ def test_both_row_layouts_give_a_step_the_same_advantage_and_a_batch_the_same_lo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_peoples_tokens_carry_no_signal(name, batch):
+def test_tokens_of_the_environment_have_no_advantage(name, batch):
   _, signal, _ = value(batch, name)
   np.testing.assert_array_equal(signal.advantages[batch.steps == 0], 0)
   np.testing.assert_array_equal(signal.weights[batch.steps == 0], 0)
@@ -149,14 +149,14 @@ def test_equal_returns_give_no_signal(name, batch):
   assert metrics["batch/no_signal"] == 1
 
 
-def test_without_bonus_empg_too_gives_equal_returns_no_signal(batch):
+def test_without_its_bonus_empg_gives_equal_returns_no_signal(batch):
   zero = dataclasses.replace(batch, returns=jnp.full(ROWS, 0.7, jnp.float32))
   _, signal, _ = value(zero, "scaling only")
   np.testing.assert_array_equal(signal.advantages, 0)
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_empg_goes_around_it(name, batch):
+def test_empg_wraps_it(name, batch):
   base = by_step(batch, value(batch, name)[1].advantages)
   _, signal, metrics = value(batch, f"empg {name}")
   h = reference.normalised(reference.entropies(batch))
@@ -186,7 +186,7 @@ def test_discounted_returns_are_compared_step_by_step(name, batch):
   assert_same_steps(by_step(batch, signal.advantages), want)
 
 
-def test_steps_that_equal_rewards_follow_have_exactly_equal_returns(batch):
+def test_steps_with_equal_rewards_to_come_have_exactly_equal_returns(batch):
   """Or rounding, divided by its own spread, would look like an advantage."""
   last = batch.steps == jnp.max(batch.steps, axis=1, keepdims=True)
   rewards = jnp.where((batch.steps > 0) & last, jnp.float32(0.1), 0)
@@ -199,7 +199,7 @@ def test_steps_that_equal_rewards_follow_have_exactly_equal_returns(batch):
 
 
 @pytest.mark.parametrize("name", ["ppo", "empg ppo"])
-def test_what_values_are_to_become_is_not_modulated(name, batch):
+def test_value_targets_are_not_modulated(name, batch):
   _, signal, metrics = value(batch, name)
   estimated = reference.estimated(batch)
   want = {key: target for key, (_, target) in estimated.items()}
@@ -211,7 +211,7 @@ def test_what_values_are_to_become_is_not_modulated(name, batch):
 
 
 @pytest.mark.parametrize("gamma", ["", " 0.9"])
-def test_dapo_holds_long_episodes_back(batch, gamma):
+def test_dapo_penalises_long_episodes(batch, gamma):
   """An episode has 4 to 6 tokens: 0 is taken from those of 4, all from those of 6."""
   _, signal, metrics = value(batch, f"overlong{gamma}")
   tokens = (batch.steps > 0).sum(axis=1)
@@ -234,7 +234,7 @@ def test_dapo_holds_long_episodes_back(batch, gamma):
   np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
 
 
-def test_on_an_explicit_mesh_it_is_the_same(batch):
+def test_an_explicit_mesh_changes_nothing(batch):
   """Of those whose sums over a row's or an episode's steps stand outside core.advantages."""
 
   @jax.jit
@@ -260,7 +260,7 @@ def test_on_an_explicit_mesh_it_is_the_same(batch):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_aem_tells_what_it_scaled_by_and_what_became_of_it(batch):
+def test_aem_reports_its_scale_and_the_scaled_advantages(batch):
   _, signal, metrics = value(batch, "aem")
   agent = np.asarray(signal.advantages)[np.asarray(batch.steps) > 0]
   h = list(reference.entropies(batch).values())
@@ -271,7 +271,7 @@ def test_aem_tells_what_it_scaled_by_and_what_became_of_it(batch):
 
 
 @pytest.mark.parametrize("name", ["grpo", "aem", "empg", "empg gigpo"])
-def test_it_is_explained_by_what_the_update_is_given(name, batch):
+def test_explain_returns_the_advantages_of_the_update(name, batch):
   signal = value(batch, name)[1]
   found = algorithms.explain((MADE | VARIANTS)[name], batch, batch.behavior_entropy)
   np.testing.assert_allclose(found["advantage"], signal.advantages, atol=1e-6)
@@ -283,7 +283,7 @@ def test_it_is_explained_by_what_the_update_is_given(name, batch):
     assert found.keys() == {"entropy", "normal_entropy", "g", "bonus", "base", "advantage"}
 
 
-def test_what_rests_on_values_is_not_explained_without_them(batch):
+def test_explain_is_empty_where_values_are_missing(batch):
   without = dataclasses.replace(batch, values=None)
   assert algorithms.explain(MADE["ppo"], without, batch.behavior_entropy) == {}
   assert "advantage" in algorithms.explain(MADE["ppo"], batch, batch.behavior_entropy)

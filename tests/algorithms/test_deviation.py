@@ -24,7 +24,7 @@ def every(batch, ddof):
 
 
 @pytest.mark.parametrize("ddof", [0, 1])
-def test_it_is_what_obvious_loops_make_of_it(ddof):
+def test_it_equals_plain_loops(ddof):
   batch = reference.drawn()
   for name, signal in every(batch, ddof).items():
     want = REFERENCE.get(name, reference.of_episodes)(batch, ddof=ddof)
@@ -34,6 +34,6 @@ def test_it_is_what_obvious_loops_make_of_it(ddof):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_number_is_refused_before_a_run(name):
+def test_another_ddof_is_refused_before_a_run(name):
   with pytest.raises(ValueError, match="ddof is 2, but has to be one of 0, 1"):
     algorithms.make(name, ddof=2)

@@ -10,6 +10,6 @@ def test_dapo_refuses_lengths_the_wrong_way_round():
     algorithms.make("dapo", soft_length=9, max_length=9)
 
 
-def test_an_unknown_algorithm_is_answered_with_those_there_are():
+def test_an_unknown_algorithm_is_refused_and_the_known_ones_are_named():
   with pytest.raises(ValueError, match="grpo"):
     algorithms.make("grop")

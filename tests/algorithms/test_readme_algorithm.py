@@ -24,7 +24,7 @@ def _written_down(tmp_path, monkeypatch):
     sys.modules.pop(name, None)
 
 
-def test_losers_of_a_group_teach_nothing():
+def test_losing_episodes_have_no_advantage():
   batch = reference.drawn()
   grpo, _ = algorithms.make("grpo").advantages(batch, batch.behavior_entropy)
   signal, _ = algorithms.make(MODULE).advantages(batch, batch.behavior_entropy)
@@ -32,7 +32,7 @@ def test_losers_of_a_group_teach_nothing():
   assert (signal.advantages == jnp.maximum(grpo.advantages, 0)).all()
 
 
-def test_empg_goes_around_it():
+def test_empg_wraps_it():
   batch = reference.drawn()
   algorithm = algorithms.make("empg", base={"name": MODULE})
   signal, metrics = algorithm.advantages(batch, batch.behavior_entropy)

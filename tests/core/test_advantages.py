@@ -30,14 +30,14 @@ def test_wins_and_losses():
 @pytest.mark.parametrize("value", [0.1, 9.7, -1e5])
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("ddof", [0, 1])
-def test_equal_returns_carry_no_signal_at_all(value, size, ddof):
+def test_equal_returns_have_advantages_of_exactly_0(value, size, ddof):
   """Rounding must not be blown up to an advantage."""
   returns = np.full(8, value, np.float32)
   groups = np.where(np.arange(8) < size, 4, 2)
   np.testing.assert_array_equal(group_advantages(returns, groups, ddof=ddof), 0)
 
 
-def test_filler_rows_have_no_vote():
+def test_filler_rows_do_not_count():
   returns, groups = np.array([1.0, 0, 0, 99, 99]), np.array([0, 0, 0, 0, 7])
   exists = np.array([True, True, True, False, False])
   got = group_advantages(returns, groups, exists=exists)
@@ -45,7 +45,7 @@ def test_filler_rows_have_no_vote():
   np.testing.assert_array_equal(got[3:], 0)
 
 
-def test_an_episode_of_many_turns_has_one_vote():
+def test_an_episode_of_many_turns_counts_once():
   rng = np.random.default_rng(1)
   returns = rng.normal(size=5).astype(np.float32)
   groups = np.array([0, 0, 0, 1, 1])

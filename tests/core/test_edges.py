@@ -13,7 +13,7 @@ LAST = np.iinfo(np.int32).max
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
-def test_a_batch_of_no_tokens_has_a_loss_of_0_and_gradients_of_0(shape):
+def test_an_empty_batch_has_zero_loss_and_gradients(shape):
   nothing, steps = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
   rows = np.zeros(shape[:1], np.int32)
   logits = np.zeros((*shape, 5), np.float32)
@@ -31,7 +31,7 @@ def test_a_batch_of_no_tokens_has_a_loss_of_0_and_gradients_of_0(shape):
 
 
 @pytest.mark.parametrize("block_size", [None, 2])
-def test_statistics_of_no_tokens_move_no_weight(block_size):
+def test_statistics_of_an_empty_batch_have_zero_gradients(block_size):
   def total(unembedding, temperature):
     hidden, actions = jnp.zeros((0, 3, 4)), jnp.zeros((0, 3), jnp.int32)
     stats = fused_token_stats(
@@ -64,7 +64,7 @@ def test_step_numbers_of_any_integer_type(dtype):
   np.testing.assert_array_equal(got, want)
 
 
-def test_numbers_below_1_are_no_steps():
+def test_numbers_below_1_are_not_steps():
   """As the docstrings say: values cannot be refused under jit."""
   below = np.array([[1, -1, -(LAST), 2]], np.int32)
   zero = np.maximum(below, 0)
@@ -98,7 +98,7 @@ def test_no_dtype_is_promoted_implicitly(mask):
     group_advantages(np.ones(2, np.float32), ids, episode_ids=ids, ddof=1)
 
 
-def test_the_package_offers_its_five_functions():
+def test_the_package_exports_five_functions():
   five = [
     "empg_loss",
     "fused_token_stats",

@@ -57,12 +57,12 @@ def test_loss_and_gradient_equal_the_loop_off_policy(kind):
 
 
 @pytest.mark.parametrize("kind", ["packed", "filler rows", "no step", "turns of many rows"])
-def test_every_episode_can_count_alike(kind):
+def test_sequence_mean_equals_the_loop(kind):
   check_off_policy(kind, "sequence_mean")
 
 
 @pytest.mark.parametrize("kind", ["bool mask", "turns of many rows"])
-def test_every_step_can_count_alike(kind):
+def test_step_mean_equals_the_loop(kind):
   check_off_policy(kind, "step_mean")
 
 
@@ -90,7 +90,7 @@ def check_off_policy(kind, aggregation):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_outside_the_mask_everything_may_hold_anything(bad):
+def test_values_outside_the_mask_are_ignored(bad):
   case, rng = cases.case("filler rows", 0), np.random.default_rng(0)
   shape, read = case.actions.shape, case.step_mask > 0
   logprobs = -rng.random((3, *shape)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_outside_the_mask_everything_may_hold_anything(bad):
     np.testing.assert_array_equal(a, np.nan_to_num(b))
 
 
-def test_a_learning_signal_for_each_token_is_taken_as_well():
+def test_returns_may_be_given_per_token():
   case = cases.case("packed", 0)
   per_token = np.repeat(case.returns[:, None], cases.T, axis=1)
   want = empg_loss(*case[:4])[0]
@@ -118,7 +118,7 @@ def test_a_learning_signal_for_each_token_is_taken_as_well():
   np.testing.assert_allclose(got, want, rtol=1e-5)  # another program: it may round otherwise
 
 
-def test_sweeping_the_numbers_compiles_nothing():
+def test_changing_the_coefficients_does_not_recompile():
   case = cases.case("packed", 1)
   empg_loss(*case[:4], k=0.5, zeta=0.5, kl_coef=0.5, clip_low=0.5)
   compiled = empg_loss._cache_size()
@@ -136,7 +136,7 @@ def test_works_without_jit():
   np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-def test_metrics_tell_what_happened():
+def test_metrics_describe_the_batch():
   case = cases.case("packed", 3)
   _, metrics = empg_loss(*case[:4])
   steps = oracle.steps_of(case.step_mask, None)

@@ -95,7 +95,7 @@ def test_compute_dtype_rounds_the_operands_alone(temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.4, 0.7])
-def test_training_has_the_numbers_that_sampling_recorded(temperature):
+def test_training_reproduces_the_logprobs_of_sampling(temperature):
   hidden, unembedding, *_ = drawn(dtype=jnp.bfloat16)
   logits = jnp.dot(hidden[:, 0], unembedding, preferred_element_type=jnp.float32)
   keys = jax.random.split(jax.random.key(0), B)
@@ -108,7 +108,7 @@ def test_training_has_the_numbers_that_sampling_recorded(temperature):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("block_size", [None, 16])
-def test_what_overflows_where_nothing_is_read_spoils_no_gradient(bad, block_size):
+def test_overflow_at_unused_tokens_leaves_the_gradient_finite(bad, block_size):
   fused = functools.partial(fused_token_stats, block_size=block_size)
   hidden, unembedding, actions, cotangents = drawn()
   cotangents[:, 0] = cotangents[:, 1, 2] = 0
@@ -142,7 +142,7 @@ def test_a_second_derivative_is_that_of_the_plain_computation(block_size):
   np.testing.assert_allclose(got / scale, want / scale, atol=1e-5)
 
 
-def test_there_is_no_forward_mode_and_the_error_names_it():
+def test_forward_mode_raises():
   hidden, unembedding, actions, _ = drawn()
   with pytest.raises(TypeError, match="forward-mode"):
     jax.jvp(lambda h: fused_token_stats(h, unembedding, actions), (hidden,), (hidden,))
@@ -207,9 +207,7 @@ def token_stats_of_logits(hidden, unembedding, actions):
 
 
 @pytest.mark.parametrize("here, blocks", [("CPU", 128), ("GPU", 16)])
-def test_a_block_is_as_large_as_the_hardware_likes_and_divides_the_vocabulary(
-  here, blocks, monkeypatch
-):
+def test_a_block_has_the_hardwares_size_and_divides_the_vocabulary(here, blocks, monkeypatch):
   monkeypatch.setattr(hardware, "current", lambda: getattr(hardware, here))
   assert fused_blocks.count(8192, 151_936, None) == blocks
   assert 151_936 % blocks == 0

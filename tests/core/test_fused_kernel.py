@@ -53,7 +53,7 @@ def check(got, want, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 5), (2, 21, 24, 300), (3, 50, 16, 1100)])
-def test_values_and_gradients_are_the_plain_ones(stats, shape):
+def test_values_and_gradients_equal_token_stats(stats, shape):
   check(outputs(stats, *drawn(*shape)), outputs(plain, *drawn(*shape)))
 
 
@@ -102,7 +102,7 @@ def test_a_temperature_divides_the_products(stats, dtype):
   check(got[2:], want[2:], tolerance=2e-5 if dtype == jnp.float32 else 2e-2)
 
 
-def test_what_overflows_where_nothing_is_read_spoils_no_gradient(stats):
+def test_overflow_at_unused_tokens_leaves_the_gradient_finite(stats):
   hidden, unembedding, actions = drawn()
   read = jnp.arange(hidden.shape[1]) < 17
 
@@ -124,7 +124,7 @@ LAYOUTS = {  # of hidden states and of the unembedding
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_vocabulary_over_several_devices(stats, layout):
+def test_a_vocabulary_sharded_over_devices(stats, layout):
   mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
   hidden, unembedding, actions = drawn(b=4, t=6, v=270)
   want = outputs(plain, hidden, unembedding, actions)
@@ -135,7 +135,7 @@ def test_a_vocabulary_over_several_devices(stats, layout):
   check(got, want)
 
 
-def test_no_platform_but_tpu_meets_a_kernel():
+def test_only_tpus_use_the_kernels():
   lowered = jax.jit(fused.fused_token_stats).trace(*drawn())
   assert "tpu_custom_call" not in lowered.lower().as_text()
   assert "tpu_custom_call" in lowered.lower(lowering_platforms=("tpu",)).as_text()

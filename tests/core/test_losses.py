@@ -78,7 +78,7 @@ def test_dual_clip_bounds_what_one_token_can_do(ratio, advantage, loss, slope):
 
 
 @pytest.mark.parametrize("ratio, held", [(0.5, 0.8), (1.1, 1.1), (5.0, 1.3)])
-def test_a_truncated_ratio_weighs_a_token_and_has_no_gradient_of_its_own(ratio, held):
+def test_no_gradient_flows_through_a_truncated_ratio(ratio, held):
   one = jnp.ones((1, 1))
 
   def value(logprobs):
@@ -89,7 +89,7 @@ def test_a_truncated_ratio_weighs_a_token_and_has_no_gradient_of_its_own(ratio, 
   np.testing.assert_allclose(jax.grad(value)(-0.7 * one), -2 * held, rtol=1e-5)
 
 
-def test_the_tokens_of_a_step_share_one_ratio_and_its_slope():
+def test_the_tokens_of_a_step_share_one_ratio_and_its_gradient():
   log_ratio, steps = jnp.array([[0.3, -0.1, 0.6]]), jnp.array([[1, 1, 2]])
 
   def values(log_ratio):
@@ -128,7 +128,7 @@ def test_a_token_s_penalty_is_bounded_and_has_no_gradient_beyond():
     np.testing.assert_array_equal(kl_penalty(log_q, kind), kl_estimate(log_q, kind))
 
 
-def test_the_ratio_of_trainer_and_sampler_is_cut_and_reported():
+def test_the_ratio_of_trainer_and_sampler_is_truncated_and_measured():
   mask = jnp.array([[True, True, True, False]])
   sampler = TokenStats(jnp.array([[-1.0, -1.0, -9.0, -1.0]]), jnp.ones((1, 4)))
   trainer = TokenStats(jnp.array([[-1.0, -2.0, -1.0, 0.0]]), jnp.full((1, 4), 1.5))
@@ -154,7 +154,7 @@ def test_on_policy_the_gradient_is_the_policy_gradient():
   "ratio, advantage, clipped",
   [(1.5, 1, True), (1.5, -1, False), (0.5, 1, False), (0.5, -1, True), (1.1, 1, False)],
 )
-def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, clipped):
+def test_a_clipped_ratio_has_no_gradient(ratio, advantage, clipped):
   one = np.ones((1, 1), np.float32)
   stats = TokenStats(-one, one)
   behavior = -one - np.log(np.float32(ratio))
@@ -165,7 +165,7 @@ def test_a_ratio_that_went_far_enough_is_pushed_no_further(ratio, advantage, cli
   )
 
 
-def test_tokens_outside_the_mask_may_hold_anything():
+def test_tokens_outside_the_mask_are_ignored():
   stats, advantages, mask, *logprobs = drawn()
   weights = token_weights(mask)
   spoilt = jax.tree.map(lambda x: np.where(mask, x, np.nan), (stats, advantages, *logprobs))
@@ -176,7 +176,7 @@ def test_tokens_outside_the_mask_may_hold_anything():
 
 
 @pytest.mark.parametrize("gap", [-2e4, 2e4])
-def test_policies_worlds_apart_give_finite_numbers(gap):
+def test_very_different_policies_give_finite_numbers(gap):
   one = np.ones((1, 1), np.float32)
   stats = TokenStats(-one, one)
   for advantage in (one, -one):

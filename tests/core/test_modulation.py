@@ -85,7 +85,7 @@ def test_without_scaling_and_bonus_only_the_centring_is_left():
   np.testing.assert_allclose(final, np.where(steps > 0, want, 0), atol=1e-6)
 
 
-def test_the_surest_step_counts_most_and_the_least_sure_least():
+def test_confident_steps_count_more_and_uncertain_ones_less():
   steps = np.array([[1, 1, 0, 2, 2, 0, 3]])
   entropy = np.array([[0.1, 0.3, 9, 1, 1, 9, 2]], np.float32)  # 0.2, 1, 2
   up = modulate_advantages(np.ones(1), entropy, steps, zeta=0.0)
@@ -94,7 +94,7 @@ def test_the_surest_step_counts_most_and_the_least_sure_least():
   np.testing.assert_allclose(down, -up, atol=1e-6)
 
 
-def test_the_bonus_is_for_the_clarity_of_the_next_step():
+def test_the_bonus_depends_on_the_entropy_of_the_next_step():
   steps = np.array([[1, 2, 3, 0], [1, 0, 0, 0]])
   entropy = np.array([[0.0, 1.0, 0.5, 7], [0.2, 7, 7, 7]], np.float32)
   final = modulate_advantages(np.zeros(2), entropy, steps, k=0.0, k_future=2.0, zeta=0.1)
@@ -102,7 +102,7 @@ def test_the_bonus_is_for_the_clarity_of_the_next_step():
   np.testing.assert_allclose(np.r_[final[0, :3], final[1, 0]], bonus - bonus.mean(), atol=1e-6)
 
 
-def test_a_missing_step_number_ends_the_bonus_there():
+def test_a_step_whose_next_number_is_missing_has_no_bonus():
   entropy = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
   values = modulate_advantages(np.zeros(1), entropy, np.array([[1, 2, 5, 6]]), k=0.0, zeta=0.1)[0]
   # Step 2 has no step 3: it gets what the last step gets.
@@ -127,7 +127,7 @@ def test_a_single_step_is_neither_scaled_nor_rewarded():
 
 
 @pytest.mark.parametrize("rank", [1, 2])
-def test_a_batch_without_a_step_comes_back_unchanged(rank):
+def test_a_batch_without_steps_is_returned_unchanged(rank):
   entropy = np.full((3, 5), np.nan, np.float32)
   advantages = np.random.default_rng(0).normal(size=(3, 5)[:rank]).astype(np.float32)
   for mask in (np.zeros((3, 5), bool), np.zeros((3, 5), int)):

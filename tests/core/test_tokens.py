@@ -52,7 +52,7 @@ def test_gradients_are_the_closed_form(temperature):
   np.testing.assert_allclose(jax.grad(total)(logits), want / temperature, atol=1e-5)
 
 
-def test_what_cannot_be_drawn_has_no_part():
+def test_tokens_of_probability_0_do_not_count():
   logits, actions, _ = drawn()
   actions %= V - 2
   barred = logits.copy()

@@ -24,10 +24,10 @@ def test_mypy_finds_nothing_in_the_core():
   assert read >= len(CORE) + 2
 
 
-def test_no_line_asks_to_be_overlooked():
+def test_no_type_error_is_ignored():
   for path in CORE:
     assert "type: ignore" not in path.read_text(), path
 
 
-def test_a_type_checker_finds_the_types_of_the_package():
+def test_type_checkers_see_that_the_package_is_typed():
   assert (ROOT / "empg_jax" / "py.typed").exists()

@@ -89,7 +89,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("function, name", [(f, n) for f in LISTS for n in LISTS[f]])
-def test_a_list_is_answered_with_what_makes_an_array_of_it(function, name):
+def test_a_list_is_refused_with_the_call_that_converts_it(function, name):
   with pytest.raises(TypeError) as error:
     CALLS[function](**{name: [1, 2]})
   assert str(error.value) == (
@@ -98,7 +98,7 @@ def test_a_list_is_answered_with_what_makes_an_array_of_it(function, name):
 
 
 @pytest.mark.parametrize("function, name", [(f, n) for f in NUMBERS for n in NUMBERS[f]])
-def test_a_number_is_one_for_the_whole_batch(function, name):
+def test_an_array_in_place_of_a_number_is_refused(function, name):
   with pytest.raises(ValueError) as error:
     CALLS[function](**{name: np.ones(2, np.float32)})
   assert str(error.value) == (
@@ -113,26 +113,26 @@ def test_a_number_is_one_for_the_whole_batch(function, name):
     [("empg_loss", "episode_ids"), ("modulate_advantages", "episode_ids"),
      ("group_advantages", "group_ids"), ("group_advantages", "episode_ids")],
 )  # fmt: skip
-def test_ids_are_whole_numbers(function, name):
+def test_ids_that_are_not_integers_are_refused(function, name):
   with pytest.raises(TypeError, match=f"^{name} has dtype float32; it must hold integers."):
     CALLS[function](**{name: ROWS})
 
 
-def test_returns_without_a_row_each():
+def test_returns_of_another_shape_are_refused():
   with pytest.raises(ValueError, match=r"^returns has shape \(2, 3\); it must be \[B\]"):
     empg_jax.group_advantages(LOGITS[..., 0], IDS)
   with pytest.raises(ValueError, match="^ddof is 2; it must be 0 or 1."):
     empg_jax.group_advantages(ROWS, IDS[:, 0], ddof=2)
 
 
-def test_a_vocabulary_of_nothing():
+def test_an_empty_vocabulary_is_refused():
   with pytest.raises(ValueError, match=r"^logits has shape \(2, 3, 0\)"):
     empg_jax.token_stats(LOGITS[..., :0], IDS)
   with pytest.raises(ValueError, match=r"^unembedding has shape \(5, 0\); V must be 1"):
     empg_jax.fused_token_stats(LOGITS, LOGITS[0, :0].T, IDS)
 
 
-def test_numbers_that_must_be_whole():
+def test_floats_in_place_of_integers_are_refused():
   with pytest.raises(TypeError, match="actions has dtype float32; it must hold integers"):
     empg_jax.token_stats(LOGITS, ROWS[:, None])
   with pytest.raises(TypeError, match="step_mask has dtype float32; it must hold"):

@@ -61,7 +61,7 @@ def by_step(x, steps, order):
 
 @hypothesis.given(seed=st.integers(0, 2**32 - 1), gamma=st.floats(0.5, 1), lam=st.floats(0, 1))
 @hypothesis.settings(max_examples=50)
-def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_count(seed, gamma, lam):
+def test_gae_equals_the_recursion_in_any_layout(seed, gamma, lam):
   rng = np.random.default_rng(seed)
   episodes, order = drawn(rng), rng.permutation(ROWS)
   rewards, value, steps = laid_out(rng, episodes, order)
@@ -78,7 +78,7 @@ def test_it_is_the_recursion_and_neither_observations_nor_the_order_of_rows_coun
     np.testing.assert_array_equal(np.asarray(x)[steps == 0], 0)
 
 
-def test_where_no_values_are_predicted_advantages_are_discounted_returns():
+def test_with_values_of_0_advantages_are_discounted_returns():
   rewards = jnp.float32([[0, 0, 0.5, 0, 0, 1, 1, 0], [0, 0.25, 0.25, 0, -1, 0, 0, 0]])
   steps = jnp.int32([[0, 1, 2, 0, 0, 3, 3, 0], [0, 1, 1, 0, 2, 0, 0, 0]])
   got = values.gae(rewards, jnp.zeros((2, 8)), steps, jnp.arange(2), gamma=0.9, lam=1.0)
@@ -90,7 +90,7 @@ def test_where_no_values_are_predicted_advantages_are_discounted_returns():
   np.testing.assert_allclose(got.advantages, np.where(steps > 0, scaled, 0), atol=1e-5)
 
 
-def test_equal_advantages_are_no_signal_at_all():
+def test_equal_advantages_become_exactly_0():
   steps = jnp.int32([[0, 1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]])
   rewards = jnp.where(steps > 0, jnp.float32(0.1), 0)
   got = values.gae(rewards, jnp.zeros((2, 8)), steps, jnp.arange(2), gamma=1.0, lam=1.0)
@@ -137,7 +137,7 @@ def test_the_value_loss_and_its_gradient_are_those_of_its_equation(clip):
     np.testing.assert_allclose(gradient[place], slope, atol=1e-5)
 
 
-def test_what_the_head_says_elsewhere_counts_nowhere():
+def test_values_at_other_tokens_are_ignored():
   steps = jnp.int32([[0, 1, 1, 0, 2], [0, 0, 0, 0, 0]])
   first = jnp.array([[0, 1, 0, 0, 1], [0] * 5], bool)  # the tokens whose values are read
   x = jnp.where(steps > 0, jnp.float32(0.3), 0)
@@ -150,7 +150,7 @@ def test_what_the_head_says_elsewhere_counts_nowhere():
     np.testing.assert_allclose(a, b, atol=1e-7)
 
 
-def test_explained_variance_is_1_for_what_comes_true_and_0_for_a_constant():
+def test_explained_variance_is_1_for_correct_values_and_0_for_a_constant():
   steps, fit = jnp.int32([[1, 2, 0], [1, 1, 2]]), jax.jit(values.fit)
   targets = jnp.float32([[1, 0, 0], [0.5, 0.5, 0.25]])
   explained = lambda v: fit(values.Estimates(v, v, targets), steps)

@@ -36,7 +36,7 @@ def test_weights_sum_to_one_or_to_the_tokens_of_an_episode(aggregation):
   np.testing.assert_array_equal(token_weights(np.zeros((2, 3), bool), aggregation), 0)
 
 
-def test_what_counts_alike():
+def test_each_aggregation_gives_equal_weights_to_its_units():
   steps = np.array([[1, 1, 2, 0], [1, 0, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]])
   episodes, mask = np.array([5, 9, 5, 9]), steps > 0
   weights = lambda kind: token_weights(steps, kind, episode_ids=episodes, length=10.0)
@@ -64,6 +64,6 @@ def test_minibatches_that_share_an_episode_are_each_a_mean(aggregation):
   assert np.unique(np.round(ratio, 5)).size == 2  # within a minibatch nothing moved
 
 
-def test_an_unknown_aggregation_is_named():
+def test_an_unknown_aggregation_is_refused():
   with pytest.raises(Exception, match="aggregation"):
     token_weights(jnp.ones((1, 1), bool), "mean")

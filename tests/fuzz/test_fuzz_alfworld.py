@@ -70,7 +70,7 @@ def problems(draw):
     ],
     ids=range(8),
 )  # fmt: skip
-def test_a_fact_that_no_game_has_is_reported(play, facts, sentence):
+def test_a_fact_that_no_game_has_is_refused(play, facts, sentence):
   at = GAME["pddl_problem"].index("(:init") + len("(:init")
   problem = GAME["pddl_problem"][:at] + facts + GAME["pddl_problem"][at:]
   with pytest.raises(ValueError, match=f"^cannot play .*{sentence}"):

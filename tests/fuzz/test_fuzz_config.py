@@ -112,7 +112,7 @@ def test_the_configs_themselves_are_accepted(parse):
     ],
     ids=range(3),
 )  # fmt: skip
-def test_what_the_libraries_would_stumble_over_is_reported(parse, arguments, sentence):
+def test_values_that_would_break_a_library_are_refused(parse, arguments, sentence):
   with pytest.raises(ValueError, match=sentence):
     make(parse(*arguments))
 

@@ -110,7 +110,7 @@ ANSWER = {"result": [[{"document": PASSAGES[0], "score": 2.5}, {"document": PASS
 
 @settings(max_examples=100)
 @given(answer=damage.values(ANSWER))
-def test_what_a_server_says_is_taken_or_refused(answer):
+def test_a_servers_answer_is_taken_or_refused(answer):
   with pytest.MonkeyPatch.context() as patch:
     assert len(reply(json.dumps(ANSWER).encode(), patch)) == 2
     reply(json.dumps(answer).encode(), patch)

@@ -93,7 +93,7 @@ def test_another_config_describes_a_model_or_is_refused(home, config):
   ],
   ids=range(11),
 )
-def test_a_config_that_no_model_has_is_reported(change, sentence):
+def test_an_impossible_config_is_refused(change, sentence):
   with pytest.raises(ValueError, match=sentence):
     families.config(CONFIG | change)
 
@@ -125,7 +125,7 @@ def test_an_index_leads_to_files_of_its_folder(tmp_path, places, sentence):
     folder.load(tmp_path, MESH)
 
 
-def test_tensors_of_whole_numbers_are_reported(tmp_path):
+def test_integer_tensors_are_refused(tmp_path):
   put(tmp_path, weights=safetensors.save(TENSORS | {"model.norm.weight": np.ones(8, np.int8)}))
   with pytest.raises(ValueError, match="model.norm.weight is of type I8, not of F64, F32, F16"):
     folder.load(tmp_path, MESH)

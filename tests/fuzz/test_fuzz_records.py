@@ -66,7 +66,7 @@ def shown(folder, content):
   return page
 
 
-def test_what_would_rather_be_part_of_the_page_is_text(folder):
+def test_markup_in_an_episode_is_shown_as_text(folder):
   assert shown(folder, packed(LINES)).count("\\u003cimg") >= 5
 
 
@@ -83,7 +83,7 @@ def test_damaged_episodes_are_shown_or_refused(folder, content):
 
 
 @pytest.mark.parametrize("info", [{"a": [1]}, {"a": float("inf")}, {"a": {"b": 1}}], ids=str)
-def test_what_no_run_keeps_of_an_episode_is_refused(folder, info):
+def test_invalid_info_of_an_episode_is_refused(folder, info):
   text = "\n".join(map(json.dumps, [LINES[0], EPISODE, EPISODE | {"info": info}]))
   path = folder / "step_000004.x.jsonl.gz"
   path.write_bytes(gzip.compress(text.replace("Infinity", "1e999").encode()))
@@ -91,7 +91,7 @@ def test_what_no_run_keeps_of_an_episode_is_refused(folder, info):
     episode_files.read(path)
 
 
-def test_a_file_that_swells_without_end_is_refused(folder, monkeypatch):
+def test_a_file_that_decompresses_without_end_is_refused(folder, monkeypatch):
   monkeypatch.setattr(episode_files, "MAX_LINE", 1 << 20)
   path = folder / "step_000005.x.jsonl.gz"
   path.write_bytes(gzip.compress(b" " * (1 << 25)))
@@ -119,7 +119,7 @@ def test_evaluations_with_other_values_are_compared_or_refused(folder, evaluatio
   ],
   ids=range(4),
 )
-def test_an_evaluation_with_what_is_no_record_is_reported(folder, change, sentence):
+def test_an_evaluation_with_an_invalid_record_is_refused(folder, change, sentence):
   path = folder / "evaluation.json"
   path.write_text(json.dumps(EVALUATION | {"episodes": [ROW | change]}))
   with pytest.raises(ValueError, match=f"is no evaluation, an episode in it {sentence}"):
@@ -129,7 +129,7 @@ def test_an_evaluation_with_what_is_no_record_is_reported(folder, change, senten
     records.read(path)
 
 
-def test_rewards_beyond_measure_are_compared():
+def test_huge_rewards_are_compared():
   large = [ROW | {"reward": 1e20}, ROW | {"task": "c", "reward": -1e6}]
   assert "return" in tables.comparison(["a", "b"], [EVALUATION["episodes"], large])
 
@@ -151,7 +151,7 @@ def test_damaged_metrics_are_read_or_refused(folder, content):
 @pytest.mark.parametrize(
   "text", [b"\xff\n", b"[" * 10**5 + b"\n", b'"text"\n', b"7\n"], ids=range(4)
 )
-def test_a_broken_row_of_metrics_is_reported(folder, text):
+def test_a_broken_row_of_metrics_is_refused(folder, text):
   (folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + text)
   with pytest.raises(ValueError, match="Line 2 of .* is not a JSON object with a step"):
     metrics.read_rows(folder)
@@ -180,7 +180,7 @@ def test_a_damaged_batch_is_read_or_refused(folder, content):
   damage.answered(replay.load, folder / "step_7.npz")
 
 
-def test_a_batch_that_is_a_pickle_or_swells_is_refused(folder, monkeypatch):
+def test_a_batch_that_is_a_pickle_or_decompresses_without_end_is_refused(folder, monkeypatch):
   path = folder / "step_7.npz"
   path.write_bytes(batch())
   assert replay.load(path).tokens.shape == (2, 3)

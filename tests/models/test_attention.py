@@ -47,19 +47,19 @@ def attend(q, k, v, implementation=None, dtype="float32"):
 
 
 @pytest.mark.parametrize("length", [1, 64, 150])
-def test_by_blocks(length):
+def test_blocks_equal_the_reference(length):
   args = drawn(2, length, 4, 2, 8)
   check(with_gradients(attend, *args), *args)
 
 
 @pytest.mark.parametrize("length, heads, kv_heads", [(256, 4, 2), (150, 2, 2), (700, 3, 1)])
-def test_by_a_kernel(kernel, length, heads, kv_heads):
+def test_a_kernel_equals_the_reference(kernel, length, heads, kv_heads):
   """Rows of any length, and groups of query heads on one key/value head."""
   args = drawn(1, length, heads, kv_heads, 16)
   check(with_gradients(functools.partial(attend, implementation=kernel), *args), *args)
 
 
-def test_by_a_kernel_on_shards(kernel):
+def test_a_kernel_on_shards_equals_the_reference(kernel):
   args = drawn(4, 130, 4, 2, 8)
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   by = functools.partial(attend, implementation=kernel)
@@ -68,7 +68,7 @@ def test_by_a_kernel_on_shards(kernel):
   check(got, *args)
 
 
-def test_heads_that_do_not_divide_over_the_mesh_are_reported(kernel):
+def test_heads_that_do_not_divide_over_the_mesh_are_refused(kernel):
   mesh = sharding.make_mesh(tensor=4)
   with jax.set_mesh(mesh), pytest.raises(ValueError, match="2 key/value heads .*tensor 4"):
     jax.jit(functools.partial(attend, implementation=kernel))(*drawn(1, 16, 4, 2, 8))
@@ -78,7 +78,7 @@ def test_heads_that_do_not_divide_over_the_mesh_are_reported(kernel):
     "here, dtype, file", [("TPU", "float32", "splash"), ("GPU", "bfloat16", "cudnn"),
                           ("GPU", "float32", "blocks"), ("CPU", "bfloat16", "blocks")],
 )  # fmt: skip
-def test_the_hardware_chooses(here, dtype, file, monkeypatch):
+def test_the_hardware_chooses_the_implementation(here, dtype, file, monkeypatch):
   called = []
   module = importlib.import_module(f"empg_jax.kernels.attention.{file}")
   monkeypatch.setattr(module, "causal", lambda q, k, v: called.append(file) or q)

@@ -137,7 +137,7 @@ def test_attention_over_two_caches_is_attention_over_their_concatenation():
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def test_heads_that_do_not_divide_are_named():
+def test_heads_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match="num_key_value_heads 3 does not divide"):
     DecoderConfig(8, 8, 8, 1, 4, 3, 8)
 

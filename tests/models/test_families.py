@@ -69,7 +69,7 @@ def test_a_written_config_is_read_as_the_same_decoder(case):
   assert families.config(again) == config
 
 
-def test_the_rotation_is_read_from_old_and_new_configs():
+def test_rope_options_are_read_from_old_and_new_configs():
   llama = {"model_type": "llama", **SHAPE}
   for rope in (
     {"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **LLAMA3}},
@@ -84,7 +84,7 @@ def test_the_rotation_is_read_from_old_and_new_configs():
     assert (config.rope_theta, config.rope_scaling) == (1e4, None)
 
 
-def test_a_head_is_as_wide_as_the_family_says():
+def test_head_dim_defaults_to_that_of_the_family():
   assert families.config({"model_type": "qwen2", **SHAPE}).head_dim == 6
   assert families.config({"model_type": "qwen3", **SHAPE}).head_dim == 128
   assert families.config({"model_type": "qwen3", "head_dim": 16, **SHAPE}).head_dim == 16
@@ -108,6 +108,6 @@ def test_a_head_is_as_wide_as_the_family_says():
          "has to be above 0 and below the second"),
     ],
 )  # fmt: skip
-def test_what_the_decoder_does_not_have_is_refused(model_type, options, told):
+def test_unsupported_options_are_refused(model_type, options, told):
   with pytest.raises(ValueError, match=told):
     families.config({"model_type": model_type, **SHAPE, **options})

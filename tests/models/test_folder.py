@@ -32,7 +32,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shard_bytes", [10**9, 500])
-def test_a_model_comes_back_bit_for_bit(model, tmp_path, dtype, shard_bytes):
+def test_a_saved_model_is_loaded_bit_for_bit(model, tmp_path, dtype, shard_bytes):
   model = jax.tree.map(lambda x: x.astype(dtype), model)
   folder.save(model, tmp_path, dtype=dtype, shard_bytes=shard_bytes)
   assert (tmp_path / "model.safetensors.index.json").exists() == (shard_bytes == 500)
@@ -42,7 +42,7 @@ def test_a_model_comes_back_bit_for_bit(model, tmp_path, dtype, shard_bytes):
 
 
 @pytest.mark.parametrize("sizes", [(500, 10**9), (10**9, 500)], ids=["to one", "to several"])
-def test_an_export_over_another_model_leaves_nothing_of_it(model, tmp_path, sizes):
+def test_an_export_over_another_model_removes_all_of_it(model, tmp_path, sizes):
   for value, size in zip((0.0, 1.0), sizes):
     written = jax.tree.map(lambda x: jnp.full_like(x, value), model)
     folder.save(written, tmp_path, shard_bytes=size)
@@ -74,7 +74,7 @@ def test_the_tensors_are_named_as_transformers_names_them(model, tmp_path):
   assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "qwen2"
 
 
-def test_tensors_may_lie_in_several_files(tmp_path):
+def test_tensors_may_be_in_several_files(tmp_path):
   home = GOLDEN / "qwen2-untied"
   files = sorted(home.glob("model-*.safetensors"))
   tensors = {n: x for file in files for n, x in safetensors.load_file(file).items()}
@@ -84,7 +84,7 @@ def test_tensors_may_lie_in_several_files(tmp_path):
   assert_same(folder.load(home, MESH), folder.load(tmp_path, MESH))
 
 
-def test_a_model_lies_on_the_mesh_and_each_slice_is_read_once(monkeypatch):
+def test_a_model_is_sharded_over_the_mesh_and_each_slice_is_read_once(monkeypatch):
   pieces = []
   read = Safetensors.read
 
@@ -173,7 +173,7 @@ def test_a_damaged_file_is_named(model, tmp_path):
     folder.load(tmp_path, MESH)
 
 
-def test_what_is_no_model_is_reported_with_what_to_do(model, tmp_path):
+def test_a_folder_without_a_model_is_refused_with_a_remedy(model, tmp_path):
   def told(path, message):
     with pytest.raises(FileNotFoundError, match=message):
       folder.load(path, MESH)

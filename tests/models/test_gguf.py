@@ -114,7 +114,7 @@ def test_a_head_that_is_the_embedding_quantised_anew_is_kept_once(tmp_path, caps
   np.testing.assert_allclose(back.unembedding.T, other, atol=np.abs(other).max() / 200)
 
 
-def test_another_architecture_and_a_damaged_file_are_reported(tmp_path):
+def test_another_architecture_and_a_damaged_file_are_refused(tmp_path):
   writer = gguf.GGUFWriter(tmp_path / "gemma.gguf", "gemma")
   writer.write_header_to_file()
   writer.write_kv_data_to_file()

@@ -23,7 +23,7 @@ def told(model, ids):
 
 
 @pytest.mark.parametrize("axes", [{}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4}])
-def test_in_pieces_as_at_once(monkeypatch, axes):
+def test_pieces_equal_the_whole_row(monkeypatch, axes):
   ids = jax.random.randint(jax.random.key(1), (4, 64), 0, 50)
   at_once = told(MODEL, ids)
   monkeypatch.setattr(pieces, "TOKENS", 16)

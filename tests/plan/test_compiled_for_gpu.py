@@ -87,7 +87,7 @@ def test_1_5_billion_parameters_are_divided_over_eight_gpus(tmp_path):
 
 
 @pytest.mark.skipif(INSTALLED, reason="the GPU compiler is installed")
-def test_without_the_compiler_one_sentence_says_how_to_get_it():
+def test_without_the_compiler_the_error_says_how_to_install_it():
   process = run("--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:1")
   assert process.returncode == 1
   assert process.stderr == (

@@ -88,7 +88,7 @@ def test_a_small_policy_trains_on_eight_chips(tmp_path):
 
 
 @needs_compiler
-def test_what_does_not_fit_is_one_sentence():
+def test_a_program_that_does_not_fit_is_refused_in_one_line():
   process = run(
     "--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x2",
     "--config.mesh.fsdp=4", "--config.mesh.tensor=1", "--config.train.size=4",
@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_one_sentence():
 @pytest.mark.skipif(
   importlib.util.find_spec("libtpu") is not None, reason="the TPU compiler is installed"
 )
-def test_without_the_compiler_one_sentence_says_how_to_get_it():
+def test_without_the_compiler_the_error_says_how_to_install_it():
   process = run("--config=configs/alfworld.py:qwen2.5-7b", "--topology=v5e:2x4")
   assert process.returncode == 1
   assert process.stderr.startswith("error: There is no TPU compiler here: pip install")

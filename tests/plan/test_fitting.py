@@ -50,7 +50,7 @@ def test_seven_billion_parameters_leave_half_of_a_chip():
   assert "train" not in sampling.lives  # train.py lets it go before the update
 
 
-def test_what_does_not_fit_says_by_how_much_and_what_would():
+def test_the_error_says_how_much_memory_is_missing_and_which_change_fits():
   config, items = counted("qwen2.5-1.5b", slots=64)
   with pytest.raises(
     TooLarge, match=r"takes 19\.\d GiB a chip, 3\.\d more than the 15.75"

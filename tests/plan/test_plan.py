@@ -24,7 +24,7 @@ def test_a_scan_counts_its_body_at_every_trip():
   assert counted(scanned, x) == 7 * 2 * 4**3
 
 
-def test_of_branches_the_longest_counts():
+def test_the_costliest_branch_counts():
   x = jnp.ones((4, 4))
   f = lambda i, x: jax.lax.switch(i, [lambda x: x, lambda x: x @ x @ x], x)
   assert counted(f, 1, x) == 2 * 2 * 4**3
@@ -49,14 +49,14 @@ def test_a_forward_and_backward_pass_is_6_n_d_and_attention():
 
 
 @pytest.mark.parametrize("name", shapes.KNOWN)
-def test_known_shapes_have_the_parameters_that_their_names_say(name):
+def test_known_shapes_have_the_number_of_parameters_in_their_names(name):
   shape = shapes.KNOWN[name]
   model = jax.eval_shape(lambda: Decoder(shape, jax.random.key(0)))
   billions = sum(x.size for x in jax.tree.leaves(model)) / 1e9
   assert billions == pytest.approx(float(name.split("-")[1].removesuffix("b")), rel=0.1)
 
 
-def test_unknown_topologies_and_models_are_reported():
+def test_unknown_topologies_and_models_are_refused():
   with pytest.raises(ValueError, match="no topology 'v9:2x2': .*v5p: 2x2x1, 2x2x4, 4x4x4"):
     chips.of("v9:2x2")
   with pytest.raises(ValueError, match="no topology 'v5e:3x5'"):
@@ -92,7 +92,7 @@ class Failing:
     raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure (file.cc:3)\n*** Begin stack")
 
 
-def test_a_compiler_that_fails_is_one_sentence():
+def test_a_compiler_error_is_reported_in_one_line():
   program = programs.Program("turn", Failing(), 1, 1.0)
   mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
   with pytest.raises(RuntimeError) as told:

@@ -57,7 +57,7 @@ def test_the_batch_of_a_skipped_update_is_kept(tmp_path):
     np.testing.assert_array_equal(kept, was)
 
 
-def test_a_norm_far_above_the_last_ones_is_reported_and_counted(tmp_path):
+def test_a_spike_of_the_gradient_norm_is_reported_and_counted(tmp_path):
   rows = [{"step": 0}, *({"update/grad_norm": 100.0} for _ in range(10))]
   rows += [{"update/grad_norm": norm, "update/spikes": 2} for norm in [1.0, 2.0, None, 3.0] * 5]
   rows += [{"update/grad_norm": 2.0, "update/spikes": 2}] * 5
@@ -71,7 +71,7 @@ def test_a_norm_far_above_the_last_ones_is_reported_and_counted(tmp_path):
   )
 
 
-def test_too_few_steps_tell_no_spike(tmp_path):
+def test_no_spike_is_reported_in_the_first_steps(tmp_path):
   few = [{"update/grad_norm": 1.0}] * 9
   assert watched(99.0, few, tmp_path) == ({"update/spikes": 0}, [])
   assert watched(99.0, [*few, few[0]], tmp_path)[0] == {"update/spikes": 1}

@@ -30,7 +30,7 @@ def test_a_decay_of_minus_1_ends_with_the_run(total):
   np.testing.assert_allclose(of_run[total:], 0.05, rtol=1e-5)
 
 
-def test_a_decay_of_0_is_none_and_neither_has_a_run_that_ends_within_its_warm_up():
+def test_there_is_no_decay_for_0_and_for_a_run_that_ends_within_its_warm_up():
   np.testing.assert_allclose(rates(3, learning_rate=0.5, decay_steps=0, total_steps=3), 0.5)
   for total in (1, 4):
     short = rates(6, learning_rate=0.5, warmup_steps=4, total_steps=total)

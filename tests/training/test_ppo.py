@@ -124,7 +124,7 @@ def test_microbatches_and_a_pass_for_entropies_change_nothing(batch, updated, ch
   assert_same(update(fresh(), batch, **changes), updated)
 
 
-def test_a_divided_mesh_computes_the_same(batch, updated):
+def test_a_sharded_update_equals_that_of_one_device(batch, updated):
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   state = sharding.place(fresh(), mesh)
   with jax.set_mesh(mesh):
@@ -153,7 +153,7 @@ def adapted(batch):
   return base, before, state, rows
 
 
-def test_values_come_to_foretell_returns_beside_adapters(adapted):
+def test_values_learn_to_predict_returns_with_adapters(adapted):
   _, before, state, rows = adapted
   first, last = rows[0], rows[-1]
   assert first["value/mean"] == 0 and first["update/skipped"] == last["update/skipped"] == 0
@@ -175,7 +175,7 @@ def test_a_checkpoint_has_the_head_and_gives_the_policy_without_it(adapted, tmp_
   jax.tree.map(np.testing.assert_array_equal, alone, state.model)
 
 
-def test_a_state_without_a_head_is_reported(batch):
+def test_a_state_without_a_head_is_refused(batch):
   without = states.create(fresh().model, OPTIMIZER)
   with pytest.raises(ValueError, match="no value head and the algorithm does estimate values"):
     update(without, batch)

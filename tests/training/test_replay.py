@@ -35,7 +35,7 @@ def test_a_batch_comes_back_as_it_was(tmp_path):
   assert [file.name for file in path.parent.iterdir()] == ["step_3.npz"]
 
 
-def test_what_is_no_batch_is_reported_in_one_sentence(tmp_path):
+def test_a_file_that_is_not_a_batch_is_refused(tmp_path):
   path = tmp_path / "step_3.npz"
   with pytest.raises(FileNotFoundError, match="There is no batch .*step_3.npz"):
     replay.load(path)

@@ -66,7 +66,7 @@ def test_on_policy_nothing_is_clipped_and_the_ratio_is_one(state, batch):
   np.testing.assert_allclose(metrics["loss/behavior_kl"], 0, atol=1e-9)
 
 
-def test_tokens_that_were_not_sampled_have_no_say(state, batch):
+def test_tokens_that_were_not_sampled_are_ignored(state, batch):
   other = dataclasses.replace(batch, actions=jnp.where(batch.steps > 0, batch.actions, 1))
   assert_same(update(state, batch), update(state, other))
 
@@ -99,7 +99,7 @@ def test_minibatches_and_epochs_are_optimizer_steps_one_after_the_other(state, b
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_a_sampler_of_other_probabilities_is_corrected_for(state, batch):
+def test_the_mismatch_of_the_sampler_is_corrected(state, batch):
   """Recorded with half the probability: a token counts twice, or at most `truncation` times."""
   off = dataclasses.replace(batch, behavior_logprobs=batch.behavior_logprobs - jnp.log(2.0))
   before = lambda x, y: jax.tree.map(jnp.subtract, x.model, y.model)
@@ -159,7 +159,7 @@ def test_the_reference_policy_pulls_back(state, batch):
   np.testing.assert_allclose(same["loss/kl"], 0, atol=1e-9)
 
 
-def test_rows_that_do_not_divide_are_reported():
+def test_rows_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match="does not divide into 1 minibatch of microbatches of 3"):
     microbatch.check(8, 3)
 

@@ -23,7 +23,7 @@ from empg_jax.training.step import train_step
   [dict(data=8), dict(data=2, fsdp=2, tensor=2), dict(fsdp=4), dict(fsdp=2, tensor=4)],
   ids=str,
 )
-def test_eight_devices_compute_what_one_does(state, batch, axes):
+def test_eight_devices_equal_one(state, batch, axes):
   mesh = sharding.make_mesh(**axes)
   want = update(state, batch, size=4)
   state = sharding.place(jax.tree.map(jnp.copy, state), mesh)
@@ -37,7 +37,7 @@ def test_eight_devices_compute_what_one_does(state, batch, axes):
     assert x.sharding.is_equivalent_to(place, x.ndim)
 
 
-def test_eight_gpus_compute_what_one_device_does(batch, monkeypatch):
+def test_eight_gpus_equal_one_device(batch, monkeypatch):
   """The GPU's layout, with cuDNN's attention as XLA computes it."""
   model = Decoder(DecoderConfig(VOCAB, 16, 24, 2, 4, 2, 4), jax.random.key(0))
   state = states.create(model, OPTIMIZER)
@@ -57,7 +57,7 @@ def test_eight_gpus_compute_what_one_device_does(batch, monkeypatch):
   assert_same(got, want)
 
 
-def test_training_adapters_changes_them_alone(batch):
+def test_training_adapters_changes_only_them(batch):
   base = Decoder(CONFIG, jax.random.key(0))
   before = jax.tree.map(np.asarray, base)
   adapters = lora.create(base, jax.random.key(1), rank=2)
