@@ -41,7 +41,7 @@ def throughput(
 
 @contextlib.contextmanager
 def compiling(what: str) -> Iterator[None]:
-  """In `with`, prints once that `what` is being compiled, unless its programs are found compiled."""
+  """In `with`, prints once that `what` is compiling, unless its programs are already compiled."""
   line = f"  compiling {what}, once in this workdir (about a minute)"
   timers: dict[int, threading.Timer] = {}  # by thread, of the program that it compiles or loads
   found: set[int] = set()  # the threads that load theirs
