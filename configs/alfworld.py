@@ -1,6 +1,7 @@
 """EMPG on ALFWorld.
 
   python launch/train.py --config=configs/alfworld.py                 a tiny policy, small games
+  python launch/train.py --config=configs/alfworld.py:smoke           everything once, a minute
   python launch/train.py --config=configs/alfworld.py:tiny-full       the same on full games
   python launch/train.py --config=configs/alfworld.py:smollm2-135m    a real model on a laptop
   python launch/train.py --config=configs/alfworld.py:tiny-dapo-empg  another method
