@@ -1,4 +1,4 @@
-"""A run on several hosts: two train as one, and mistakes in their names raise a sentence."""
+"""A run on several hosts: two check and train as one, and mistakes in names raise a sentence."""
 
 import json
 import os
@@ -38,21 +38,22 @@ SMALL = {
 GLOO = r"\[Gloo\]|Rank|is connected to|peer ranks\.|Expected number of connected peer ranks is :"
 
 
-def train(workdir):
-  """The outputs of two processes with two devices each."""
+def run_two(script, workdir):
+  """The outputs of two processes with two devices each that run a script."""
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
   processes = []
   for number in range(2):
     environment = {
-      **os.environ, "PYTHONPATH": str(ROOT), **dict(zip(NAMES, (address, "2", str(number)))),
+      **os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+      **dict(zip(NAMES, (address, "2", str(number)))),
     }  # fmt: skip
     environment.pop("JAX_NUM_CPU_DEVICES", None)
     processes.append(
       subprocess.Popen(
         [
-          sys.executable, "launch/train.py", "--config=configs/alfworld.py",
+          sys.executable, script, "--config=configs/alfworld.py",
           f"--workdir={workdir}", *(f"--config.{key}={x}" for key, x in SMALL.items()),
         ],
         cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -69,8 +70,26 @@ def train(workdir):
   return [[line for x in told if (line := x.lstrip(" 0123456789"))] for told in lines]
 
 
-def test_distributed_processes_play_train_and_go_on_as_one(tmp_path):
-  first, second = train(tmp_path)
+def check_table(workdir):
+  """Two processes check the hardware; what they find stands in a table, and programs are kept."""
+  (_, head, *rows), second = run_two("launch/check.py", workdir)
+  assert head.split() == ["planned", "measured"] and second == []
+  table = {row[:27].strip(): (row[28:53].strip(), row[54:]) for row in rows}
+  assert table["devices"] == ("data 2, fsdp 2, tensor 1", "2 hosts, 4 x cpu")
+  assert table["workdir"][1].startswith("16 MiB a host, seen by all: ")
+  planned, loaded = table["parameters and moments"]
+  assert float(planned.split()[0]) == float(loaded.split()[0]) > 0
+  assert {"compile the train step", "play a group", "update on it", "update of 1,024 tokens",
+          "memory of a device at most", "save a checkpoint"} <= table.keys()  # fmt: skip
+  assert table["play a group"][1].startswith("4 episodes, ")
+  assert table["restore it"][0] == "the same, bit for bit"
+  assert {path.name for path in workdir.iterdir()} == {"compiled", "lock"}
+  assert list(workdir.glob("compiled/jit_train_step-*"))
+
+
+def test_distributed_processes_check_play_train_and_go_on_as_one(tmp_path):
+  check_table(tmp_path)
+  first, second = run_two("launch/train.py", tmp_path)
   assert any(line.startswith("step success") for line in first)
   assert second == []
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -82,7 +101,7 @@ def test_distributed_processes_play_train_and_go_on_as_one(tmp_path):
   assert rows[1]["eval/valid_seen/episodes"] == 1
   sets = [episode_files.read(path) for path in episode_files.paths(tmp_path)]
   assert [len(played.episodes) for played in sets if played.split == "train"] == [4]
-  again, _ = train(tmp_path)
+  again, _ = run_two("launch/train.py", tmp_path)
   assert "going on from the checkpoint of step 1" in again
 
 

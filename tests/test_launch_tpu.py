@@ -38,15 +38,15 @@ def run(script, argument, tmp_path, **environment):
 
 
 def train_commands(tmp_path):
-  """By file the arguments of launch/train.py."""
+  """By file what checks and trains, and the flags of both."""
   (slice_,) = yaml.safe_load(JOBSET.read_text())["spec"]["replicatedJobs"]
   container = slice_["template"]["spec"]["template"]["spec"]["containers"][0]
   commands = {JOBSET.name: container["command"]}
   for script in SCRIPTS:
     done, calls = run(script, "train", tmp_path, **NAMES)
     assert done.returncode == 0, done.stderr
-    found = re.search(r"python (launch/train\.py .*?)(?: >| 2>|\n\n)", calls, re.S)
-    commands[script.name] = ["python", *shlex.split(found[1])]
+    found = re.search(r"(bash -c .*?)(?: >| 2>|\n\n)", calls, re.S)
+    commands[script.name] = shlex.split(found[1].replace(".venv/bin/", ""))
   return commands
 
 
@@ -55,8 +55,9 @@ def test_all_start_the_same_run_with_existing_flags_and_keys(tmp_path):
   assert set(commands) == {"jobset.yaml", "vm.sh", "xpk.sh"}
   first, *others = commands.values()
   assert all(other == first for other in others)
-  python, script, *flags = first
-  assert python == "python" and (ROOT / script).is_file()
+  *bash, script, name, flags = *first[:4], first[4:]
+  assert (*bash, name) == ("bash", "-c", "-")
+  assert script == 'python launch/check.py "$@" && exec python launch/train.py "$@"'
   given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
   keys = dict(configs.leaves(configs.load(str(ROOT / given.pop("config")))))
   assert given.pop("workdir").startswith("/shared/")

@@ -36,6 +36,7 @@ LINES = {
 EVERY_LINE = sorted({line for lines in LINES.values() for line in lines})
 TESTS = {
   "launch/benchmark.py": "tests/test_benchmark.py",
+  "launch/check.py": "tests/test_hosts.py",
   "launch/evaluate.py": "tests/test_evaluate.py",
   "launch/export.py": "tests/test_export.py",
   "launch/pages.py": "tests/pages/test_render.py",

@@ -16,6 +16,7 @@ The memory available on a TPU chip is the limit in the compiler's out-of-memory 
 the share that JAX preallocates here (hardware.MEMORY_SHARE).
 """
 
+import math
 import re
 from typing import NamedTuple
 
@@ -52,6 +53,12 @@ CHIPS = {
   "h200": _gpu(150_109_880_320, flops=989e12, hbm=4800e9, ici=900e9, dcn=50e9),
 }
 
+# How the names begin that JAX gives devices.
+_DEVICES = {
+  "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e", "NVIDIA A100": "a100",
+  "NVIDIA H100": "h100", "NVIDIA H200": "h200",
+}  # fmt: skip
+
 # Topologies that the compiler knows and that have been tried.
 TOPOLOGIES = {
   "v5e": ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
@@ -78,6 +85,18 @@ def of(topology: str) -> Chip:
       f" {', '.join(GPUS)}: how many of a host, as h100:8, or hosts x GPUs, as h100:2x8."
     )
   return lookup.get(CHIPS, kind, "chip")
+
+
+def of_device(kind: str, memory: int) -> Chip:
+  """The chip of a device that is here.
+
+  Args:
+    kind: as JAX names it; of one without published figures, what it does takes no time.
+    memory: bytes that a program may take.
+  """
+  name = next((name for begins, name in _DEVICES.items() if kind.startswith(begins)), None)
+  unknown = Chip(0.0, flops=math.inf, hbm=math.inf, ici=math.inf, torus=1, dcn=math.inf)
+  return CHIPS.get(name, unknown)._replace(memory=memory / 2**30)
 
 
 def hosts(topology: str) -> tuple[int, int]:

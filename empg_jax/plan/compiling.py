@@ -101,7 +101,8 @@ def measure(program: Program, mesh: Mesh, chip: Chip, *, quick: bool = False) ->
 
 def _platform(mesh: Mesh) -> str:
   """The platform to lower programs for."""
-  return "tpu" if mesh.devices.flat[0].platform == "tpu" else "cuda"
+  name = mesh.devices.flat[0].platform
+  return "cuda" if name == "gpu" else name
 
 
 def _compile(program: Program, chip: Chip, platform: str, options) -> jax.stages.Compiled:

@@ -5,7 +5,8 @@
 #   export ZONE=us-west4-a SHARE=10.0.0.2:/share
 #   launch/tpu/vm.sh create     queues a request for the slice
 #   launch/tpu/vm.sh install    copies the commit of this folder to every host, with Python and JAX
-#   launch/tpu/vm.sh train      starts the run; once more after an interruption, it goes on
+#   launch/tpu/vm.sh train      checks the slice (launch/check.py) and starts the run; once more after
+#                               an interruption, it goes on
 #   launch/tpu/vm.sh log        follows it
 #   launch/tpu/vm.sh delete     gives the slice back
 #
@@ -51,7 +52,7 @@ case "${1:-}" in
   train)
     on_hosts all "cd empg_jax
       export ALFWORLD_DATA=/shared/alfworld WEBSHOP_DATA=/shared/webshop
-      nohup .venv/bin/python launch/train.py \
+      nohup bash -c '.venv/bin/python launch/check.py \"\$@\" && exec .venv/bin/python launch/train.py \"\$@\"' - \
         --config=configs/alfworld.py:qwen2.5-7b \
         --config.model.path=/shared/models/qwen2.5-7b \
         --workdir=/shared/runs/$NAME >../train.log 2>&1 </dev/null &"

@@ -4,7 +4,7 @@
 #
 #   export PROJECT=... ZONE=us-west4-a CLUSTER=... IMAGE=...    IMAGE: of launch/tpu/Dockerfile
 #   launch/tpu/xpk.sh storage    once: makes a Filestore share, which every workload gets as /shared
-#   launch/tpu/xpk.sh train      starts the run, or goes on with it
+#   launch/tpu/xpk.sh train      checks the slice (launch/check.py) and starts the run, or goes on
 #
 # /shared holds models/qwen2.5-7b, alfworld/json_2.1.1 and webshop, and the run under runs/.
 # Two slices: --num-slices=2, and --config.mesh.data=2 --config.train.size=32
@@ -25,7 +25,7 @@ case "${1:-}" in
     xpk workload create "${cluster[@]}" --workload="$NAME" --tpu-type=v5litepod-64 \
       --num-slices=1 --docker-image="${IMAGE:?is not set}" --max-restarts=20 \
       --env=ALFWORLD_DATA=/shared/alfworld --env=WEBSHOP_DATA=/shared/webshop \
-      --command="python launch/train.py \
+      --command="bash -c 'python launch/check.py \"\$@\" && exec python launch/train.py \"\$@\"' - \
         --config=configs/alfworld.py:qwen2.5-7b \
         --config.model.path=/shared/models/qwen2.5-7b \
         --workdir=/shared/runs/$NAME"
