@@ -1,12 +1,14 @@
 """EMPG in JAX: entropy-modulated policy gradients for language-model agents.
 
-`empg_loss` (`empg_jax.core.empg.empg_loss`) is the algorithm as one pure function of
-arrays; `group_advantages` (`empg_jax.core.advantages.group_advantages`), `token_stats`
-(`empg_jax.core.tokens.token_stats`), `fused_token_stats`
-(`empg_jax.core.fused.fused_token_stats`) and `modulate_advantages`
-(`empg_jax.core.modulation.modulate_advantages`) are its parts. They need only jax and jaxtyping,
-which are imported on the first use of one of them: processes that need no jax, such as the
-environments' workers, do not import it.
+`empg_loss` is the whole algorithm as one pure function of arrays. Its parts are `group_advantages`,
+`token_stats`, `fused_token_stats` and `modulate_advantages`. They need only jax and
+jaxtyping, which are imported on the first use of one of them: processes that need no jax, such as
+the environments' workers, do not import it.
+
+A training run has its parts in packages: `empg_jax.envs` and `empg_jax.chat` (text),
+`empg_jax.generation` and `empg_jax.rollout` (episodes), `empg_jax.core` and `empg_jax.algorithms`
+(advantages and losses), `empg_jax.models`, `empg_jax.training`, and `empg_jax.loop`, which drives
+all of them. `empg_jax.types` has what flows between them.
 """
 
 import importlib

@@ -45,10 +45,11 @@ TESTS = {
   "launch/plot.py": "tests/plots/test_plots.py",
   "launch/sft.py": "tests/test_sft_command.py",
   "launch/train.py": "tests/test_train.py",
-  "pdoc": "tests/test_reference.py",
+  "empg_jax.cli.docs": "tests/test_reference.py",
 }
 OF_ABSL = {"verbosity", "help"}
 OF_CI = ("python3 -m venv .venv", "pip install -r requirements.txt", ".venv/bin/pytest")
+CHECKS = (".venv/bin/ruff check", ".venv/bin/ruff format", ".venv/bin/mypy")
 
 
 def commands(line):
@@ -56,7 +57,7 @@ def commands(line):
   found = []
   for command in re.split(r"\s+(?:#|&$)", line)[0].split(" && "):
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
-    while words[0] in (".venv/bin/python", "python"):
+    while words[0] in (".venv/bin/python", "python", "-m"):
       words = words[1:]
     words[0] = words[0].removeprefix(".venv/bin/")
     if words[0] == "empg" and not words[1].startswith("-"):
@@ -89,12 +90,12 @@ def check_flags(script, words):
 def test_a_command_is_run_by_a_test_or_says_what_it_needs(line):
   needs = re.search(r"# needs \w", line)
   for program, *words in commands(line):
-    if any(text in line for text in OF_CI) and not program.startswith("launch/"):
+    if any(text in line for text in OF_CI + CHECKS) and not program.startswith("launch/"):
       continue
     if program not in TESTS:
       assert needs, f"no test runs {program}: name one in TESTS, or write '# needs ...' behind it"
       continue
-    if program == "pdoc":
+    if program == "empg_jax.cli.docs":
       continue
     config = check_flags(program, words)
     if config is not None and config.mesh.fsdp * config.mesh.tensor > 1:
@@ -111,6 +112,7 @@ def test_the_tests_named_here_run_their_commands():
 def test_ci_runs_the_quickstart():
   run = (ROOT / ".ci" / "run").read_text()
   assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", "pytest"))
+  assert all(part in run for part in CHECKS[:2])  # a test runs the third
   assert any(all(part in line for part in OF_CI) for line in LINES["README.md"])
 
 

@@ -1,6 +1,7 @@
 """The pages of what the docstrings say are made without a warning."""
 
 import ast
+import html
 import pathlib
 import re
 import subprocess
@@ -15,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def test_every_public_module_has_its_page(tmp_path):
   (command,) = readmes.blocks("empg_jax/README.md", "bash")
-  command = command.replace(".venv/bin/pdoc", f"{sys.executable} -m pdoc")
+  assert command.split()[2] == "empg_jax.cli.docs"
+  command = command.replace(".venv/bin/python", sys.executable)
   command = command.replace("build/api", str(tmp_path))
   done = subprocess.run(
     ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=900
@@ -29,6 +31,13 @@ def test_every_public_module_has_its_page(tmp_path):
       assert tmp_path.joinpath(*name.parts).with_suffix(".html").exists(), name
   first = (tmp_path / "empg_jax.html").read_text()
   assert all(f'id="{name}"' in first for name in empg_jax.__all__)
+  assert "jaxlib" not in first
+  signature = first[first.index('id="empg_loss"') : first.index('id="fused_token_stats"')]
+  text = html.unescape(re.sub("<[^>]*>", "", signature))
+  assert 'logits: Float[Array, "B T V"],' in text and "k: Scalar = 1.0," in text
+  assert ') -> tuple[Float[Array, ""], Metrics]:' in text
+  assert "<style>" not in first and (tmp_path / "style.css").stat().st_size > 10_000
+  assert sum(path.stat().st_size for path in tmp_path.rglob("*.*")) < 5e6
 
 
 def test_equations_and_examples_are_indented_as_code():
