@@ -10,8 +10,8 @@ import pathlib
 import shutil
 import tempfile
 
-# Programs run for moments here, so XLA takes little time to make them fast: also in the
-# processes that tests start. Where it matters, tests use the fixture `optimized`.
+# Test programs run briefly, so XLA optimises them little, also in processes that tests start.
+# Where speed matters, tests use the fixture `optimized`.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false " + os.environ.get("XLA_FLAGS", "")
 
@@ -20,15 +20,15 @@ import jax
 import jaxtyping
 import pytest
 
-# What one of the processes that tests start has compiled, the others find compiled; with
-# pytest-xdist, whose workers inherit the variable, all of them.
+# Processes that tests start share a compilation cache, also those of pytest-xdist's workers,
+# which inherit the variable.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="empg_jax_programs_")
   atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 
-jax.config.update("jax_compilation_cache_dir", None)  # a test is not to find what another compiled
+jax.config.update("jax_compilation_cache_dir", None)  # tests do not share compiled programs
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -42,7 +42,7 @@ hypothesis.settings.load_profile("empg_jax")
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_its_own(tmp_path_factory):
-  """What the environments build on disk, they build where pytest cleans up."""
+  """Environments build their files in a folder that pytest cleans up."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("EMPG_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
@@ -50,7 +50,7 @@ def _cache_of_its_own(tmp_path_factory):
 
 @pytest.fixture
 def optimized(monkeypatch):
-  """Compiles the test's programs, and those of the processes that it starts, as users' are."""
+  """Compiles programs of the test and its processes with full optimisation, as for users."""
   for name in ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_COMPILATION_CACHE_DIR"):
     monkeypatch.delenv(name)
   jax.config.update("jax_disable_most_optimizations", False)
@@ -64,7 +64,7 @@ _MANY_MAPS = 20_000  # it lets a process have 65,530
 
 @pytest.fixture(autouse=True, scope="module")
 def _room_for_programs():
-  """Every compiled program maps memory, and XLA falls over where there can be no more."""
+  """Compiled programs take memory maps, and XLA crashes when there are no more."""
   yield
   if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY_MAPS:
     jax.clear_caches()

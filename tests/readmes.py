@@ -1,4 +1,4 @@
-"""The README files that the tests hold to the code: the front page, and one in each folder."""
+"""The README files that tests check against the code: the front page and the folders'."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""What the values of a config may be."""
+"""Bounds of config values."""
 
 import math
 import pathlib
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
-  ("key", "value", "told"),
+  ("key", "value", "wanted"),
   [
     ("evaluation.every", 0, "be at least 1"),
     ("rollout.window", -2, "be at least -1"),
@@ -32,10 +32,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
     ("algorithm.base.gamma", 1.1, "be at most 1"),
   ],
 )
-def test_a_value_out_of_bounds_is_refused_with_the_bounds(key, value, told):
+def test_a_value_out_of_bounds_is_refused_with_the_bounds(key, value, wanted):
   with pytest.raises(ValueError) as error:
     bounds.check([("seed", 0), (key, value)])
-  assert str(error.value) == f"config.{key} is {value!r}: it has to {told}."
+  assert str(error.value) == f"config.{key} is {value!r}: it has to {wanted}."
 
 
 @pytest.mark.parametrize(

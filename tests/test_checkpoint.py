@@ -1,4 +1,4 @@
-"""A checkpoint gives back what was saved, bit for bit, or says why it cannot."""
+"""A checkpoint is restored bit for bit, or an error says why not."""
 
 import gc
 import json
@@ -21,8 +21,8 @@ from empg_jax.checkpoint import Checkpointer, MisfitError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Orbax gives up at the first damaged array. Reads still under way then complain in vain when
-# they are collected: here, after the last test, once no exception holds them any more.
+# Orbax stops at the first damaged array. Reads still in progress raise when they are collected:
+# here, after the last test, when no exception refers to them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -43,7 +43,7 @@ class Model(nnx.Module):
 
 
 def train_state(seed: int):
-  """What a trainer keeps, and every kind of leaf besides."""
+  """A training state, and every other kind of leaf."""
   model = Model(seed)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
   return {
@@ -72,7 +72,7 @@ def assert_identical(left, right):
 
 @pytest.fixture
 def open_checkpoints(tmp_path):
-  """Opens the folder of one run, as often as asked, each time as a new process would."""
+  """Returns a function that opens the folder of one run as a new process would."""
   opened = []
 
   def open_(keep=2):

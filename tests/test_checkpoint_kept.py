@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and that all hosts of a run go on from the same one."""
+"""Which checkpoints are kept, and that all hosts of a run resume from the same one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A part of a checkpoint can be read alone, and is what was saved or refused."""
+"""A part of a checkpoint is read on its own, unchanged or refused."""
 
 import jax
 import jax.numpy as jnp

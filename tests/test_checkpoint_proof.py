@@ -1,4 +1,4 @@
-"""A workdir may have any name, and no checkpoint goes for a newer one that cannot be read."""
+"""A workdir may have any name, and older checkpoints stay if a newer one cannot be read."""
 
 import os
 import pathlib
@@ -50,7 +50,7 @@ def assert_holds(folder, step):
   ids=ascii,
 )  # fmt: skip
 def test_a_workdir_of_any_name_resumes(tmp_path, name):
-  # Read as a pattern, or with slashes for backslashes, the name is that of another run.
+  # As a glob pattern, or with slashes for backslashes, the name is that of another run.
   for other in ("ab", "kl0", "a [b]/c"):
     saved(tmp_path / other / "checkpoints", steps=(7,))
   folder = tmp_path / name / "checkpoints"

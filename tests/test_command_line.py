@@ -1,4 +1,4 @@
-"""Whatever a user mistypes, a launch script ends with one sentence and exit code 1."""
+"""A mistyped command line prints a one-line error and exits with code 1."""
 
 import ast
 import json
@@ -90,7 +90,7 @@ GIVEN = {
   "lengths": (1, 2),
 }
 
-# What comes after `train.py`, and what the values become.
+# The arguments of `train.py`, and the resulting values.
 RIGHT = {
   "--config=toy.py": {},
   "--config toy.py --config.seed 4": {"seed": 4},
@@ -105,7 +105,7 @@ RIGHT = {
   },
 }
 
-# What comes after `train.py`, and what stderr says.
+# The arguments of `train.py`, and stderr.
 WRONG = {
   "": "no config: give --config=configs/FILE.py or configs/FILE.py:PRESET",
   "--config=toi.py": "there is not a config file 'toi.py': did you mean 'toy.py'?"
@@ -174,7 +174,7 @@ BUGS = {
 INTERRUPTED = "--config=toy.py --config.name=interrupted"
 
 
-# The imports are paid for once: every command line runs in a fork of a fresh process.
+# Imports run once: every command line runs in a fork of one fresh process.
 DRIVER = """
 import gc, json, os, runpy, sys
 import empg_jax.cli.command_line, ml_collections.config_flags
@@ -203,7 +203,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-  """What came of every command line above."""
+  """The outcome of every command line above."""
   folder = tmp_path_factory.mktemp("launch")
   (folder / "train.py").write_text(SCRIPT)
   (folder / "toy.py").write_text(CONFIG)

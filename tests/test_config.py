@@ -1,4 +1,4 @@
-"""Configs are checked where they come in."""
+"""Configs are checked on loading."""
 
 import json
 
@@ -11,7 +11,7 @@ from empg_jax.workdir import resume
 
 
 def rollout(policy, *, group_size: int, temperature: float = 1.0, chunks=(1, 2)):
-  """A function with a section of a config of its own."""
+  """A function that a section of a config configures."""
 
 
 def run_config(**changes):
@@ -111,7 +111,7 @@ def test_a_new_workdir_is_private_and_records_the_versions(tmp_path):
   assert configs.note_versions(workdir) is None
   versions = json.loads((workdir / "versions.json").read_text())
   assert versions["jax"] == jax.__version__ and {"flax", "empg_jax", "python"} <= versions.keys()
-  resume.claim(workdir, run_config(seed=1))  # which is no run yet
+  resume.claim(workdir, run_config(seed=1))  # nothing has been computed yet
   (workdir / "versions.json").write_text(json.dumps(versions | {"jax": "0.1.2"}))
   assert configs.note_versions(workdir) == (
     f"installed versions have changed since: jax 0.1.2 -> {jax.__version__}"

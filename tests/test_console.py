@@ -1,4 +1,4 @@
-"""What a run shows on the console."""
+"""Console output of a run."""
 
 import io
 import math
@@ -69,7 +69,7 @@ def test_a_missing_number_is_a_dash():
 def test_no_time_left_is_estimated_before_a_tenth_is_done(
   monkeypatch, capsys, tmp_path, first, last, left
 ):
-  """And the first step of a process, which may compile, is left out of the estimate."""
+  """The estimate excludes the first step of a process, which may compile."""
   now = [0.0]
   monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
   config = ml_collections.ConfigDict(
@@ -196,7 +196,7 @@ def test_a_compilation_is_announced_once_unless_it_is_found_compiled(monkeypatch
 
 
 def test_compiling_a_program_is_announced(monkeypatch, capsys, tmp_path):
-  """The names of JAX's events are as report.compiling has them."""
+  """JAX's events have the names in report.compiling."""
   monkeypatch.setattr(report, "_LOADING_S", 0.0)
   heard = []
   jax.monitoring.register_event_listener(listen := lambda event, **_: heard.append(event))

@@ -1,4 +1,4 @@
-"""Runs that are killed, preempted and hurt end as an undisturbed run does, bit for bit."""
+"""Runs that are killed, preempted or damaged end like an undisturbed run, bit for bit."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ STEPS = 10
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-  """A folder with a model, and a run that nothing befell."""
+  """A folder with a model and an undisturbed run."""
   home = tmp_path_factory.mktemp("runs")
   runs.write_model(home / "model")
   code = start(home, "straight").wait()
@@ -61,7 +61,7 @@ def test_a_resume_that_is_not_exact_is_detected(home):
   rows[3]["update/grad_norm"] += 1e-9
   (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   assert compare.rows(home / "straight", other) == [3]
-  shutil.rmtree(other / "checkpoints" / str(STEPS))  # so that the newest is of other parameters
+  shutil.rmtree(other / "checkpoints" / str(STEPS))  # so that the newest has other parameters
   assert compare.states(home / "straight", other)
   file = sorted((other / "episodes").iterdir())[-1]
   file.unlink()
@@ -77,7 +77,7 @@ def test_resume_is_exact_however_often_a_run_is_killed(home, seed):
     time.sleep(rng.uniform(0, 0.2))
     fault(run, home / name, rng)
   with (home / name / "metrics.jsonl").open("a") as file:
-    file.write(f'{{"step": {STEPS}, "train/succ')  # as a machine leaves it that lost its power
+    file.write(f'{{"step": {STEPS}, "train/succ')  # as after a power failure
   assert start(home, name).wait() == 0, said(home, name)
   check_same(home, name)
 
@@ -132,7 +132,7 @@ def workers_of(run):
 
 
 def ended(process):
-  """Whether it runs no more, be it that nobody has asked yet how it ended."""
+  """Whether a process has ended; it may be a zombie."""
   try:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
   except psutil.NoSuchProcess:
@@ -148,12 +148,12 @@ def test_no_process_outlives_a_run_that_ends(home, how):
   length = 1 if how == "at its end" else 1000
   command = runs.command(home / name, home / "model", length, workers__timeout_s=3600.0)
   run = runs.start(command, log)
-  begun = home / name / "metrics.jsonl"  # is there once the workers have made an environment
+  begun = home / name / "metrics.jsonl"  # exists once the workers have made an environment
   faults.wait_until(lambda: begun.exists() or run.poll() is not None)
   workers = workers_of(run)
   assert len(workers) == 2, log.read_text()
   if how in ("Ctrl-C twice", "kill -9"):
-    workers[0].suspend()  # so that the run is at a turn that never ends
+    workers[0].suspend()  # so that the run waits for a turn that never ends
   if how == "SIGTERM":
     run.terminate()
   elif how == "Ctrl-C twice":
@@ -231,8 +231,8 @@ def test_preemption_of_one_host_stops_all_at_the_same_turn():
     while process.stdout.readline() != "listening\n":
       assert process.poll() is None
   processes[1].terminate()
-  told = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
-  assert told[0].startswith("stopped at") and told[0] == told[1]
+  outputs = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
+  assert outputs[0].startswith("stopped at") and outputs[0] == outputs[1]
   assert [process.returncode for process in processes] == [0, 0]
 
 

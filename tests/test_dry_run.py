@@ -1,4 +1,4 @@
-"""launch/train.py --dry_run: what a run would take, printed without loading or writing anything."""
+"""launch/train.py --dry_run describes a run without loading or writing anything."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def described(path, workdir=pathlib.Path("nowhere"), **changes):
-  """The lines, and the sentence after them if the run cannot start."""
+  """The lines, and the error if the run cannot start."""
   config = configs.load(path)
   for key, value in changes.items():
     section, name = key.split("__")

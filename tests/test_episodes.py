@@ -1,4 +1,4 @@
-"""What was played is written down and read again; a file that is broken is one sentence."""
+"""Episodes are written and read back; a broken file raises a one-line error."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ from empg_jax.types import Episode, Turn
 
 
 def letters(ids):
-  """One id a character; 0 ends a reply."""
+  """One id per character; 0 ends a reply."""
   return "".join(chr(i) for i in ids if i)
 
 
@@ -98,9 +98,9 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path, monkeypatch, sentence):
   path = write(tmp_path)
   text = damaged(gzip.decompress(path.read_bytes()).splitlines(), CHANGES[sentence])
   path.write_bytes(gzip.compress(text.encode()))
-  with pytest.raises(ValueError, match="holds no episodes that can be read") as told:
+  with pytest.raises(ValueError, match="holds no episodes that can be read") as error:
     episode_files.read(path)
-  assert sentence in str(told.value) and "\n" not in str(told.value)
+  assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path, monkeypatch, sentence):
 def test_another_file_is_refused_in_one_line(tmp_path, change):
   path = write(tmp_path)
   path.write_bytes(change(path.read_bytes()))
-  with pytest.raises(ValueError, match="holds no episodes that can be read") as told:
+  with pytest.raises(ValueError, match="holds no episodes that can be read") as error:
     episode_files.read(path)
-  assert "\n" not in str(told.value)
+  assert "\n" not in str(error.value)
   with pytest.raises(FileNotFoundError, match="There is no file .*nowhere: give one of"):
     episode_files.read(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""launch/evaluate.py plays an agent, writes what it did, and compares such files."""
+"""launch/evaluate.py plays an agent, writes its results, and compares result files."""
 
 import json
 import os

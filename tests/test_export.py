@@ -1,4 +1,4 @@
-"""launch/export.py gives back what was trained, bit for bit, as a folder that others read."""
+"""launch/export.py writes the trained model, bit for bit, as a Hugging Face folder."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def export(checkpoint, out, *arguments):
 
 
 def make_run(workdir, rank, trained, value_head=None):
-  """A run of the shipped policy with two checkpoints, `trained` the newer one."""
+  """A run of the shipped policy with two checkpoints; `trained` is the newer one."""
   config = configs.load("configs/alfworld.py")
   config.lora.rank = rank
   resume.claim(workdir, config)
@@ -65,7 +65,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def exported(base, tmp_path_factory):
-  """A model trained as a whole, and the folder it was exported to."""
+  """A model trained whole, and the folder it was exported to."""
   home, trained = tmp_path_factory.mktemp("run"), noisy(base)
   make_run(home / "run", 0, trained)
   done = export(home / "run", home / "out")
@@ -86,7 +86,7 @@ def test_the_folder_has_the_tokenizer_and_the_ids_that_end_a_reply(exported):
   assert (out / "tokenizer.model").read_bytes() == (home / "tokenizer.model").read_bytes()
   generation = json.loads((out / "generation_config.json").read_text())
   assert generation["eos_token_id"] == chats.load(out).end_id
-  # AutoTokenizer would give a qwen2 the tokenizer of Qwen2; see tests/test_exporting.py.
+  # For a qwen2 AutoTokenizer takes Qwen2's tokenizer; see tests/test_exporting.py.
   assert json.loads((out / "config.json").read_text())["architectures"] == ["SeedOssForCausalLM"]
 
 

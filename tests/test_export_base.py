@@ -1,4 +1,4 @@
-"""A run belongs to the model that it began with: resume, evaluate, play and export know another."""
+"""Resume, evaluate, play and export refuse a model other than the one a run began with."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def run(tmp_path, base):
 
 
 def change_weights(base):
-  """One weight, in the midst of the file."""
+  """Changes one weight in the middle of the file."""
   file = base / "model.safetensors"
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1
@@ -87,12 +87,12 @@ def test_a_checkpoint_over_another_base_is_refused_where_the_base_matters(run, b
   if part == "weights" and not rank:  # the checkpoint has all of them
     trained.load(config, checkpoint)
     return
-  # Of another tokenizer there may be more to say before.
+  # Another tokenizer may raise another error first.
   for load in (trained.load, policies.load)[: 1 if part == "tokenizer" else 2]:
     with pytest.raises(ValueError) as error:
       load(config, checkpoint)
-    told = f"{base} is not the model that the run in {workdir} began with: its {part} changed"
-    assert str(error.value).startswith(told)
+    message = f"{base} is not the model that the run in {workdir} began with: its {part} changed"
+    assert str(error.value).startswith(message)
     assert command_line.is_for_the_user(error.value)
 
 
@@ -120,7 +120,7 @@ def test_a_resume_checks_the_weights_only_where_the_run_still_needs_them(run, ba
   change_tokenizer(base)
   with pytest.raises(ValueError, match="its tokenizer and weights changed since"):
     fingerprint.claim(workdir, base, begun=True, weights=True)
-  # What has not begun may begin with another one.
+  # A run that has not begun may begin with another model.
   fingerprint.claim(workdir, base, begun=False, weights=True)
   fingerprint.check(workdir, base, weights=True)
 

@@ -1,4 +1,4 @@
-"""What is exported is read by `transformers` as here: ids, conversation, what ends a reply."""
+"""`transformers` reads an export as the package does: ids, conversations, end of reply."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ sys.path.append(str(pathlib.Path(__file__).parent / "chat"))
 from families import tokenizer
 
 MESH = sharding.make_mesh()
-# Of each environment's demonstrations: options, and how many turns.
+# Of each environment's demonstrations: options and number of turns.
 ENVIRONMENTS = {"alfworld": ({"size": "small"}, 200), "webshop": ({}, 100), "deep_search": ({}, 40)}
 STRANGE = ["", " ", "  a  ", "caf\u00e9 \u2603 \u6c34\n\n\t x", "aaaaaaa<think>", "\U0001f600\x00z"]
 
@@ -114,8 +114,8 @@ def test_export_refuses_what_a_type_cannot_hold_and_a_diverged_model(tmp_path):
   weight = model.model.layers.mlp.up_proj.weight
   weight[...] = weight[...].at[1, 0, 0].set(7e4)
   folder.save(model, tmp_path / "fits", dtype="bfloat16")
-  told = r"too large for float16: .* \(model.layers.1.mlp.up_proj.weight \(1\)\)"
-  with pytest.raises(ValueError, match=told):
+  message = r"too large for float16: .* \(model.layers.1.mlp.up_proj.weight \(1\)\)"
+  with pytest.raises(ValueError, match=message):
     folder.save(model, tmp_path / "out", dtype="float16")
   weight[...] = weight[...].at[0, :2, 0].set(jnp.nan)
   for dtype in ("float32", "float16"):
@@ -134,5 +134,5 @@ def test_models_with_weights_that_are_not_finite_are_refused_by_name(dtype, tmp_
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   with pytest.raises(ValueError, match="are not finite") as error:
     folder.load(tmp_path, mesh, dtype=dtype)
-  for told in ("model.norm.weight (2)", "model.layers.1.self_attn.o_proj.weight (1)"):
-    assert told in str(error.value)
+  for message in ("model.norm.weight (2)", "model.layers.1.self_attn.o_proj.weight (1)"):
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""The floors of the code: a module imports from lower floors, and what it may load is small."""
+"""The floors of the code: modules import only from lower floors and load few libraries."""
 
 import ast
 import pathlib
@@ -40,7 +40,7 @@ def test_the_root_holds_folders_and_two_modules():
 
 
 def unit(path):
-  """The module or folder of the package in which a file lies: "core", "config"."""
+  """The module or folder of the package that a file belongs to: "core", "config"."""
   return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

@@ -1,4 +1,4 @@
-"""On a full disk a run says so in one sentence, and what was saved before stays whole."""
+"""On a full disk a run raises a one-line error, and earlier files stay intact."""
 
 import logging
 import pathlib
@@ -16,7 +16,7 @@ from empg_jax.tracking import episode_files, metrics
 
 @pytest.fixture
 def disk(tmp_path):
-  """A disk of its own of one mebibyte."""
+  """A separate disk of one mebibyte."""
   made = subprocess.run(
     ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True
   )
@@ -33,7 +33,7 @@ def fill(disk):
 
 
 def test_a_full_disk_does_not_harm_earlier_checkpoints(disk):
-  orbax_logs.silence()  # pytest would take a message to a closed loop for a fault of a test
+  orbax_logs.silence()  # pytest would count a message to a closed loop as a failure
   checkpoints = Checkpointer(disk / "checkpoints", keep=1)
   checkpoints.save(1, {"w": jnp.arange(10.0)})
   checkpoints.wait()
@@ -90,7 +90,7 @@ def test_a_full_disk_is_reported_in_one_line_for_a_save(disk):
 
 
 def of(path):
-  """A record of asyncio's for a task that `path` began, and that failed when nobody waited."""
+  """A record of asyncio for an abandoned task that `path` started and that failed."""
   try:
     exec(compile("raise ValueError('RESOURCE_EXHAUSTED')", path, "exec"), {})
   except ValueError:
@@ -100,9 +100,9 @@ def of(path):
 
 def test_of_abandoned_tasks_only_those_of_saves_are_silenced():
   orbax_logs.silence()
-  told = logging.getLogger("asyncio").filter
-  assert not told(of("site-packages/orbax/checkpoint/serialization.py"))
-  assert told(of("my_environment.py"))
+  shows = logging.getLogger("asyncio").filter
+  assert not shows(of("site-packages/orbax/checkpoint/serialization.py"))
+  assert shows(of("my_environment.py"))
 
 
 FULL = """

@@ -1,4 +1,4 @@
-"""A run on several hosts: two check and train as one, and mistakes in names raise a sentence."""
+"""A run on several hosts: two check and train as one, and wrong names raise a one-line error."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def run_two(script, workdir):
   for process, (_, err) in zip(processes, outputs):
     assert process.returncode == 0, err
   lines = [re.sub(GLOO, "", out).splitlines() for out, _ in outputs]
-  return [[line for x in told if (line := x.lstrip(" 0123456789"))] for told in lines]
+  return [[line for x in output if (line := x.lstrip(" 0123456789"))] for output in lines]
 
 
 def check_table(workdir):
@@ -94,9 +94,9 @@ def test_distributed_processes_check_play_train_and_go_on_as_one(tmp_path):
   assert second == []
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert [row["step"] for row in rows] == [0, 1]
-  # What was sampled on all four devices is what the update finds probable there.
+  # The update on all four devices has the probabilities of the sampling.
   assert abs(rows[1]["loss/behavior_kl"]) < 1e-4
-  # What either played, and what all tasks of an evaluation came to, the first wrote down.
+  # The first process wrote the episodes of both and the results of all evaluated tasks.
   assert rows[1]["train/episodes"] + rows[1]["train/aborted"] == 4
   assert rows[1]["eval/valid_seen/episodes"] == 1
   sets = [episode_files.read(path) for path in episode_files.paths(tmp_path)]
@@ -106,7 +106,7 @@ def test_distributed_processes_check_play_train_and_go_on_as_one(tmp_path):
 
 
 def of_two(code):
-  """What two processes that run the code end with: exit code, output and errors of each."""
+  """Exit code, output and errors of two processes that run the code."""
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A new run begins with the weights of another one, and needs that one no longer."""
+"""A new run begins with the weights of another run and does not need it afterwards."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def make_run(workdir, rank=0):
 
 
 def begin(workdir, named, config=None):
-  """What launch/train.py does at its start; the config with the model's new path."""
+  """Starts as launch/train.py does; returns the config with the model's new path."""
   config = config or configs.load("configs/alfworld.py")
   workdir.mkdir(exist_ok=True)
   init_from.make(workdir, init_from.find(workdir, named, config), config)
@@ -42,7 +42,7 @@ def begin(workdir, named, config=None):
 
 
 def compute(workdir):
-  """The new run is none before it has computed something."""
+  """Marks the run as begun: it has computed something."""
   (workdir / "metrics.jsonl").write_text('{"step": 0}\n')
 
 
@@ -56,7 +56,7 @@ def test_a_run_begins_with_the_weights_of_another_and_adapters_are_merged(tmp_pa
   found = folder.load(config.model.path, sharding.make_mesh())
   jax.tree.map(np.testing.assert_array_equal, want, found)
   assert folder.chat(config.model.path, **config.chat).end_id >= 0
-  # Whoever reads the run finds them, also where the workdir was renamed.
+  # Readers of the run find them, also after the workdir was renamed.
   (tmp_path / "new").rename(tmp_path / "renamed")
   assert configs.read(tmp_path / "renamed").model.path == str(tmp_path / "renamed" / "initial")
   assert init_from.named(tmp_path / "renamed") == f"{tmp_path}/old@1"
@@ -103,7 +103,7 @@ def test_a_model_of_another_shape_is_refused_before_anything_is_written(tmp_path
   fitting = configs.load("configs/webshop.py")  # as the message says
   fitting.model.path = "alfworld-tiny"
   begin(tmp_path / "new", f"{tmp_path}/old", fitting)
-  nothing = configs.load("configs/alfworld.py:qwen2.5-7b")  # names none
+  nothing = configs.load("configs/alfworld.py:qwen2.5-7b")  # names no model
   begin(tmp_path / "new", f"{tmp_path}/old", nothing)
   assert json.loads((tmp_path / "new" / "config.json").read_text())["mesh"]["fsdp"] == 16
 

@@ -1,4 +1,4 @@
-"""No number ends a run at a JSON writer: what is not finite is null, and readers take it."""
+"""JSON writers write numbers that are not finite as null, and readers accept it."""
 
 import gzip
 import json
@@ -54,14 +54,14 @@ def test_json_of_a_value_that_is_not_plain_is_refused():
 
 
 def test_no_other_module_writes_json():
-  known = {"json_text.py", "answers.py"}  # the latter checks an environment's answer by it
+  known = {"json_text.py", "answers.py"}  # the latter checks an environment's answer
   files = [*(ROOT / "empg_jax").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
   writing = {path.name for path in files if re.search(r"\bjson\.dumps?\b", path.read_text())}
   assert writing == known
 
 
 def diverged():
-  """An episode of a policy whose numbers are none."""
+  """An episode of a policy whose numbers are NaN."""
   ids, none = np.array([104, 105, 0], np.int32), np.full(3, NAN, np.float32)
   turn = Turn((1,), ids, none, np.array([0.5, NAN, INF], np.float32), "A room.", "hi", None, 0.0)
   return Episode("heat/3", 0, 0, (turn,), 0.0, False, "turns", {"won": False, "score": NAN})

@@ -1,4 +1,4 @@
-"""Compiled programs are kept beside a run, found again when it was copied, and made once."""
+"""Compiled programs are cached in a workdir, also for copies of it, and compiled once."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ print(jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((4, 4))).sum())
 
 
 def compile_in(folder, **variables):
-  """Compiles in a process whose programs are to be kept in a folder."""
+  """Compiles in a process that caches its programs in a folder."""
   environment = {name: x for name, x in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
   variables |= {"PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
   subprocess.run(

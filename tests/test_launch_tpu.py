@@ -1,4 +1,4 @@
-"""launch/tpu/: what it says runs, on every host, with flags, files and chips that there are."""
+"""launch/tpu/: its commands run on every host, with existing flags, files and chips."""
 
 import math
 import os
@@ -23,7 +23,7 @@ NAMES = {"NAME": "empg", "ZONE": "zone", "SHARE": "10.0.0.2:/share", "PROJECT": 
 
 
 def run(script, argument, tmp_path, **environment):
-  """Runs a script with stand-ins for the cloud's commands; what these were called with."""
+  """Runs a script with fakes of the cloud's commands; returns their calls."""
   for name in ("gcloud", "xpk"):
     command = tmp_path / name
     command.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@" >>"$CALLS"; echo >>"$CALLS"\n')
@@ -38,7 +38,7 @@ def run(script, argument, tmp_path, **environment):
 
 
 def train_commands(tmp_path):
-  """By file what checks and trains, and the flags of both."""
+  """The commands that check and train, and the flags of both, by file."""
   (slice_,) = yaml.safe_load(JOBSET.read_text())["spec"]["replicatedJobs"]
   container = slice_["template"]["spec"]["template"]["spec"]["containers"][0]
   commands = {JOBSET.name: container["command"]}

@@ -1,4 +1,4 @@
-"""A name finds its module or its table entry; a wrong name is answered with the right ones."""
+"""A name finds its module or table entry; a wrong name is refused with the valid ones."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""A name that the command line changes makes its section the new maker's."""
+"""A name on the command line replaces the section of an algorithm or environment."""
 
 import sys
 
@@ -67,7 +67,7 @@ def test_a_method_has_the_values_of_its_preset():
     for file in ("alfworld", "webshop"):
       there = named(file, algorithm__name=method.replace("-", "_")).algorithm
       wanted = configs.load(f"{file}:tiny-{method}").algorithm
-      if method == "grpo":  # what EMPG is around, which is left out
+      if method == "grpo":  # the base of EMPG, whose wrapper is removed
         wanted = configs.load(file).algorithm.base
       assert there.to_dict() == wanted.to_dict(), method
 

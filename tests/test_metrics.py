@@ -1,4 +1,4 @@
-"""The numbers of a run are right, kept in strict JSON, and survive a kill."""
+"""The metrics of a run are right, written in strict JSON, and survive a kill."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The wheel: small, whole, and at work in another folder, without the repository."""
+"""The wheel: small, complete, and usable in another folder without the repository."""
 
 import os
 import pathlib
@@ -27,7 +27,7 @@ def run(*command, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-  """Built of what git would hand out, without network."""
+  """Built from the files that git tracks, without network."""
   source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
   for name in ("empg_jax", "launch", "configs"):
     ignored = shutil.ignore_patterns("__pycache__")
@@ -82,7 +82,7 @@ def test_the_command_finds_its_config_its_tasks_and_its_policy(installed, tmp_pa
 
 
 def test_the_help_of_every_command_is_that_of_its_script(installed, tmp_path):
-  """In one process, for most of its time goes into imports."""
+  """In one process, because most of the time goes into imports."""
   program = """
 import contextlib, sys
 from absl import flags

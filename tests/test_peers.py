@@ -14,11 +14,11 @@ common = pytest.importorskip("tunix.rl.common")
 B, P, C, V = 4, 3, 10, 16
 
 
-# What one writes to train with it: then GRPOConfig(policy_loss_fn="empg").
+# A user's code to train with it: then GRPOConfig(policy_loss_fn="empg").
 @registry.register_policy_loss_fn("empg")
 def empg_policy_loss(model, train_example, algo_config, pad_id, eos_id, **_):
-  """A Tunix batch has no step numbers, and needs none: an environment's tokens, for which the
-  completion mask is 0, stand between an agent's turns, so each run of 1 is a step."""
+  """A Tunix batch needs no step numbers: an environment's tokens, for which the
+  completion mask is 0, separate an agent's turns, so each run of 1 is a step."""
   logits = common.compute_per_token_logps(
     *nnx.split(model),
     prompt_tokens=train_example.prompt_ids,
@@ -41,7 +41,7 @@ def empg_policy_loss(model, train_example, algo_config, pad_id, eos_id, **_):
 
 
 class Table(nnx.Module):
-  """A row of logits a token, called as Tunix calls its models."""
+  """A table of logits per token, with the interface of Tunix's models."""
 
   def __init__(self, key):
     self.logits = nnx.Param(jax.random.normal(key, (V, V)))

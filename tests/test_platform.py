@@ -1,4 +1,4 @@
-"""One file knows hardware: empg_jax/kernels/hardware.py. All others read what it says."""
+"""Only empg_jax/kernels/hardware.py depends on the hardware; other files read its values."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ import pytest
 from empg_jax.kernels import hardware
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# A plan is of chips that are not there: it names them all.
+# A plan is for other hardware and names all of it.
 KNOWING = {
   ROOT / "empg_jax" / "kernels" / "hardware.py",
   *(ROOT / "empg_jax" / "plan").glob("*.py"),
@@ -17,11 +17,11 @@ KNOWING = {
 FOLDERS = "empg_jax", "launch", "configs"
 FILES = sorted({path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")} - KNOWING)
 HARDWARE = {"cpu", "gpu", "tpu", "cuda", "rocm"}
-ASKING = {"default_backend", "jax_platforms", "platform", "platform_dependent"}  # of JAX
+ASKING = {"default_backend", "jax_platforms", "platform", "platform_dependent"}  # names in JAX
 
 
 def asks(tree):
-  """The lines that ask JAX what hardware there is, or name one to compare or to choose."""
+  """The lines that ask JAX for the hardware, or that compare with or choose one by name."""
   for node in ast.walk(tree):
     if isinstance(node, ast.Attribute) and node.attr in ASKING:
       if ast.unparse(node) != "sys.platform":
@@ -72,7 +72,7 @@ def test_hardware_is_that_of_a_device_or_of_a_mesh():
 
 @pytest.mark.parametrize("target, found", [("cpu", 2.0), ("cuda", 2.0), ("tpu", 1.0)])
 def test_the_loss_is_chosen_when_a_program_is_lowered(target, found):
-  """It was traced for the CPU that is here."""
+  """The program is traced on a CPU."""
 
   @jax.jit
   def program(x):

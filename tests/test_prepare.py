@@ -1,4 +1,4 @@
-"""What a run begins with: no model is held twice that need not be."""
+"""The state at the start of a run holds no model twice without need."""
 
 import pathlib
 
@@ -24,7 +24,7 @@ def test_adapters_need_no_reference_besides_their_base():
   state, frozen = load(PENALISED, rank=2)
   assert frozen["base"] is not None and frozen["reference"] is None
   shapes = {x.shape for x in jax.tree.leaves(state.model)}
-  assert all(2 in shape[1:] for shape in shapes)  # thin: nothing of the base is trained
+  assert all(2 in shape[1:] for shape in shapes)  # thin matrices: the base is not trained
 
 
 def test_a_whole_model_has_a_reference_of_its_own_if_there_is_a_penalty():

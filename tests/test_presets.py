@@ -1,4 +1,4 @@
-"""Every preset is a config that launch/train.py takes; a released model trains from its folder."""
+"""Every preset is a valid config of launch/train.py; a released model trains from its folder."""
 
 import json
 import os
@@ -47,7 +47,7 @@ SMALL = {  # a released model's preset, cut down to one step of a tiny model on 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_fits_the_functions_that_it_configures(preset):
   config = configs.load(str(ROOT / preset))
-  if "fsdp" in config.mesh:  # there are no pods here
+  if "fsdp" in config.mesh:  # the preset needs more devices than there are
     config.mesh = dict(data=1, fsdp=1, tensor=1)
   environment = lookup.find("empg_jax.envs", config.env.name)
   settings.check(config, environment)
@@ -83,7 +83,7 @@ def test_the_papers_rows_have_its_settings():
   assert (grpo.name, grpo.aggregation, grpo.kl_coef) == ("grpo", "token_mean", 0.01)
   assert grpo.ddof == 1
   tiny = configs.load(str(ROOT / "configs/alfworld.py:tiny-gigpo")).algorithm
-  assert tiny.ddof == 0  # README's results of tiny policies are of the population's
+  assert tiny.ddof == 0  # README's results of tiny policies use the population's
 
 
 def test_deep_search_has_the_papers_settings_for_it():
@@ -107,7 +107,7 @@ def test_deep_search_has_the_four_rows_of_the_papers_ablation():
 
 
 def test_it_trains_from_a_folder_of_the_hub(tmp_path):
-  """With the model's own tokenizer and chat template, and a KL penalty to where it began."""
+  """With the model's own tokenizer and chat template, and a KL penalty to the initial policy."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")
   shape = DecoderConfig(
     vocab_size=len(tokenizer),

@@ -18,7 +18,7 @@ ROOT = readmes.ROOT
 
 
 def lines_of(block):
-  """Its lines, with what variables stand for; those that set them are left out."""
+  """Its lines, with variables replaced; without the lines that set them."""
   variables = {}
   for line in filter(None, map(str.strip, block.splitlines())):
     if setting := re.fullmatch(r'([A-Z_]+)="(.*)"', line):
@@ -67,7 +67,7 @@ def commands(line):
 
 
 def flags_of(script):
-  """The names of the flags that a script defines, as its text says."""
+  """The names of the flags that a script defines, from its source."""
   calls = [node for node in ast.walk(ast.parse((ROOT / script).read_text()))
            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]  # fmt: skip
   return {call.args[0].value for call in calls if call.func.attr.lower().startswith("define_")}

@@ -1,4 +1,4 @@
-"""The README's environment in one file is written down as it stands, played, and trained on."""
+"""The README's environment in one file is played and trained on unchanged."""
 
 import json
 import os
@@ -25,13 +25,13 @@ SMALL = {
   "train.lengths": "(256,)",
   "evaluation.tasks": 2,
   "evaluation.every": 1,
-  "workers.count": 1,  # which finds the file too
+  "workers.count": 1,  # workers find the file too
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
-  """Where its user works, with the file in it."""
+  """A user's folder with the file in it."""
   file = tmp_path / "my_lab" / "guess_number.py"
   file.parent.mkdir()
   file.write_text(

@@ -1,4 +1,4 @@
-"""The README's example of calling the loss is run as it stands."""
+"""The README's example of calling the loss runs unchanged."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""The pages of what the docstrings say are made without a warning."""
+"""The API reference is built from the docstrings without a warning."""
 
 import ast
 import html

@@ -1,4 +1,4 @@
-"""What messages and README advise works: each remedy is carried out, here or in the test named.
+"""Advice in messages and READMEs works: each remedy is tested here or in the named test.
 
 The runs that a remedy needs are in test_resume_runs.py; most remedies need none.
 """
@@ -29,7 +29,7 @@ from empg_jax.training import guard
 from empg_jax.types import Episode, Turn
 from empg_jax.workdir import resume
 
-# The rows of launch/README.md's table, and where their remedies are carried out.
+# The rows of launch/README.md's table, and the tests of their remedies.
 CARRIED_OUT = {
   "config.mesh is": "test_remedies.py::test_remedy_for_too_few_devices",
   "does not fit": "test_remedies.py::test_remedy_for_memory_goes_on_with_the_run",
@@ -77,7 +77,7 @@ def begun(workdir, config):
   return workdir
 
 
-# What is advised to a run that stopped, by the key: a value, and whether it takes --amend.
+# Advice for a run that stopped, by key: a value, and whether it needs --amend.
 ADVISED = {
   "train.size": (1, False),
   "train.remat": (True, False),
@@ -102,7 +102,7 @@ ADVISED = {
   "rollout.group_size": (4, True),
   "algorithm.base.kl_coef": (0.01, True),
 }
-# What is advised before there is a run.
+# Advice before there is a run.
 AT_ITS_BEGINNING = {"model.path", "model.dtype", "tasks.games", "lora.rank"}
 
 

@@ -1,4 +1,4 @@
-"""Remedies for files that are damaged, overwritten or not there (see test_remedies.py)."""
+"""Remedies for damaged, overwritten or missing files (see test_remedies.py)."""
 
 import json
 import shutil

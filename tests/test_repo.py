@@ -1,4 +1,4 @@
-"""The repository as a newcomer finds it: its shape, its size, its words."""
+"""The repository: its layout, sizes and texts."""
 
 import ast
 import importlib.metadata
@@ -35,7 +35,7 @@ def name_of(path):
 
 
 def normal(distribution):
-  """A distribution's name, and nothing of what may follow it in a requirement."""
+  """A distribution's name, without the rest of a requirement."""
   return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", distribution)[0]).lower()
 
 
@@ -119,7 +119,7 @@ def imported(path):
   return names
 
 
-# What runs what it reads, or hands it to a shell.
+# Calls that execute their input or pass it to a shell.
 FORBIDDEN = {
   "eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "torch.load",
   "yaml.unsafe_load", "joblib.load", "pandas.read_pickle",

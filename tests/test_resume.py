@@ -1,4 +1,4 @@
-"""A workdir holds one run, which goes on with as much of another config as its kinds allow."""
+"""A workdir holds one run; which keys may change on resuming depends on their kinds."""
 
 import json
 import runpy
@@ -107,7 +107,7 @@ def test_every_key_of_every_preset_has_a_kind(file):
     ("seed", "identity"),
     ("model.path", "identity"),
     ("algorithm.base.name", "identity"),
-    ("algorithm.doors", "identity"),  # of somebody's own
+    ("algorithm.doors", "identity"),  # of a user's own algorithm
     ("algorithm.base.base.name", "identity"),
     ("env.k", "identity"),
     ("rollout.something_new", "identity"),

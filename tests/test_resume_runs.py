@@ -1,4 +1,4 @@
-"""A finished run goes on for longer, elsewhere and otherwise, as its owner changes his mind.
+"""A finished run goes on for more steps, in another folder and with other values.
 
 One small run serves all: 4 steps, and from copies of it what comes after them.
 """
@@ -59,7 +59,7 @@ def test_operational_keys_change_silently_and_do_not_affect_training(home, finis
   new, old = (metrics.read_rows(home / name)[5] for name in ("elsewhere", "six"))
   for name in ("train/return", "train/tokens", "train/turns"):
     assert new[name] == old[name], name
-  for name in ("train/entropy_mean", "update/grad_norm"):  # but for rounding
+  for name in ("train/entropy_mean", "update/grad_norm"):  # except for rounding
     assert new[name] == pytest.approx(old[name], rel=1e-2), name
   assert len(resume.amendments(elsewhere)) == 7 and not any(
     x.change.key != "num_steps" for x in resume.seen(elsewhere)
@@ -74,7 +74,7 @@ def test_steering_keys_change_with_amend_and_the_penalty_gets_its_reference(home
   )  # fmt: skip
   said = run(home, "amended", 5, "--amend", **changes)
   assert "from step 5 on config.optimizer.learning_rate is 1e-05, not 0.0003" in said
-  assert metrics.read_rows(amended)[-1]["loss/kl"] > 0  # the policy of step 4 is another already
+  assert metrics.read_rows(amended)[-1]["loss/kl"] > 0  # the policy of step 4 has changed
   assert {x.step for x in resume.amendments(amended)} == {4}
   assert resume.config_at(amended, 4).algorithm.base.kl_coef == 0
 

@@ -1,4 +1,4 @@
-"""The table of a few episodes beside each row that trackers show."""
+"""The table of sample episodes that trackers show with each row."""
 
 from html.parser import HTMLParser
 
@@ -18,7 +18,7 @@ HOSTILE = f"{HOSTILE}\n\n```\n# heading\n    indented\n<div>\n| a |\n|---|\n"
 
 
 def letters(ids):
-  """One id a character; 0 ends a reply."""
+  """One id per character; 0 ends a reply."""
   return "".join(chr(i) for i in ids if i)
 
 

@@ -1,4 +1,4 @@
-"""Combinations of values that no run can have are refused when it starts."""
+"""Conflicting values are refused at the start of a run."""
 
 import pytest
 

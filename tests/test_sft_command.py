@@ -26,7 +26,7 @@ FRESH = {"sft.fresh.vocabulary": 640, "sft.fresh.model.num_hidden_layers": 1}
 
 
 def launch(script, config, data, *flags, **settings):
-  """Runs a launch script to its end; what it printed."""
+  """Runs a launch script; returns its output."""
   settings = {key.replace("__", "."): value for key, value in settings.items()}
   done = subprocess.run(
     [
@@ -44,7 +44,7 @@ def launch(script, config, data, *flags, **settings):
 
 
 def check(preset="alfworld", **changes):
-  """What a command of launch/sft.py looks at first."""
+  """The checks of launch/sft.py at its start."""
   config = configs.load(preset)
   for key, value in changes.items():
     config.update_from_flattened_dict({key.replace("__", "."): value})
@@ -79,7 +79,7 @@ def test_the_command_refuses_a_wrong_config_before_it_makes_demonstrations(prese
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-  """A folder with a policy that was cloned for two steps, and what was printed."""
+  """A folder with a policy that was cloned for two steps, and the output."""
   home = tmp_path_factory.mktemp("sft")
   episodes = {f"sft.demonstrations.{kind}.episodes": 6 for kind in ("small", "full")}
   flag = f"--out={home / 'model'}"

@@ -1,4 +1,4 @@
-"""The mesh, and every parameter's place on it."""
+"""The mesh, and every parameter's sharding over it."""
 
 import jax
 import jax.numpy as jnp

@@ -55,7 +55,7 @@ def test_tensorboard_shows_the_rows_and_a_run_that_goes_on_shows_its_own(tmp_pat
   rows = {row["step"]: row["train/success"] for row in metrics.read_rows(tmp_path)}
   assert list(rows) == [0, 1, 2, 3, 4, 5]
   shown = shown_in(tmp_path / "tensorboard")
-  assert shown == {"train/success": rows}  # what is not finite is no number to draw
+  assert shown == {"train/success": rows}  # numbers that are not finite are not drawn
 
 
 COLUMNS = list(Sample._fields)
@@ -83,7 +83,7 @@ def test_what_is_not_asked_for_is_not_there(tmp_path):
 
 
 class FakeRun:
-  """As much of a run of W&B as is used: a stand-in where the package is not installed."""
+  """A fake of the used part of a W&B run, where the package is not installed."""
 
   id = "abc"
 

@@ -1,4 +1,4 @@
-"""launch/train.py as its user runs it: it trains, goes on after a kill, and says what is wrong."""
+"""launch/train.py as a user runs it: it trains, resumes after a kill, and reports mistakes."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def rows(workdir):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A run that was killed after a checkpoint, and its continuation."""
-  workdir = tmp_path_factory.mktemp("run") / "a [b]\\c"  # read as a pattern, another folder
+  workdir = tmp_path_factory.mktemp("run") / "a [b]\\c"  # as a glob pattern, another folder
   killed = start(command(workdir))
   deadline = time.monotonic() + 500
   while not (workdir / "checkpoints" / "2").is_dir():
@@ -165,13 +165,13 @@ def test_a_kept_batch_can_be_replayed(finished, tmp_path):
   before = (finished[0] / "metrics.jsonl").read_text()
   code, out, err = run([*command(finished[0]), f"--replay={tmp_path / 'step_3.npz'}"])
   assert code == 0, err
-  told = dict(line.split() for line in out.splitlines() if line.startswith(("update/", "loss/")))
-  assert told["update/skipped"] == "1" and told["loss/total"] == "nan"
+  printed = dict(line.split() for line in out.splitlines() if line.startswith(("update/", "loss/")))
+  assert printed["update/skipped"] == "1" and printed["loss/total"] == "nan"
   assert (finished[0] / "metrics.jsonl").read_text() == before
 
 
 def test_ppo_trains_a_value_head_and_a_checkpoint_keeps_it(tmp_path):
-  # So warm that replies go wrong, and cost something: there is a return to foretell.
+  # A high temperature makes replies invalid, which costs reward: returns vary.
   settings = dict(
     num_steps=1, evaluation__tasks=1, optimizer__warmup_steps=0, policy__temperature=3.0,
     rollout__invalid_penalty=0.1,
@@ -181,7 +181,7 @@ def test_ppo_trains_a_value_head_and_a_checkpoint_keeps_it(tmp_path):
   row = rows(tmp_path)[-1]
   for name in ("loss/value", "loss/value_clip_fraction", "value/explained_variance"):
     assert isinstance(row[name], (int, float)), name
-  assert row["value/mean"] == 0  # nothing is foretold before the first update
+  assert row["value/mean"] == 0  # the head predicts 0 before the first update
   head = {"value_head": ValueHead(128)}
   head = read_part(tmp_path / "checkpoints" / "1", head)["value_head"]
   assert np.all(np.isfinite(head.weight[...])) and np.any(head.weight[...] != 0)

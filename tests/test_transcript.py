@@ -1,4 +1,4 @@
-"""An episode printed: every turn with how sure the policy was."""
+"""A printed episode: every turn with the policy's entropy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The shipped warm starts are as good as their README files and the configs say."""
+"""The shipped warm starts have the success rates of their README files and the configs."""
 
 import pathlib
 

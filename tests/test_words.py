@@ -12,7 +12,7 @@ from empg_jax.io import words
 from empg_jax.tracking import transcript
 from empg_jax.types import Episode, Turn
 
-# Their numbers are larger, or stand in a table with others.
+# Their numbers are always larger than 1, or in a table.
 NEVER_ONE = {"embedded.py", "dry_run.py", "compare.py", "loss.py"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -42,8 +42,8 @@ def test_an_episode_has_one_turn_and_no_negative_zero():
   none = np.zeros(0, np.float32)
   turn = Turn((), none.astype(np.int32), none, none, "a room", "look", "look", -0.0)
   episode = Episode("task", 0, 0, (turn,), -0.0, False, "turns", {})
-  told = list(transcript.lines(episode, k=1.0))
-  assert "  reward 0" in told and "after 1 turn (ended: turns), return 0" in told[-1]
+  printed = list(transcript.lines(episode, k=1.0))
+  assert "  reward 0" in printed and "after 1 turn (ended: turns), return 0" in printed[-1]
 
 
 COUNTED = r" (games|episodes|turns|steps|rows|files|passages|plays|starts|minibatches)\b"
@@ -51,7 +51,7 @@ COUNTED = r" (games|episodes|turns|steps|rows|files|passages|plays|starts|miniba
 
 @pytest.mark.parametrize("folder", ["empg_jax", "launch"])
 def test_no_message_counts_one_games(folder):
-  """What follows a number that may be 1 is put there by words.count."""
+  """A noun after a number that may be 1 comes from words.count."""
   for path in sorted((ROOT / folder).rglob("*.py")):
     if "benchmark" in path.parts or path.name in NEVER_ONE:
       continue

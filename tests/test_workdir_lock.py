@@ -1,4 +1,4 @@
-"""A workdir has one run at a time; one that was killed is no obstacle to the next."""
+"""A workdir has one run at a time; after a kill the next run can take it."""
 
 import errno
 import fcntl
@@ -51,8 +51,8 @@ def test_a_second_run_in_a_workdir_is_refused_unless_the_first_was_killed(tmp_pa
   with pytest.raises(ValueError) as error:
     lock.take(tmp_path)
   host = os.uname().nodename
-  told = rf"{tmp_path} is in use by process {holder.pid} on {host}, which began at 20"
-  assert str(error.value).startswith(told)
+  message = rf"{tmp_path} is in use by process {holder.pid} on {host}, which began at 20"
+  assert str(error.value).startswith(message)
   assert command_line.is_for_the_user(error.value)
   holder.send_signal(signal.SIGKILL)
   holder.wait()
@@ -123,9 +123,9 @@ def test_a_run_that_lost_its_workdir_ends(tmp_path):
   )  # fmt: skip
   assert process.stdout.readline() == "held\n"
   left_by(tmp_path)
-  _, told = process.communicate(timeout=60)
+  _, message = process.communicate(timeout=60)
   assert process.returncode == 1
-  assert told.startswith(f"error: {tmp_path} is in use by process 7 on elsewhere")
+  assert message.startswith(f"error: {tmp_path} is in use by process 7 on elsewhere")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0" * 9, "[" * 100_000], ids=range(6))
@@ -145,7 +145,7 @@ def test_only_the_first_process_of_a_run_holds_its_workdir(tmp_path, monkeypatch
   monkeypatch.setattr(hosts, "is_first", lambda: number == 0)
   held = lock.take(tmp_path)
   assert (held is not None) == (number == 0) == (tmp_path / lock.FILE).exists()
-  # And where the first is refused, so are all.
+  # If the first is refused, so are all.
   monkeypatch.setattr(hosts, "gather", lambda values: np.asarray([[1], [0]]))
   with pytest.raises(ValueError, match="in use by|first process of the run cannot use"):
     lock.take(tmp_path)

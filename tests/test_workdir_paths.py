@@ -1,4 +1,4 @@
-"""A path means the same in every flag, and what is written down of it holds from any folder."""
+"""Paths are expanded alike in every flag, and recorded paths hold from any folder."""
 
 import ast
 import os
@@ -80,7 +80,7 @@ def test_a_model_is_found_from_any_folder(home, tmp_path, monkeypatch):
   monkeypatch.chdir(home)
   assert folder.locate("~/m") == home / "m"
   assert paths.absolute("m") == paths.absolute("~/m") == paths.absolute("./m") == f"{home}/m"
-  # Names that are no paths, or of what is not there, stay what they are.
+  # Names that are not paths, or paths that do not exist, are unchanged.
   assert paths.absolute("alfworld-tiny") == "alfworld-tiny"
   assert paths.absolute("nowhere/m") == "nowhere/m"
   assert paths.absolute("") == ""

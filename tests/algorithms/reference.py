@@ -1,4 +1,4 @@
-"""Every algorithm told a second time: plain loops over NumPy float64, slow and obvious."""
+"""Every algorithm in plain loops over NumPy float64, slow and obvious."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ ROWS, LENGTH = 8, 12
 
 
 def drawn(seed=0) -> Batch:
-  """Two groups of four episodes of three steps and fewer, a row each."""
+  """Two groups of four episodes of at most three steps, one row each."""
   rng = np.random.default_rng(seed)
   steps = np.tile([0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 0, 0], (ROWS, 1)).astype(np.int32)
   steps[3, 9] = steps[5, 6:] = 0
@@ -68,7 +68,7 @@ def mean_of_others(values, i):
 
 
 def compared(values, groups, kind, ddof=0):
-  """Each of {key: value} against the values of equal {key: group}."""
+  """Each of {key: value} relative to the values of equal {key: group}."""
   result = {}
   for key in values:
     members = [other for other in values if groups[other] == groups[key]]
@@ -110,7 +110,7 @@ def gigpo(batch, ddof=0):
 
 
 def reinforce_pp(batch, gamma=1.0, ddof=0):
-  """Against all tokens of the batch, one vote each."""
+  """Relative to all tokens of the batch, each counted once."""
   steps = steps_of(batch)
   returns = {key: float(batch.returns[places[0][0]]) for key, places in steps.items()}
   if gamma < 1:
@@ -128,7 +128,7 @@ def ppo(batch, gamma=1.0, lam=0.95):
 
 
 def estimated(batch, gamma=1.0, lam=0.95):
-  """{step: (its value, what that is to become)}."""
+  """{step: (its value, its target)}."""
   steps, result = steps_of(batch), {}
   value = lambda key: float(batch.values[steps[key][0]]) if key in steps else 0.0
   for e, s in reversed(steps):
@@ -187,7 +187,7 @@ ADVANTAGES = {
 
 
 def loss(name, logprobs, batch, advantages, length):
-  """The mean over tokens, or over steps or episodes and theirs, of each one's surrogate."""
+  """The mean of the tokens' surrogates, or over steps or episodes of their means."""
   steps = steps_of(batch)
   episodes = {e for e, _ in steps}
   tokens = sum(len(places) for places in steps.values())

@@ -1,4 +1,4 @@
-"""Every algorithm of the folder keeps the same promises."""
+"""Properties that every algorithm of the folder has."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from empg_jax.types import TokenStats
 NAMES = [m.name for m in pkgutil.iter_modules(algorithms.__path__) if not m.name.startswith("_")]
 ROWS = reference.ROWS
 GRPO = {"base": {"name": "grpo"}}
-DUE = {"empg": GRPO, "aem": GRPO, "dr_grpo": {"length": 7.0}}  # what has no default
+DUE = {"empg": GRPO, "aem": GRPO, "dr_grpo": {"length": 7.0}}  # arguments without default
 PLAIN = [name for name in NAMES if name not in ("empg", "aem")]
 DISCOUNTED = ["grpo", "dapo", "rloo", "reinforce_pp", "gspo", "cispo"]
 OVERLONG = dict(soft_length=4, max_length=6)
@@ -36,7 +36,7 @@ VARIANTS = {
 
 @functools.partial(jax.jit, static_argnames="names")
 def every(batch, names):
-  """{name: (loss, signal, metrics)}: one program, for most algorithms have most in common."""
+  """{name: (loss, signal, metrics)}, in one program, because algorithms share most of it."""
   stats = TokenStats(logprobs(batch), batch.behavior_entropy)
 
   def one(algorithm):
@@ -57,12 +57,12 @@ def batch():
 
 
 def logprobs(batch):
-  """Of a policy that has moved away from the one that sampled."""
+  """Of a policy that has moved away from the behaviour policy."""
   return batch.behavior_logprobs + 0.4 * jnp.sin(50 * batch.behavior_entropy)
 
 
 def filled(batch, order):
-  """The rows in another order, more of them that are filler, and padding at their ends."""
+  """The rows in another order, with filler rows and padding."""
   grow = lambda x: jnp.pad(x[order], ((0, 24 - len(order)), (0, 3))[: x.ndim])
   batch = jax.tree.map(grow, batch)
   fillers = jnp.arange(24) >= len(order)
@@ -74,7 +74,7 @@ def filled(batch, order):
 
 
 def by_step(batch, advantages):
-  """{(episode, step): advantage}, of which all tokens of a step have the same."""
+  """{(episode, step): advantage}; all tokens of a step must agree."""
   result = {}
   for key, places in reference.steps_of(batch).items():
     values = {float(advantages[place]) for place in places}
@@ -139,7 +139,7 @@ def test_tokens_of_the_environment_have_no_advantage(name, batch):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"empg"}))
 def test_equal_returns_give_no_signal(name, batch):
-  """EMPG alone adds something, the bonus; see below. Values foretell what comes: nothing."""
+  """Except for EMPG's bonus, see below. The values predict the return, 0."""
   nothing = jnp.zeros_like(batch.rewards)
   zero = dataclasses.replace(
     batch, returns=jnp.full(ROWS, 0.7, jnp.float32), rewards=nothing, values=nothing
@@ -187,7 +187,7 @@ def test_discounted_returns_are_compared_step_by_step(name, batch):
 
 
 def test_steps_with_equal_rewards_to_come_have_exactly_equal_returns(batch):
-  """Or rounding, divided by its own spread, would look like an advantage."""
+  """Otherwise rounding, divided by its own deviation, would become an advantage."""
   last = batch.steps == jnp.max(batch.steps, axis=1, keepdims=True)
   rewards = jnp.where((batch.steps > 0) & last, jnp.float32(0.1), 0)
   same = dataclasses.replace(
@@ -212,7 +212,7 @@ def test_value_targets_are_not_modulated(name, batch):
 
 @pytest.mark.parametrize("gamma", ["", " 0.9"])
 def test_dapo_penalises_long_episodes(batch, gamma):
-  """An episode has 4 to 6 tokens: 0 is taken from those of 4, all from those of 6."""
+  """Episodes have 4 to 6 tokens: the penalty is 0 for 4 and 1 for 6."""
   _, signal, metrics = value(batch, f"overlong{gamma}")
   tokens = (batch.steps > 0).sum(axis=1)
   penalty = np.clip((4 - np.asarray(tokens)) / 2, -1, 0).astype(np.float32)
@@ -235,7 +235,7 @@ def test_dapo_penalises_long_episodes(batch, gamma):
 
 
 def test_an_explicit_mesh_changes_nothing(batch):
-  """Of those whose sums over a row's or an episode's steps stand outside core.advantages."""
+  """For algorithms that sum over a row's or an episode's steps outside core.advantages."""
 
   @jax.jit
   def losses(batch):

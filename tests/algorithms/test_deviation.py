@@ -1,4 +1,4 @@
-"""Advantages over the deviation of a population or of a sample, as the config chooses."""
+"""Advantages with the deviation of a population or of a sample, by the config."""
 
 import functools
 

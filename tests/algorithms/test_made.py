@@ -1,4 +1,4 @@
-"""What cannot be made is refused in a sentence."""
+"""Invalid algorithms are refused with a one-line error."""
 
 import pytest
 

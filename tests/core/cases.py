@@ -1,4 +1,4 @@
-"""Random batches of every shape an agent's episodes come in."""
+"""Random batches in every layout of an agent's episodes."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Case(NamedTuple):
 
 
 def packed(rng, rows=B, gaps=False):
-  """Step numbers of whole episodes, one a row, between tokens of the world."""
+  """Step numbers of whole episodes, one per row, between tokens of the environment."""
   numbers = np.zeros((B, T), np.int32)
   for b in range(rows):
     t, step = int(rng.integers(0, 3)), 1

@@ -1,4 +1,4 @@
-"""EMPG told a second time: plain loops over NumPy float64, slow and obvious."""
+"""EMPG in plain loops over NumPy float64, slow and obvious."""
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def modulate(advantages, entropy, step_mask, k, k_future, zeta, episode_ids=None
 
 
 def token_weights(step_mask, aggregation, episode_ids=None, length=1.0):
-  """How much each token counts: a mean over tokens, or over steps or episodes of such means."""
+  """Token weights: of a mean over tokens, or of a mean over steps or episodes of such means."""
   steps = steps_of(step_mask, episode_ids)
   tokens = sum(map(len, steps.values()))
   of_episode = {}

@@ -1,4 +1,4 @@
-"""Returns against their group's, one vote an episode."""
+"""Returns relative to their group, each episode counted once."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_wins_and_losses():
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_equal_returns_have_advantages_of_exactly_0(value, size, ddof):
-  """Rounding must not be blown up to an advantage."""
+  """Rounding must not be amplified to an advantage."""
   returns = np.full(8, value, np.float32)
   groups = np.where(np.arange(8) < size, 4, 2)
   np.testing.assert_array_equal(group_advantages(returns, groups, ddof=ddof), 0)

@@ -1,4 +1,4 @@
-"""Batches of nothing, step numbers at the ends of their type, and strict dtype promotion."""
+"""Empty batches, extreme step numbers, and strict dtype promotion."""
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def test_step_numbers_of_any_integer_type(dtype):
 
 
 def test_numbers_below_1_are_not_steps():
-  """As the docstrings say: values cannot be refused under jit."""
+  """As documented: values cannot be checked under jit."""
   below = np.array([[1, -1, -(LAST), 2]], np.int32)
   zero = np.maximum(below, 0)
   of = lambda steps: empg_loss(

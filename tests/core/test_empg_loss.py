@@ -1,4 +1,4 @@
-"""The loss equals an obvious loop over the tokens, on every kind of batch."""
+"""The loss equals a plain loop over the tokens, on every kind of batch."""
 
 import functools
 
@@ -115,7 +115,7 @@ def test_returns_may_be_given_per_token():
   per_token = np.repeat(case.returns[:, None], cases.T, axis=1)
   want = empg_loss(*case[:4])[0]
   got = empg_loss(*case[:2], per_token, case.step_mask)[0]
-  np.testing.assert_allclose(got, want, rtol=1e-5)  # another program: it may round otherwise
+  np.testing.assert_allclose(got, want, rtol=1e-5)  # another program, which may round differently
 
 
 def test_changing_the_coefficients_does_not_recompile():

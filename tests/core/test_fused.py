@@ -1,4 +1,4 @@
-"""The fused operation equals token_stats of the logits, and never holds them all."""
+"""The fused operation equals token_stats of the logits without holding them all."""
 
 import functools
 
@@ -85,7 +85,7 @@ def test_bfloat16_operands_accumulate_in_float32(block_size):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4, 0.7])
 def test_compute_dtype_rounds_the_operands_alone(temperature):
-  """The temperature divides float32 logits, as in sampling: no operand is rounded otherwise."""
+  """The temperature divides the float32 logits, as in sampling, and rounds no operand."""
   hidden, unembedding, actions, cotangents = drawn()
   fused = functools.partial(fused_token_stats, compute_dtype=jnp.bfloat16)
   got = outputs(fused, hidden, unembedding, actions, cotangents, temperature)
@@ -175,7 +175,7 @@ def test_vocabularies_of_released_models_are_not_padded(vocab):
 
 
 def temporaries(stats, b, t, d, v):
-  """Bytes XLA sets aside for the value and both gradients; nothing is run."""
+  """XLA's temporary bytes for the value and both gradients; nothing is run."""
 
   def total(hidden, unembedding, actions):
     logprobs, entropy = stats(hidden, unembedding, actions)

@@ -1,4 +1,4 @@
-"""The Pallas kernels, interpreted on a CPU, give what the plain computation gives."""
+"""The Pallas kernels, interpreted on a CPU, equal the plain computation."""
 
 import functools
 
@@ -78,7 +78,7 @@ def test_extreme_logits_stay_finite_and_exact(stats, monkeypatch):
 
 @pytest.mark.parametrize("shift", [-1e4, 1e4])
 def test_logits_far_from_zero(stats, monkeypatch, shift):
-  """What pads the vocabulary must not count, wherever the logits lie."""
+  """Padding of the vocabulary must not count, whatever the logits."""
   monkeypatch.setattr(kernels, "_CHUNK", 4 * 42 * 128)
   hidden, unembedding, actions = drawn()
   hidden = hidden.at[..., 0].set(1.0)

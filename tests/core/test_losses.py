@@ -96,7 +96,7 @@ def test_the_tokens_of_a_step_share_one_ratio_and_its_gradient():
     one = jnp.ones((1, 3))
     return step_surrogate(one, log_ratio, one, steps=steps, clip_low=0.2, clip_high=0.3).loss[0]
 
-  first, high = np.exp(0.1), 1.3  # exp of the step's mean; the other one is held
+  first, high = np.exp(0.1), 1.3  # exp of the step's mean; the other one is clipped
   np.testing.assert_allclose(values(log_ratio), [-first, -first, -high], rtol=1e-5)
   slope = [-first / 2, -first / 2, 0]
   np.testing.assert_allclose(jax.jacobian(values)(log_ratio)[0, 0], slope, rtol=1e-5)

@@ -91,7 +91,7 @@ def test_empg_loss_outside_jit(mesh):
 
 
 def test_operands_may_be_replicated_numpy(mesh):
-  """Under a mesh in context, arrays that were never placed."""
+  """Arrays without a sharding, under a mesh in context."""
   want = loss_without_a_mesh("packed")
   with jax.set_mesh(mesh):
     check(jax.jit(jax.value_and_grad(loss))(*drawn("packed")), want)
@@ -139,7 +139,7 @@ def unfused(hidden, unembedding, actions):
 @pytest.mark.parametrize("block_size", [None, 3])
 @pytest.mark.parametrize("manual", [("data", "model"), ("data",)])
 def test_fused_token_stats_inside_shard_map(mesh, manual, block_size):
-  """With its default check of what varies over the manual axes; "model" may be left to XLA."""
+  """With the default check_vma; "model" may be an Auto axis."""
   rng = np.random.default_rng(0)
   hidden = rng.normal(size=(B, T, D)).astype(np.float32)
   unembedding = rng.normal(size=(D, V)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What must hold of EMPG's advantages whatever the batch (arXiv 2509.09265)."""
+"""Properties of EMPG's advantages that hold for every batch (arXiv 2509.09265)."""
 
 import cases
 import hypothesis
@@ -105,7 +105,7 @@ def test_the_bonus_depends_on_the_entropy_of_the_next_step():
 def test_a_step_whose_next_number_is_missing_has_no_bonus():
   entropy = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
   values = modulate_advantages(np.zeros(1), entropy, np.array([[1, 2, 5, 6]]), k=0.0, zeta=0.1)[0]
-  # Step 2 has no step 3: it gets what the last step gets.
+  # Step 2 has no step 3: it is treated like the last step.
   np.testing.assert_allclose(values[1], values[3], atol=1e-7)
   assert values[0] > values[1] and values[2] > values[1]
 
@@ -122,7 +122,7 @@ def test_equal_entropies_leave_g_exactly_one(value):
 def test_a_single_step_is_neither_scaled_nor_rewarded():
   returns, entropy, steps, _ = drawn("one step")
   final, _, metrics = modulate(returns, entropy, steps, k=1.0, k_future=1.0, zeta=0.1)
-  np.testing.assert_array_equal(final, 0)  # its own mean is taken off
+  np.testing.assert_array_equal(final, 0)  # its own mean is subtracted
   assert metrics["empg/g_max"] == 1 and metrics["empg/bonus_mean"] == 0
 
 
@@ -169,7 +169,7 @@ def test_the_order_of_rows_changes_nothing(kind):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_both_layouts_give_the_same_numbers(seed):
-  """One row a trajectory, and one row a turn."""
+  """One row per trajectory, and one row per turn."""
   returns, entropy, steps, _ = drawn("packed", seed)
   packed = modulate_advantages(returns, entropy, steps)
   places = oracle.steps_of(steps, None)

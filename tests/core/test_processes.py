@@ -1,4 +1,4 @@
-"""Two processes that share a mesh compute what one computes alone."""
+"""Two processes that share a mesh compute the same as one."""
 
 import pathlib
 import socket

@@ -1,4 +1,4 @@
-"""The algorithm's type hints hold, read as strictly as mypy can."""
+"""The algorithm's type hints pass mypy --strict."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ CORE = sorted((ROOT / "empg_jax" / "core").glob("*.py"))
 
 
 def mypy(*arguments, cwd=ROOT):
-  """What mypy says, and whether it found nothing."""
+  """mypy's output, and whether it found no errors."""
   command = [sys.executable, "-m", "mypy", f"--cache-dir={os.devnull}", *arguments]
   done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
   return done.stdout + done.stderr, done.returncode == 0

@@ -1,4 +1,4 @@
-"""What does not fit is answered with one sentence that names both sides."""
+"""Invalid arguments raise a one-line error that names what came and what is wanted."""
 
 import jaxtyping
 import numpy as np
@@ -13,8 +13,8 @@ MASK = np.ones((2, 3), bool)
 
 
 @pytest.fixture(autouse=True)
-def as_a_user_has_it():
-  """Types in signatures are checked in tests only; users meet the sentences."""
+def without_type_checks():
+  """Disables the type checks of the tests, so that the errors are those of users."""
   jaxtyping.config.update("jaxtyping_disable", True)
   yield
   jaxtyping.config.update("jaxtyping_disable", False)

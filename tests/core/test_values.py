@@ -1,4 +1,4 @@
-"""Values of steps: advantages from them, and the loss that trains them, told a second time."""
+"""Advantages from values of steps, and the value loss, against plain loops."""
 
 import functools
 
@@ -21,9 +21,9 @@ def drawn(rng):
 
 
 def laid_out(rng, episodes, order):
-  """[B, T] of rewards, values and steps, behind observations of random lengths."""
+  """[B, T] of rewards, values and steps, after observations of random lengths."""
   rewards, value = np.zeros((2, ROWS, LENGTH), np.float32)
-  value += rng.normal(size=value.shape)  # what the head says elsewhere is not asked for
+  value += rng.normal(size=value.shape)  # the head's other outputs are not used
   steps = np.zeros((ROWS, LENGTH), np.int32)
   for row, episode in enumerate(order):
     place = 0
@@ -50,7 +50,7 @@ def scanned(episodes, gamma, lam):
 
 
 def by_step(x, steps, order):
-  """One number a step, episode by episode; all tokens of a step must have the same."""
+  """One number per step, episode by episode; all tokens of a step must agree."""
   result = []
   for row in np.argsort(order):
     for number in range(1, steps[row].max() + 1):
@@ -97,7 +97,7 @@ def test_equal_advantages_become_exactly_0():
   np.testing.assert_array_equal(got.advantages, 0)
 
 
-def told_loss(value, old, targets, weights, steps, clip):
+def reference_loss(value, old, targets, weights, steps, clip):
   total = clipped = 0.0
   for row in range(ROWS):
     for number in range(1, steps[row].max() + 1):
@@ -125,15 +125,15 @@ def test_the_value_loss_and_its_gradient_are_those_of_its_equation(clip):
     new, estimates.targets, np.float32(weights), steps, old_values=old
   )
   gradient = np.asarray(gradient)
-  told = lambda new: told_loss(new, np.float64(old), targets, weights, steps, clip)
-  want, clipped = told(np.float64(new))
+  reference = lambda new: reference_loss(new, np.float64(old), targets, weights, steps, clip)
+  want, clipped = reference(np.float64(new))
   assert bool(clip) == (0 < clipped < 1)
   np.testing.assert_allclose([got, metrics["loss/value"]], want, rtol=1e-5)
   np.testing.assert_allclose(metrics["loss/value_clip_fraction"], clipped, atol=1e-6)
   for place in np.ndindex(new.shape):
     change = np.zeros(new.shape)
     change[place] = 1e-5
-    slope = (told(new + change)[0] - told(new - change)[0]) / 2e-5
+    slope = (reference(new + change)[0] - reference(new - change)[0]) / 2e-5
     np.testing.assert_allclose(gradient[place], slope, atol=1e-5)
 
 

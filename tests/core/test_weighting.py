@@ -1,4 +1,4 @@
-"""How much tokens count: equal votes of tokens, steps or episodes, in both row layouts."""
+"""Token weights: equal weights of tokens, steps or episodes, in both row layouts."""
 
 import cases
 import jax
@@ -52,7 +52,7 @@ def test_each_aggregation_gives_equal_weights_to_its_units():
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS[:2] + AGGREGATIONS[3:])
 def test_minibatches_that_share_an_episode_are_each_a_mean(aggregation):
-  """Rows 0, 2, 4, ... are of the first minibatch; each has only parts of the episode."""
+  """Rows 0, 2, 4, ... are in the first minibatch; each has only parts of the episode."""
   steps = np.array([[1, 1, 0], [2, 0, 0], [3, 3, 3], [4, 0, 0], [5, 5, 0], [0, 0, 0]])
   one = np.zeros(6, int)
   weights = token_weights(steps, aggregation, episode_ids=one)
@@ -61,7 +61,7 @@ def test_minibatches_that_share_an_episode_are_each_a_mean(aggregation):
   for minibatch in (shared[0::2], shared[1::2]):
     np.testing.assert_allclose(minibatch.sum(), 1, rtol=1e-6)
   ratio = shared[steps > 0] / weights[steps > 0]
-  assert np.unique(np.round(ratio, 5)).size == 2  # within a minibatch nothing moved
+  assert np.unique(np.round(ratio, 5)).size == 2  # within a minibatch nothing changed
 
 
 def test_an_unknown_aggregation_is_refused():

@@ -1,4 +1,4 @@
-"""Damaged input, and what the product may make of it: a result, or one sentence for its user."""
+"""Damaged input, which may give a result or a one-line error for the user."""
 
 import json
 
@@ -8,7 +8,7 @@ from empg_jax.cli import command_line
 
 
 def answered(call, *arguments):
-  """What a call returns, None if it refuses with one sentence; whatever else it raises is a bug."""
+  """A call's result, or None if it raises an error for the user; any other exception is a bug."""
   try:
     return call(*arguments)
   except Exception as error:
@@ -22,7 +22,7 @@ def nested(depth, opening="[", closing="]"):
   return opening * depth + "1" + closing * depth
 
 
-# What stands where something else is wanted; with half a character, as JSON can escape it.
+# Replacements for valid values; one with half a surrogate pair, which JSON can escape.
 junk = st.one_of(
   st.none(),
   st.booleans(),
@@ -37,7 +37,7 @@ junk = st.one_of(
 
 @st.composite
 def values(draw, whole):
-  """A JSON value with one to three of its parts gone, doubled or replaced."""
+  """A JSON value with one to three of its parts removed, duplicated or replaced."""
   for _ in range(draw(st.integers(1, 3))):
     whole = _changed(draw, whole)
   return whole
@@ -63,7 +63,7 @@ def _changed(draw, value):
 
 @st.composite
 def contents(draw, whole):
-  """Bytes that were cut short, or have other bytes somewhere."""
+  """Bytes that are truncated or changed somewhere."""
   at = draw(st.integers(0, len(whole)))
   end = draw(st.sampled_from([at, at + 1, at + 8, len(whole)]))
   other = draw(st.one_of(st.just(b""), st.binary(max_size=9), st.just(whole[:20]),

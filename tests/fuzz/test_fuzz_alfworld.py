@@ -1,4 +1,4 @@
-"""Whatever a game's file holds, it is played or refused in one sentence."""
+"""Any file of a game is played or refused with a one-line error."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ def play(tmp_path_factory):
 
 @st.composite
 def problems(draw):
-  """The problem of a game, some of whose facts lack words, have others, or are gone."""
+  """The problem of a game, with some facts that lack words, have others, or are missing."""
   facts = FACTS.copy()
   for _ in range(draw(st.integers(1, 4))):
     at = draw(st.integers(0, len(facts) - 1))

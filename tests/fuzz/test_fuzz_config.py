@@ -1,4 +1,4 @@
-"""Whatever stands behind --config. is a value of the config, or refused in one sentence."""
+"""Any --config.KEY=VALUE sets a value of the config or is refused with a one-line error."""
 
 import sys
 
@@ -15,7 +15,7 @@ from empg_jax.distributed import sharding
 from empg_jax.loop import settings as checks
 from empg_jax.training import setup
 
-# config_flags loads a config's file as Python did it before 3.12.
+# config_flags imports a config's file in the way of Python before 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 HERE = "--config.mesh.data=1"  # the tests have more devices than a small batch has rows
@@ -68,7 +68,7 @@ OVERRIDES = st.lists(
 
 @pytest.fixture
 def parse(monkeypatch):
-  """A function from what stands on the command line to the config."""
+  """A function from command-line arguments to the config."""
 
   def parse(*arguments):
     fresh = flags.FlagValues()
@@ -86,7 +86,7 @@ def parse(monkeypatch):
 
 
 def make(config):
-  """What a run makes of its config before it loads anything."""
+  """The checks of a run's config before anything is loaded."""
   environment = lookup.find("empg_jax.envs", config.env.name)
   checks.check(config, environment)
   environment.make(**configs.arguments(config.env))

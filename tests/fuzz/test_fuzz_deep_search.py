@@ -1,4 +1,4 @@
-"""Whatever corpora, questions and search servers say, it is used or refused in one sentence."""
+"""Any corpus, question or server's answer is used or refused with a one-line error."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ ACTIONS = ("<search>Rome Italy</search>", "<visit>Rome</visit>", "<visit>Nero</v
            "<answer>Nero</answer>")  # fmt: skip
 
 
-def told(values):
+def json_lines(values):
   return "\n".join(map(json.dumps, values)).encode()
 
 
@@ -35,7 +35,7 @@ def play(tmp_path_factory):
   """Plays the questions of a file on the corpus of another; how many there are."""
   root, numbers = tmp_path_factory.mktemp("deep_search"), itertools.count()
 
-  def play(corpus=told(PASSAGES), questions=told(QUESTIONS), name="q.jsonl"):
+  def play(corpus=json_lines(PASSAGES), questions=json_lines(QUESTIONS), name="q.jsonl"):
     folder = root / str(next(numbers))
     (folder / "questions" / "train").mkdir(parents=True)
     (folder / "corpus.jsonl").write_bytes(corpus)
@@ -66,11 +66,11 @@ def test_the_whole_files_are_played(play):
 @settings(max_examples=60)
 @given(passages=damage.values(PASSAGES))
 def test_a_corpus_with_other_values_is_searched_or_refused(play, passages):
-  play(corpus=told(passages if isinstance(passages, list) else [passages]))
+  play(corpus=json_lines(passages if isinstance(passages, list) else [passages]))
 
 
 @settings(max_examples=40)
-@given(corpus=damage.contents(told(PASSAGES)))
+@given(corpus=damage.contents(json_lines(PASSAGES)))
 def test_a_damaged_corpus_is_searched_or_refused(play, corpus):
   play(corpus=corpus)
 
@@ -79,20 +79,22 @@ def test_a_damaged_corpus_is_searched_or_refused(play, corpus):
 @given(questions=damage.values(QUESTIONS), suffix=st.sampled_from(["jsonl", "json", "data"]))
 def test_questions_with_other_values_are_played_or_refused(play, questions, suffix):
   if suffix == "jsonl":
-    play(questions=told(questions if isinstance(questions, list) else [questions]))
+    play(questions=json_lines(questions if isinstance(questions, list) else [questions]))
   else:
     whole = questions if suffix == "json" else {"Domain": "Web", "Data": questions}
     play(questions=json.dumps(whole).encode(), name="q.json")
 
 
 @settings(max_examples=40)
-@given(questions=damage.contents(told(QUESTIONS)), name=st.sampled_from(["q.jsonl", "q.json"]))
+@given(
+  questions=damage.contents(json_lines(QUESTIONS)), name=st.sampled_from(["q.jsonl", "q.json"])
+)
 def test_damaged_questions_are_played_or_refused(play, questions, name):
   play(questions=questions, name=name)
 
 
 def reply(body, monkeypatch):
-  """What a search of a server's finds that answers so, None if it is refused."""
+  """The results of a search whose server sends this answer; None if it is refused."""
   response = types.SimpleNamespace(
     status=200, read=lambda *_, **__: body, release_conn=lambda: None
   )

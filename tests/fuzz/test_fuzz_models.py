@@ -1,4 +1,4 @@
-"""Whatever lies where a model should be is read as one, or refused in one sentence."""
+"""Any files in place of a model are read as one or refused with a one-line error."""
 
 import json
 import struct
@@ -175,7 +175,7 @@ def test_a_whole_gguf_file_is_read(tmp_path):
   assert opened(tmp_path / "a.gguf").shapes["model.embed_tokens.weight"] == (16, 8)
 
 
-@pytest.mark.parametrize("kind", [0, 8, 9])  # whole numbers, texts, lists
+@pytest.mark.parametrize("kind", [0, 8, 9])  # integers, strings, lists
 def test_a_gguf_file_that_promises_more_than_it_holds_is_refused(tmp_path, kind):
   head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sI", 1, b"a", 9)
   (tmp_path / "a.gguf").write_bytes(head + struct.pack("<IQ", kind, 2**60) + bytes(100))

@@ -1,4 +1,4 @@
-"""What a run has written down and was damaged since is read, or refused in one sentence."""
+"""Damaged records of a run are read or refused with a one-line error."""
 
 import gzip
 import io
@@ -49,7 +49,7 @@ def packed(lines):
 
 
 def shown(folder, content):
-  """The page of a file of episodes, if it can be read; its data is JSON, and all that is there."""
+  """The page of a file of episodes, if it can be read; its data is JSON and complete."""
   path = folder / "step_000003.x.jsonl.gz"
   path.write_bytes(content)
   played = damage.answered(episode_files.read, path)

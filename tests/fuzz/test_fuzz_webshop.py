@@ -1,4 +1,4 @@
-"""Whatever a shop's files hold, one can shop there, or one sentence says why not."""
+"""Any files of a shop make a working shop or are refused with a one-line error."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ GOALS = st.sampled_from(["human", "synthetic"])
 
 @pytest.fixture(scope="module")
 def visit(tmp_path_factory):
-  """Looks for everything in the shop of these files, and buys it; the tasks there are."""
+  """Searches and buys everything in the shop of these files; returns its tasks."""
   root, numbers = tmp_path_factory.mktemp("webshop"), itertools.count()
 
   def visit(files, goals):
@@ -43,7 +43,7 @@ def visit(tmp_path_factory):
 
 
 def buy(env, task):
-  """Of whatever is found, each option's last value."""
+  """Buys each item found, with each option's last value."""
   first = env.reset(task)
   assert webshop.task_type(task) is not None
   found = env.step(f"search[{first}]")

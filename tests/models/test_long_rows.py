@@ -1,4 +1,4 @@
-"""A long row's feed-forward part is computed some tokens at a time, and is the same."""
+"""The feed-forward part of a long row is computed in pieces, with the same result."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def loss(model, ids):
   return jnp.sum(jnp.sin(hidden)), hidden
 
 
-def told(model, ids):
+def evaluated(model, ids):
   (_, hidden), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(model, ids)
   return jax.tree.leaves((hidden, gradient))
 
@@ -25,15 +25,15 @@ def told(model, ids):
 @pytest.mark.parametrize("axes", [{}, {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4}])
 def test_pieces_equal_the_whole_row(monkeypatch, axes):
   ids = jax.random.randint(jax.random.key(1), (4, 64), 0, 50)
-  at_once = told(MODEL, ids)
+  at_once = evaluated(MODEL, ids)
   monkeypatch.setattr(pieces, "TOKENS", 16)
   if not axes:
-    in_pieces = told(MODEL, ids)
+    in_pieces = evaluated(MODEL, ids)
   else:
     count = int(np.prod(list(axes.values())))
     mesh = sharding.make_mesh(**axes, devices=jax.devices()[:count])
     with jax.set_mesh(mesh):
-      in_pieces = told(sharding.place(MODEL, mesh), sharding.to_mesh(ids, mesh))
+      in_pieces = evaluated(sharding.place(MODEL, mesh), sharding.to_mesh(ids, mesh))
   for a, b in zip(at_once, in_pieces, strict=True):
     np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.max(jnp.abs(b))), rtol=1e-4)
 

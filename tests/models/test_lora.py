@@ -1,4 +1,4 @@
-"""Adapters change nothing at first, give the same merged as beside their base, and train alone."""
+"""New adapters change nothing, merged equal unmerged ones, and only they are trained."""
 
 import jax
 import jax.numpy as jnp

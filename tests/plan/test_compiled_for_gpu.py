@@ -1,4 +1,4 @@
-"""Programs compiled for GPUs by XLA's GPU compiler: what they hold, call and exchange.
+"""Programs compiled for GPUs by XLA's GPU compiler: their memory, kernels and collectives.
 
 Skipped where it is not installed (pip install 'jax[cuda13]', 4.6 GB).
 """

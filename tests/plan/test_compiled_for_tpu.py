@@ -1,4 +1,4 @@
-"""Programs compiled for TPU topologies by TPU's own compiler: what they hold and exchange.
+"""Programs compiled for TPU topologies by the TPU compiler: their memory and collectives.
 
 Skipped where libtpu is not installed (pip install 'jax[tpu]').
 """
@@ -57,7 +57,7 @@ def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
 
 @needs_compiler
 def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
-  """As a run compiles it: what compiles with less effort may fail with all of it."""
+  """Compiled as in a run: a program that compiles with low effort may fail with full effort."""
   file = tmp_path / "plan.json"
   process = run(
     "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4", "--program=turn",

@@ -1,4 +1,4 @@
-"""Every released preset fits the hardware that it is made for, with all that a run keeps."""
+"""Every released preset fits its hardware, with all that a run keeps in memory."""
 
 from jax.sharding import AbstractMesh, AxisType
 import pytest
@@ -47,7 +47,7 @@ def test_seven_billion_parameters_leave_half_of_a_chip():
   _, items = counted("qwen2.5-7b")
   fitting.check(items, unknown(items), 8.0 - 0.9)
   (sampling,) = (item for item in items if item.name == "policy that samples")
-  assert "train" not in sampling.lives  # train.py lets it go before the update
+  assert "train" not in sampling.lives  # train.py frees it before the update
 
 
 def test_the_error_says_how_much_memory_is_missing_and_which_change_fits():

@@ -1,4 +1,4 @@
-"""The kernels compile for every kind of chip that the plans know, forward and backward.
+"""The kernels compile for every chip of the plans, forward and backward.
 
 Skipped where libtpu is not installed (pip install 'jax[tpu]').
 """

@@ -1,4 +1,4 @@
-"""Plans: operations counted through loops, rooflines, advice; and every refusal a sentence."""
+"""Plans: operations counted through loops, rooflines, advice, and one-line errors."""
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def test_a_mesh_takes_all_chips_of_the_topology():
 
 
 class Failing:
-  """A traced program that XLA compiles for no chip."""
+  """A traced program that XLA fails to compile."""
 
   def lower(self, lowering_platforms):
     return self
@@ -95,10 +95,10 @@ class Failing:
 def test_a_compiler_error_is_reported_in_one_line():
   program = programs.Program("turn", Failing(), 1, 1.0)
   mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
-  with pytest.raises(RuntimeError) as told:
+  with pytest.raises(RuntimeError) as error:
     compiling.measure(program, mesh, chips.of("v5e:2x4"))
-  assert command_line.is_for_the_user(told.value)
-  assert str(told.value) == (
+  assert command_line.is_for_the_user(error.value)
+  assert str(error.value) == (
     "The turn does not compile; XLA says: INTERNAL: RET_CHECK failure (file.cc:3)"
   )
 
@@ -113,7 +113,7 @@ def config(**train):
 
 
 def limited(most):
-  """A compiler for which at most so many rows fit, without remat a quarter of them."""
+  """A compiler for which at most this many rows fit, and without remat a quarter of them."""
 
   def compiles(config):
     microbatch.check(32, config.train.size, config.train.minibatches)

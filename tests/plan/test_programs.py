@@ -7,7 +7,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# In a process without the checks of types, for a batch of shapes alone passes none.
+# In a process without the tests' type checks, which a batch of shapes does not pass.
 PROGRAM = """
 import math, jax
 jax.config.update("jax_num_cpu_devices", 8)

@@ -1,4 +1,4 @@
-"""A run stops, with one sentence, where going on would only look like training."""
+"""A run that cannot go on stops with a one-line error."""
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ BATCH = Batch(
 
 
 def episodes(*faults):
-  """One for each; None: it was played."""
+  """One per fault; None: played without one."""
   return [
     Episode(
       f"task {index}", 0, index, (), 0.0, False, "aborted" if fault else "done",

@@ -1,4 +1,4 @@
-"""Every method of the presets makes its update, from episodes to parameters."""
+"""Every method of the presets updates the policy, from episodes to parameters."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The optimizer of a run: how long its learning rate falls, and that its state fits any of them."""
+"""The optimizer of a run: the decay of its learning rate, and the structure of its state."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The value head is trained with the policy, in whatever way the batch is gone through."""
+"""The value head is trained with the policy, however the batch is split."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ OPTIMIZER = optax.sgd(0.1)
 
 
 def head(scale):
-  """One that has learned something, if only nonsense."""
+  """A head with random weights."""
   weight = scale * jax.random.normal(jax.random.key(5), (CONFIG.hidden_size,))
   made = ValueHead(CONFIG.hidden_size)
   made.weight[...], made.bias[...] = weight, jnp.float32(scale)
@@ -40,7 +40,7 @@ def fresh(scale=0.1):
 
 @pytest.fixture(scope="module")
 def batch():
-  """Episodes of two turns, the last row a filler; what the state's own policy would have said."""
+  """Episodes of two turns and a filler row, with the statistics of the state's policy."""
   rng = np.random.default_rng(0)
   steps = np.tile([0, 0, 1, 1, 1, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0], (ROWS, 1)).astype(np.int32)
   steps[1, 4], steps[2, 9], steps[3, 5:] = 0, 2, 0
@@ -85,7 +85,7 @@ def assert_same(one, other):
 
 
 def test_an_update_is_the_gradient_of_both_losses(batch, updated):
-  """Of the policy's with EMPG's advantages and the values', told without the step's program."""
+  """The policy loss with EMPG's advantages and the value loss, without train_step."""
   state = fresh()
 
   @jax.jit
@@ -137,7 +137,7 @@ def test_a_sharded_update_equals_that_of_one_device(batch, updated):
 
 @pytest.fixture(scope="module")
 def adapted(batch):
-  """Adapters and a fresh head after some epochs: (base, state before, state, metrics of each)."""
+  """Adapters and a new head after some epochs: (base, state before, state, metrics of each)."""
   base = Decoder(CONFIG, jax.random.key(0))
   optimizer = states.make_optimizer(learning_rate=0.02)
   adapters = lora.create(base, jax.random.key(1), rank=2)

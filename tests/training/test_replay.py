@@ -1,4 +1,4 @@
-"""A batch comes back from disk as it was, and anything else raises a one-line error."""
+"""A batch is saved and loaded unchanged, and any other file raises a one-line error."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from empg_jax.training import replay
 from empg_jax.types import Batch
 
 ROWS, LENGTH = 3, 5
-# Values are no part of it: an update makes them itself.
+# Without values, which an update computes itself.
 FIELDS = [field.name for field in dataclasses.fields(Batch) if field.name != "values"]
 
 

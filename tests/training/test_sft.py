@@ -1,4 +1,4 @@
-"""Cloning raises the likelihood of what was demonstrated."""
+"""Cloning raises the likelihood of demonstrated replies."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""The update is one program whose result no layout of the batch can change."""
+"""The update is one program, and its result does not depend on the batch's layout."""
 
 import dataclasses
 
@@ -112,7 +112,7 @@ def test_the_mismatch_of_the_sampler_is_corrected(state, batch):
     np.testing.assert_allclose(metrics["mismatch/ratio_max"], 2, rtol=1e-4)
     np.testing.assert_allclose(metrics["mismatch/truncated"], truncation < 2, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss/clip_fraction"], 0)
-    for name in ("loss/ratio", "loss/entropy"):  # the other terms are no policy gradient
+    for name in ("loss/ratio", "loss/entropy"):  # other terms do not change
       np.testing.assert_allclose(metrics[name], plain[name], rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""An update on several devices, and one of adapters alone."""
+"""Updates on several devices, and of adapters only."""
 
 import functools
 

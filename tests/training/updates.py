@@ -17,7 +17,7 @@ from empg_jax.types import Batch
 ROWS, LENGTH, VOCAB = 8, 24, 20
 CONFIG = DecoderConfig(VOCAB, 16, 24, 2, 2, 1, 8)
 EMPG = algorithms.make("empg", zeta=0.1, base={"name": "grpo", "kl_coef": 0.0})
-OPTIMIZER = optax.sgd(0.1)  # Adam would blow up rounding where a gradient is all but 0
+OPTIMIZER = optax.sgd(0.1)  # Adam would amplify rounding where a gradient is nearly 0
 
 
 def new_state():
