@@ -12,7 +12,6 @@ programs hardly change them.
 """
 
 import os
-import pathlib
 import platform
 
 from absl import flags
@@ -20,7 +19,7 @@ import jax
 
 from empg_jax.benchmark import envs, loss, rollout, step
 from empg_jax.cli import command_line
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.kernels import hardware
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import shapes
@@ -68,9 +67,8 @@ def main(argv):
   print(suite.show(results), flush=True)
   if _JSON.value:
     report = {"suite": _SUITE.value, "host": host(), "flags": given(), "results": results}
-    path = pathlib.Path(_JSON.value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json_text.dumps(report, indent=2) + "\n", encoding="utf-8")
+    paths.make_folder(paths.of(_JSON.value).parent)
+    paths.write(_JSON.value, json_text.dumps(report, indent=2) + "\n", whole=False)
 
 
 def arguments() -> dict:

@@ -10,13 +10,12 @@ ends with exit code 1 and a sentence at the first thing that cannot be done. The
 finds the compiled programs; a workdir whose run has begun is not checked again.
 """
 
-import pathlib
-
 from ml_collections import config_flags
 
 from empg_jax.checkpoint import orbax_logs
 from empg_jax.cli import check, command_line
 from empg_jax.distributed import hosts
+from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run
 from empg_jax.workdir import lock, resume
@@ -28,7 +27,7 @@ _WORKDIR = command_line.define_path("workdir", None, "the run's folder; default:
 def main(_):
   hosts.join()
   config = _CONFIG.value
-  workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
+  workdir = paths.of(_WORKDIR.value or f"runs/{config.env.name}")
   with hosts.together(), Run(config) as run:
     lock.take(workdir)
     if resume.has_begun(workdir):

@@ -9,13 +9,12 @@ as --config.model.path. A tiny policy's Qwen2 is called seed_oss there, which is
 AutoTokenizer gives whatever is called qwen2 the tokenizer of Qwen2.
 """
 
-import pathlib
-
 from absl import flags
 
 from empg_jax.checkpoint import exporting, trained
 from empg_jax.cli import command_line
 from empg_jax.config import config as configs
+from empg_jax.io import paths
 from empg_jax.models import folder
 
 _CHECKPOINT = command_line.define_path("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
@@ -30,9 +29,9 @@ flags.mark_flags_as_required(["checkpoint", "out"])
 def main(argv):
   del argv
   workdir, step = trained.find(_CHECKPOINT.value, trained.step(_STEP.value))
-  out, config = pathlib.Path(_OUT.value), configs.read(workdir)
+  out, config = paths.of(_OUT.value), configs.read(workdir)
   home = folder.locate(config.model.path)
-  if out.resolve() == home.resolve():
+  if str(out) == config.model.path or not paths.in_bucket(out) and out.resolve() == home.resolve():
     raise ValueError(f"{out} is the model that the run began with: choose another --out.")
   model = trained.load(config, workdir / "checkpoints" / str(step))
   exporting.write(model, home, out, dtype=_DTYPE.value or config.model.dtype)

@@ -10,7 +10,6 @@ $DEEP_SEARCH_DATA/questions/train/.
 """
 
 import collections
-import pathlib
 
 from absl import flags
 import jax
@@ -22,6 +21,7 @@ from empg_jax.config import config as configs
 from empg_jax.distributed import sharding
 from empg_jax.envs.deep_search import data, filtering
 from empg_jax.generation.policy import Policy
+from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
@@ -43,10 +43,10 @@ def main(_):
   configs.check_arguments(environment.make, settings, "config.env")
   given = ["module", "arguments"]
   configs.check_arguments(workers.environments, config.get("workers", {}), "config.workers", given)
-  out = pathlib.Path(_OUT.value)
+  out = paths.of(_OUT.value)
   if out.is_dir():
     raise ValueError(f"--out={out} is a folder: name a file.")
-  out.parent.mkdir(parents=True, exist_ok=True)
+  paths.make_folder(out.parent)
   tasks = environment.tasks(_SPLIT.value, **config.tasks)[: _QUESTIONS.value]
   home = folder.locate(config.model.path)
   chat = folder.chat(home, **environment.REPLY | config.chat.to_dict())
@@ -75,7 +75,7 @@ def main(_):
   verdicts = [filtering.verdict(*wins, _PLAYS.value) for wins in zip(directly, searching)]
   kept = [task for task, found in zip(tasks, verdicts) if found == filtering.KEPT]
   lines = map(filtering.line, map(data.question, kept))
-  out.write_text("".join(lines), encoding="utf-8")
+  paths.write(out, "".join(lines), whole=False)
   counts = collections.Counter(verdicts)
   told = (f"{counts[name]} {name}" for name in filtering.VERDICTS)
   print(f"{out}: " + ", ".join(told))

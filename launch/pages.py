@@ -6,12 +6,10 @@
 The first shows all that launch/train.py wrote down in the workdir, the second one evaluation.
 """
 
-import pathlib
-
 from empg_jax import pages
 from empg_jax.cli import command_line
 from empg_jax.config import config as configs
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.tracking import episode_files
 from empg_jax.workdir import resume
 
@@ -24,16 +22,16 @@ _OUT = command_line.define_path(
 
 
 def main(_):
-  source = pathlib.Path(_WORKDIR.value)
+  source = paths.of(_WORKDIR.value)
   if source.is_file():
     files, beside = [source], source.with_name(source.name.removesuffix(".jsonl.gz") + ".html")
   else:
-    files, beside = episode_files.paths(source), source / "episodes.html"
-  out = pathlib.Path(_OUT.value) if _OUT.value else beside
+    files, beside = episode_files.files(source), source / "episodes.html"
+  out = paths.of(_OUT.value) if _OUT.value else beside
   workdir = source.parent.parent if source.is_file() else source
   shown = pages.write(files, title(workdir), out, list(map(str, resume.seen(workdir))))
   told = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
-  print(f"{out}: {told}, {out.stat().st_size / 1e6:.1f} MB")
+  print(f"{out}: {told}, {paths.size(out) / 1e6:.1f} MB")
 
 
 def title(workdir):
@@ -42,7 +40,7 @@ def title(workdir):
     config = configs.read(workdir)
   except FileNotFoundError:
     return str(_WORKDIR.value)
-  name = pathlib.Path(workdir).absolute().name
+  name = paths.from_root(workdir).name
   name = "" if name == config.env.name else f"{name}: "
   return f"{name}{config.env.name}, {configs.method(config.algorithm)}, seed {config.seed}"
 

@@ -11,14 +11,12 @@ exit code 1, and the cheapest change that fits, if a program does not fit beside
 keeps meanwhile. GPUs are those of one host, h100:8, or of several, h100:2x8.
 """
 
-import pathlib
-
 from absl import flags
 from ml_collections import config_flags
 
 from empg_jax.cli import command_line
 from empg_jax.distributed import sharding
-from empg_jax.io import json_text, words
+from empg_jax.io import json_text, paths, words
 from empg_jax.plan import chips, planner, report, shapes, topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
@@ -56,7 +54,7 @@ def main(argv):
     results = {"topology": _TOPOLOGY.value, "slices": _SLICES.value, "mesh": dict(mesh.shape)}
     results["programs"] = report.values(list(reports.values()), chip)
     text = json_text.dumps(results, indent=2) + "\n"
-    pathlib.Path(_JSON.value).write_text(text, encoding="utf-8")
+    paths.write(_JSON.value, text, whole=False)
   planned.check(config, reports)
 
 

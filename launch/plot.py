@@ -12,7 +12,6 @@ is reported and left out.
 """
 
 import functools
-import pathlib
 
 from absl import flags
 
@@ -35,7 +34,7 @@ def main(argv):
       try:
         if name == "kl" and _EPISODES.value and not curves.measured_kl(drawn):
           draw = functools.partial(curves.kl_of_episodes, found=drifts(drawn, drift))
-        report(style.save(draw(drawn), pathlib.Path(_OUT.value), name))
+        report(style.save(draw(drawn), _OUT.value, name))
       except curves.NothingToDraw as reason:
         print(f"no {name}: {reason}")
     for number, curve in enumerate(drawn if _EPISODES.value else ()):
@@ -47,7 +46,7 @@ def main(argv):
       for name, draw in steps.FIGURES.items():
         figure = draw(measured, run.config.get("algorithm.k", 1.0), about)
         name += f"_{number + 1}" * (number > 0)
-        report(style.save(figure, pathlib.Path(_OUT.value), name))
+        report(style.save(figure, _OUT.value, name))
 
 
 def drifts(drawn, drift):

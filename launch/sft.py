@@ -10,7 +10,6 @@ empg_jax/data/demonstrations.py).
 """
 
 import itertools
-import pathlib
 
 import jax
 from ml_collections import config_flags
@@ -21,6 +20,7 @@ from empg_jax.cli import command_line
 from empg_jax.data import cloning, vocabulary
 from empg_jax.data.demonstrations import demonstrations
 from empg_jax.distributed import sharding
+from empg_jax.io import cache, paths
 from empg_jax.loop import settings
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -39,8 +39,8 @@ def main(argv):
   del argv
   config = _CONFIG.value
   settings.check_cloning(config, envs.find(config.env.name))
-  out = pathlib.Path(_OUT.value)
-  out.mkdir(parents=True, exist_ok=True)
+  out = paths.of(_OUT.value)
+  paths.make_folder(out)
   sources = [
     demonstrations(config.env.name, seed=config.seed, **section)
     for section in config.sft.demonstrations.values()
@@ -51,17 +51,18 @@ def main(argv):
   print(f"wrote {out}")
 
 
-def fresh(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
+def fresh(config, sources, out: paths.Path) -> tuple[Decoder, chats.Chat]:
   """A policy with random weights, and a vocabulary made from the demonstrations."""
   phrases = envs.find(config.env.name).PHRASES
   texts = itertools.chain(*map(first_texts, sources))
-  (out / TOKENIZER).write_bytes(vocabulary.train(texts, config.sft.fresh.vocabulary, phrases))
-  chat = chats.load(out, **config.chat)
+  model = vocabulary.train(texts, config.sft.fresh.vocabulary, phrases)
+  paths.write(out / TOKENIZER, model)
+  chat = chats.load(cache.local(out, console.Progress, [TOKENIZER]), **config.chat)
   shape = DecoderConfig(vocab_size=chat.vocab_size, **config.sft.fresh.model)
   return jax.jit(lambda key: Decoder(shape, key))(jax.random.key(config.seed)), chat
 
 
-def existing(config, sources, out: pathlib.Path) -> tuple[Decoder, chats.Chat]:
+def existing(config, sources, out: paths.Path) -> tuple[Decoder, chats.Chat]:
   """The config's model, and its own tokenizer."""
   del sources
   home = folder.locate(config.model.path)
@@ -79,7 +80,7 @@ def first_texts(demos):
       yield f"<think>{turn.thought}</think><action>{turn.action}</action>"
 
 
-def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) -> Decoder:
+def clone(config, chat: chats.Chat, model: Decoder, sources, out: paths.Path) -> Decoder:
   """Trains the model on the demonstrations."""
   c = config.sft
   optimizer = state.make_optimizer(total_steps=c.num_steps, **c.optimizer)
@@ -107,7 +108,7 @@ def clone(config, chat: chats.Chat, model: Decoder, sources, out: pathlib.Path) 
   return current.model
 
 
-def save(config, model: Decoder, out: pathlib.Path) -> None:
+def save(config, model: Decoder, out: paths.Path) -> None:
   """Writes the model in the type that it was computed in: half the bytes of its parameters'."""
   folder.save(model, out, dtype=config.sft.compute_dtype)
 

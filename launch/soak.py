@@ -14,7 +14,6 @@ train/aborted_..., and from their step on a run may differ.
 """
 
 import collections
-import pathlib
 import re
 import shutil
 import time
@@ -23,7 +22,7 @@ from absl import flags
 import numpy as np
 
 from empg_jax.cli import command_line
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.soak import compare, faults, runs
 from empg_jax.tracking import metrics
 
@@ -35,7 +34,7 @@ _WORKDIR = command_line.define_path("workdir", "runs/soak", "for both runs; empt
 
 
 def main(_):
-  home = pathlib.Path(_WORKDIR.value)
+  home = paths.on_disk(_WORKDIR.value, "--workdir")
   straight, disturbed = home / "straight", home / "disturbed"
   if home.exists() and not (home / "model").is_dir() and any(home.iterdir()):
     raise ValueError(f"{home} holds something else than a soak: choose another --workdir.")

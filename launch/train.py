@@ -21,7 +21,6 @@ was read and written; the devices of all of them share the sampling and the upda
 
 import contextlib
 import functools
-import pathlib
 import time
 
 from absl import flags
@@ -33,6 +32,7 @@ from empg_jax.cli import command_line, dry_run
 from empg_jax.config import config as configs
 from empg_jax.distributed import hosts, preemption
 from empg_jax.generation import decode
+from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run, settings
 from empg_jax.models import fingerprint
@@ -58,7 +58,7 @@ def main(_):
   hosts.join()
   with hosts.together(), preemption.listening() as asked_to_stop:
     config = _CONFIG.value
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{config.env.name}")
+    workdir = paths.of(_WORKDIR.value or f"runs/{config.env.name}")
     if _DRY_RUN.value:
       return describe(config, envs.find(config.env.name), workdir)
     kept = replay.load(_REPLAY.value) if _REPLAY.value else None

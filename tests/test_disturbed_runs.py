@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
+from empg_jax.io import paths
 from empg_jax.soak import compare, faults, runs
-from empg_jax.tracking import episode_files
+from empg_jax.tracking import episode_files, metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 10
@@ -94,6 +95,50 @@ def test_preempted_it_saves_and_goes_on_exactly(home):
   assert start(home, "preempted").wait() == 0, said(home, "preempted")
   assert f"going on from the checkpoint of step {done}" in said(home, "preempted")
   check_same(home, "preempted")
+
+
+# Nobody waits 20 s here until a killed run's lock in a bucket is free.
+SOONER = """
+import runpy, sys
+from empg_jax.workdir import lock
+lock._BEAT_S, lock._SILENCE_S = 0.2, 1.0
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_killed_in_a_bucket_it_goes_on_exactly_and_is_evaluated_exported_and_drawn(home, bucket):
+  where, log = paths.of(f"{bucket}/run"), home / "bucket.log"
+  for folder, name in ((home / "model", "model"), (home / "straight" / "compiled", "run/compiled")):
+    with paths.filled(f"{bucket}/{name}") as draft:
+      shutil.copytree(folder, draft, dirs_exist_ok=True)
+  python, *command = runs.command(where, paths.of(f"{bucket}/model"), STEPS, workers__count=0)
+  command.remove("--notensorboard")
+  half_written = lambda: not (where / "checkpoints" / "6" / "commit_success.txt").exists()
+  saving = lambda: len(metrics.read_rows(where)) > 6 and half_written()
+  run = runs.start([python, "-c", SOONER, *command], log)
+  faults.wait_until(lambda: saving() or run.poll() is not None)
+  faults.kill(run, home, np.random.default_rng(0))
+  again = runs.start([python, "-c", SOONER, *command], log)
+  assert again.wait() == 0, log.read_text()
+  assert "was left by process" in log.read_text() and "from the checkpoint of" in log.read_text()
+  for differ in (compare.rows, compare.states, compare.played):
+    assert differ(home / "straight", where) == []
+  assert paths.entries(where / "tensorboard") and not (where / "lock").exists()
+  launched("evaluate", f"--workdir={where}", "--episodes=2", f"--json={bucket}/found.json")
+  assert len(json.loads(paths.of(f"{bucket}/found.json").read_text())["episodes"]) == 2
+  launched("export", f"--checkpoint={where}", f"--out={bucket}/exported")
+  launched("pages", f"--workdir={where}")
+  launched("plot", f"--workdir={where}", f"--out={bucket}/plots", "--episodes=0")
+  for file in ("exported/model.safetensors", "run/episodes.html", "plots/learning_curves.svg"):
+    assert paths.size(f"{bucket}/{file}") > 10_000, file
+
+
+def launched(script, *flags):
+  command = [sys.executable, f"launch/{script}.py", *flags]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
 
 
 STOPPED = """

@@ -64,10 +64,10 @@ def test_the_same_episodes_make_the_same_file(tmp_path):
 
 def test_files_of_a_run_are_found_in_the_order_of_its_steps(tmp_path):
   with pytest.raises(FileNotFoundError, match="There are no episodes in .*launch/train.py writes"):
-    episode_files.paths(tmp_path)
+    episode_files.files(tmp_path)
   write(tmp_path)
   episode_files.write(tmp_path, 3, "valid", [], text=letters, task_type=str)
-  assert [episode_files.read(path)[:2] for path in episode_files.paths(tmp_path)] == [
+  assert [episode_files.read(path)[:2] for path in episode_files.files(tmp_path)] == [
     (3, "valid"), (20, "train"),
   ]  # fmt: skip
 

@@ -43,7 +43,7 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   assert written["summary"]["all"]["turns"]["mean"] == pytest.approx(
     sum(e["turns"] for e in written["episodes"]) / 12
   )
-  (kept,) = map(episode_files.read, episode_files.paths(tmp_path))
+  (kept,) = map(episode_files.read, episode_files.files(tmp_path))
   assert {(e["group"], e["index"]) for e in kept.episodes} == {
     (task, seed) for task in range(6) for seed in range(2)
   }
@@ -52,7 +52,7 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   assert whole.startswith("<think>") and whole.endswith("</action>")
   done = evaluate(*shared, "--agent=expert", f"--json={expert}", f"--keep={tmp_path / 'expert'}")
   assert done.returncode == 0, done.stderr
-  (kept,) = map(episode_files.read, episode_files.paths(tmp_path / "expert"))
+  (kept,) = map(episode_files.read, episode_files.files(tmp_path / "expert"))
   assert len(kept.episodes) == 6 and kept.episodes[0]["turns"][0]["values"] == {}
   done = evaluate("--compare", policy, expert)
   assert done.returncode == 0, done.stderr

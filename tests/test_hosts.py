@@ -99,7 +99,7 @@ def test_distributed_processes_check_play_train_and_go_on_as_one(tmp_path):
   # The first process wrote the episodes of both and the results of all evaluated tasks.
   assert rows[1]["train/episodes"] + rows[1]["train/aborted"] == 4
   assert rows[1]["eval/valid_seen/episodes"] == 1
-  sets = [episode_files.read(path) for path in episode_files.paths(tmp_path)]
+  sets = [episode_files.read(path) for path in episode_files.files(tmp_path)]
   assert [len(played.episodes) for played in sets if played.split == "train"] == [4]
   again, _ = run_two("launch/train.py", tmp_path)
   assert "going on from the checkpoint of step 1" in again

@@ -94,7 +94,7 @@ def test_requirements_are_pinned_and_need_no_particular_index():
 def test_every_library_that_the_code_imports_is_declared():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
   declared = [*project["dependencies"]]
-  for extra in ("train", "plot", "test", "textworld", "torch", "wandb", "webshop"):
+  for extra in ("train", "gcs", "plot", "test", "textworld", "torch", "wandb", "webshop"):
     declared += project["optional-dependencies"][extra]
   declared = {normal(requirement) for requirement in declared}
   distributions = importlib.metadata.packages_distributions()
@@ -154,7 +154,8 @@ def test_requirements_install_all_that_is_declared_for_cpu():
   extras = project["optional-dependencies"]
   declared = {
     normal(name)
-    for name in [*project["dependencies"], *extras["train"], *extras["plot"], *extras["test"]]
+    for name in project["dependencies"]
+    + [name for extra in ("train", "gcs", "plot", "test") for name in extras[extra]]
   }
   pinned = {
     line.split("==")[0]

@@ -134,7 +134,7 @@ def test_the_workdir_holds_config_and_checkpoints(finished):
 
 def test_episodes_are_written(finished):
   workdir = finished[0]
-  sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
+  sets = [episode_files.read(path) for path in episode_files.files(workdir)]
   assert [(played.step, played.split) for played in sets] == [
     (0, "valid_seen"), (0, "valid_unseen"), (1, "train"), (2, "train"), (3, "train"),
     (4, "train"), (4, "valid_seen"), (4, "valid_unseen"),

@@ -3,6 +3,7 @@
 import ast
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -40,7 +41,8 @@ def test_every_flag_for_a_path_takes_a_home_folder_also_the_workdir(path):
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
       name = getattr(node.func, "attr", "")
-      if node.args[0].value in PATHS and name.lower().startswith("define"):
+      takes_text = name.lower().startswith("define") and name != "DEFINE_enum"
+      if node.args[0].value in PATHS and takes_text:
         assert name in ("define_path", "define_paths"), f"--{node.args[0].value}"
 
 
@@ -113,3 +115,52 @@ def test_a_resume_or_export_finds_the_model_from_any_folder(home, tmp_path):
 
   assert said("--config=alfworld", "--config.model.path=m") == f"{home}/m\n"
   assert "--workdir: where it is kept" in said("--help")
+
+
+# What opens a path or fails for one in a bucket; and where that is of a disk, or no path of users.
+OPENS = ("pathlib.Path", "open", "os.open", "gzip.open", "zipfile.ZipFile", "np.load")
+DISK_ONLY = ("absolute", "resolve", "mkdir", "write_text", "write_bytes", "rename", "glob", "rglob")
+OURS = r"__file__|sys\.argv\[0\]|os\.devnull|'/proc/.*|spec\..*|frames\[-1\]\.filename|packed"
+ELSEWHERE = {
+  "empg_jax/io/paths.py", "empg_jax/io/cache.py",  # the way itself
+  "empg_jax/io/gguf_reader.py", "empg_jax/models/folder.py",  # of models that are located
+  "empg_jax/models/fingerprint.py", "empg_jax/chat/__init__.py",
+  "empg_jax/config/config.py", "empg_jax/cli/command_line.py",  # --config's file is code
+  "empg_jax/checkpoint/plain.py", "empg_jax/workdir/lock.py",  # of disks
+  "empg_jax/data/prepared.py", "empg_jax/workers/process.py", "launch/export.py",
+}  # fmt: skip
+# Of copies and of what is made on this host's disk: their paths come from io.cache, or are refused.
+ON_DISK = ("empg_jax/envs/", "empg_jax/soak/", "launch/soak.py", "launch/serve_search.py")
+
+
+def opened(path):
+  """The calls in a file that open a path, or that a path in a bucket cannot answer."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Call):
+      name = ast.unparse(node.func)
+      given = ast.unparse(node.args[0]) if node.args else ""
+      if name in OPENS and not re.fullmatch(OURS, given):
+        yield ast.unparse(node)
+      elif name.rpartition(".")[2] in DISK_ONLY and "." in name and "__file__" not in name:
+        if name != "paths.absolute":
+          yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+  "path",
+  sorted([*(ROOT / "empg_jax").rglob("*.py"), *(ROOT / "launch").glob("*.py")]),
+  ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_users_path_is_opened_in_one_place_which_knows_buckets(path):
+  name = path.relative_to(ROOT).as_posix()
+  if name not in ELSEWHERE and not name.startswith(ON_DISK):
+    assert list(opened(path)) == []
+
+
+def test_what_opens_a_path_is_found(tmp_path):
+  (tmp_path / "x.py").write_text(
+    "open(name)\npathlib.Path(a).read_text()\nfile.write_text('')\n"
+    "pathlib.Path(__file__)\nopen(os.devnull)\npaths.of(a).read_text()\n"
+  )
+  found = ["open(name)", "pathlib.Path(a)", "file.write_text('')"]
+  assert sorted(opened(tmp_path / "x.py")) == sorted(found)

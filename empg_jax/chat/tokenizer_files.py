@@ -1,7 +1,8 @@
 """Hands a model's tokenizer on to a folder of weights made from it."""
 
 import pathlib
-import shutil
+
+from empg_jax.io import paths
 
 FILES = (
   "tokenizer.json",
@@ -15,7 +16,7 @@ FILES = (
 )
 
 
-def copy(home: pathlib.Path, out: pathlib.Path) -> None:
+def copy(home: pathlib.Path, out: paths.Path) -> None:
   """Puts the tokenizer of `home`, a model's folder or GGUF file, into the folder `out`.
 
   Files are copied as they are; from a GGUF file they are made. Those of another tokenizer that
@@ -24,10 +25,11 @@ def copy(home: pathlib.Path, out: pathlib.Path) -> None:
   if home.is_file():
     from empg_jax.chat import tokenizers  # only where needed: transformers takes seconds
 
-    tokenizers.from_gguf(home).save_pretrained(out)
+    with paths.filled(out) as draft:
+      tokenizers.from_gguf(home).save_pretrained(draft)
     return
   for name in FILES:
     if (home / name).is_file():
-      shutil.copyfile(home / name, out / name)
+      paths.write(out / name, (home / name).read_bytes())
     else:
       (out / name).unlink(missing_ok=True)

@@ -11,7 +11,6 @@ Random keys are not stored: they derive from the step (`jax.random.fold_in`).
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -21,7 +20,8 @@ import orbax.checkpoint as ocp
 from empg_jax.checkpoint import proof
 from empg_jax.checkpoint.leaves import MisfitError, array, described, leaves, nested
 from empg_jax.checkpoint.plain import PlainPath
-from empg_jax.checkpoint.reading import read, read_part as read_part, shown
+from empg_jax.checkpoint.reading import read, read_part as read_part, shown, steps as steps
+from empg_jax.io import paths
 
 _FULL = "No space left on device"  # ends a long message of tensorstore
 
@@ -47,8 +47,8 @@ class Checkpointer:
       OSError: it cannot be created or opened.
       ValueError: its path cannot be used on this system.
     """
-    self._directory = pathlib.Path(directory).absolute()
-    self._directory.mkdir(parents=True, exist_ok=True)
+    self._directory = paths.from_root(directory)
+    paths.make_folder(self._directory)
     self._plain = PlainPath(self._directory)
     self._saving: tuple[int, Mapping[str, list]] = 0, {}
     self._keep, self._best = keep, best

@@ -7,7 +7,7 @@ from typing import Any
 from empg_jax import chat as chats
 from empg_jax.chat import tokenizer_files
 from empg_jax.chat.sentencepiece_chat import SentencePieceChat
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.models import families, folder
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.source import read_json
@@ -16,7 +16,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 _GENERATION = "generation_config.json"
 
 
-def write(model: Decoder, home: pathlib.Path, out: pathlib.Path, *, dtype: str) -> None:
+def write(model: Decoder, home: pathlib.Path, out: paths.Path, *, dtype: str) -> None:
   """Writes a folder for `transformers`: this model with the tokenizer and chat of its original.
 
   Args:
@@ -41,8 +41,9 @@ def write(model: Decoder, home: pathlib.Path, out: pathlib.Path, *, dtype: str) 
   if isinstance(chat, SentencePieceChat):
     from empg_jax.chat import as_transformers  # here, because transformers takes seconds to import
 
-    as_transformers.write(chat, out)
-  (out / _GENERATION).write_text(json_text.dumps(generation | ends, indent=2) + "\n")
+    with paths.filled(out) as draft:
+      as_transformers.write(chat, draft)
+  paths.write(out / _GENERATION, json_text.dumps(generation | ends, indent=2) + "\n")
 
 
 def _special_ids(config: Mapping[str, Any]) -> dict[str, Any]:

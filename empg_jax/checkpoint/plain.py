@@ -8,6 +8,8 @@ import os
 import pathlib
 import re
 
+from empg_jax.io import paths
+
 _MISREAD = re.compile(r"[*?\[\\]|[\udc80-\udcff]|^/(?:gs|s3|az|hf)(?:/|$)")
 _DESCRIPTORS = pathlib.Path("/proc/self/fd")  # of Linux
 
@@ -24,9 +26,9 @@ class PlainPath:
   """
 
   def __init__(self, folder: str | os.PathLike):
-    self.folder = self.path = pathlib.Path(folder).absolute()
+    self.folder = self.path = paths.from_root(folder)
     self._descriptor: int | None = None
-    if not _MISREAD.search(str(self.folder)):
+    if paths.in_bucket(folder) or not _MISREAD.search(str(self.folder)):
       return
     if not _DESCRIPTORS.is_dir():
       raise ValueError(

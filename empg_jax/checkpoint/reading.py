@@ -5,7 +5,6 @@ import functools
 import json
 import operator
 import os
-import pathlib
 import textwrap
 from typing import Any
 
@@ -25,6 +24,17 @@ from empg_jax.checkpoint.leaves import (
 )  # fmt: skip
 from empg_jax.checkpoint.plain import PlainPath
 from empg_jax.distributed import hosts
+from empg_jax.io import paths
+
+_FINISHED = "commit_success.txt"  # Orbax's, in a bucket
+
+
+def steps(directory: str | os.PathLike) -> list[int]:
+  """The steps whose checkpoints are in DIRECTORY and finished, in order."""
+  found = [path for path in paths.entries(directory) if path.name.isdigit()]
+  if paths.in_bucket(directory):  # a disk's gets its name when it is finished
+    found = [path for path in found if (path / _FINISHED).exists()]
+  return sorted(int(path.name) for path in found)
 
 
 def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
@@ -89,7 +99,7 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
     MisfitError: the checkpoint has no such part; the message names the leaves.
     ValueError: it is damaged.
   """
-  folder = pathlib.Path(checkpoint).absolute()
+  folder = paths.from_root(checkpoint)
   with PlainPath(folder.parent) as plain:
     try:
       return _read_part(plain.path / folder.name, template)
@@ -103,7 +113,7 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
       ) from error
 
 
-def _read_part(folder: pathlib.Path, template: PyTree) -> PyTree:
+def _read_part(folder: paths.Path, template: PyTree) -> PyTree:
   saved = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(folder / "leaves")
   wanted = leaves(template)
   names = {".".join(path) for path in wanted}

@@ -1,7 +1,6 @@
 """Finds and loads the trained models of a run's checkpoints."""
 
 import os
-import pathlib
 from typing import Literal
 
 import jax
@@ -9,7 +8,7 @@ import ml_collections
 
 from empg_jax import checkpoint
 from empg_jax.distributed import sharding
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.models import fingerprint, folder, lora
 from empg_jax.models.decoder import Decoder
 from empg_jax.tracking import metrics
@@ -17,7 +16,7 @@ from empg_jax.tracking import metrics
 
 def find(
   path: str | os.PathLike, step: int | Literal["best"] | None = None
-) -> tuple[pathlib.Path, int]:
+) -> tuple[paths.Path, int]:
   """The workdir of a run and the step of one of its checkpoints.
 
   Args:
@@ -28,11 +27,10 @@ def find(
   Raises:
     FileNotFoundError: there is no such checkpoint.
   """
-  path = pathlib.Path(path)
+  path = paths.of(path)
   if path.parent.name == "checkpoints" and path.is_dir() and path.name.isdigit():
     return path.parent.parent, int(path.name)
-  there = [entry.name for entry in path.glob("checkpoints/*")]
-  steps = sorted(int(name) for name in there if name.isdigit())
+  steps = checkpoint.steps(path / "checkpoints")
   if not steps:
     raise FileNotFoundError(
       f"There is no checkpoint in {path}: give the workdir of a run, or WORKDIR/checkpoints/STEP."
@@ -69,7 +67,7 @@ def load(config: ml_collections.ConfigDict, checkpoint_folder: str | os.PathLike
   Raises:
     ValueError: the base model has changed since the run began.
   """
-  workdir = pathlib.Path(checkpoint_folder).absolute().parents[1]
+  workdir = paths.from_root(checkpoint_folder).parents[1]
   fingerprint.check(workdir, config.model.path, weights=config.lora.rank > 0)
   mesh, source = sharding.make_mesh(), folder.open_source(config.model.path)
   base, trained = None, folder.describe(source, mesh, dtype=config.model.dtype)

@@ -7,8 +7,6 @@ removed at the end.
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
-import pathlib
-import shutil
 import time
 from typing import NamedTuple
 import zlib
@@ -21,7 +19,7 @@ import psutil
 
 from empg_jax.checkpoint import Checkpointer
 from empg_jax.distributed import hosts
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run
 from empg_jax.plan import chips, memory, planner, shapes
@@ -46,7 +44,7 @@ class Row(NamedTuple):
     return f"{what} {planned} {self.measured}".rstrip()
 
 
-def rows(run: Run, workdir: pathlib.Path) -> Iterator[Row]:
+def rows(run: Run, workdir: paths.Path) -> Iterator[Row]:
   """Does all that a run does, once; a row for each thing, as it is done.
 
   All processes of the run have to ask.
@@ -60,10 +58,10 @@ def rows(run: Run, workdir: pathlib.Path) -> Iterator[Row]:
     hosts.gather(np.zeros(1, np.int32))  # all are done with it
   finally:
     if hosts.is_first():
-      shutil.rmtree(folder, ignore_errors=True)
+      paths.remove(folder)
 
 
-def _rows(run: Run, folder: pathlib.Path) -> Iterator[Row]:
+def _rows(run: Run, folder: paths.Path) -> Iterator[Row]:
   yield Row("", "planned", "measured")
   yield _devices(run)
   yield _disk(folder)
@@ -89,13 +87,13 @@ def _devices(run: Run) -> Row:
   return Row("devices", mesh, f"{count}, {jax.device_count()} x {jax.devices()[0].device_kind}")
 
 
-def _disk(folder: pathlib.Path) -> Row:
+def _disk(folder: paths.Path) -> Row:
   """Each host writes a file, and reads those of all."""
   begun, me = time.monotonic(), hosts.number()
   content = np.random.default_rng(me).bytes(_PROBE)
-  folder.mkdir(parents=True, exist_ok=True)
+  paths.make_folder(folder)
   file = folder / f"host{me}"
-  file.write_bytes(content)
+  paths.write(file, content)
   sums = hosts.gather(np.asarray([_sum(content)], np.int32))[:, 0]
   for other, wanted in enumerate(sums):
     if _sum(_seen(folder / f"host{other}")) != wanted:
@@ -110,7 +108,7 @@ def _disk(folder: pathlib.Path) -> Row:
   return Row("workdir", "", f"{each}: {took:.1f} s")
 
 
-def _seen(file: pathlib.Path) -> bytes:
+def _seen(file: paths.Path) -> bytes:
   """A file's content, once it is there; nothing if it does not come."""
   deadline = time.monotonic() + _PATIENCE_S
   while time.monotonic() < deadline:
@@ -229,7 +227,7 @@ def _memory(items, reports: Mapping[str, Report], chip: chips.Chip) -> Row:
   )
 
 
-def _checkpoint(run: Run, folder: pathlib.Path) -> Iterator[Row]:
+def _checkpoint(run: Run, folder: paths.Path) -> Iterator[Row]:
   run.policy.release()
   checkpointer = Checkpointer(str(folder / "checkpoints"), keep=1)
   begun = time.monotonic()

@@ -104,8 +104,8 @@ def check_file(path: str | None) -> None:
   """
   if path is None:
     return
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  if pathlib.Path(path).is_dir():
+  paths.make_folder(paths.of(path).parent)
+  if paths.of(path).is_dir():
     raise IsADirectoryError(f"{path} is a folder: name a file to write to.")
 
 
@@ -119,6 +119,9 @@ def _message_of(error: Exception) -> str | None:
     message = _message_of(before) if isinstance(before, Exception) else None
     where = f" ({error.filename})" if error.filename else ""
     return message or f"the disk is full{where}: make room and start the same command again."
+  if reason := paths.bucket_fault(error):
+    more = "Check its name, and the credentials that `gcloud auth application-default login` makes."
+    return f"a bucket cannot be used: {reason}. {more}"
   return _path_message(error) if isinstance(error, OSError) else None
 
 

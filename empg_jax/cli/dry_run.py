@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import math
-import pathlib
 from types import ModuleType
 from typing import Any
 
@@ -10,11 +9,10 @@ import jax
 from jax.sharding import AbstractMesh, AxisType
 import psutil
 
-from empg_jax import workers
+from empg_jax import checkpoint, workers
 from empg_jax.config import config as configs, slices
 from empg_jax.distributed import sharding
-from empg_jax.envs._shared import disk
-from empg_jax.io import json_text, words
+from empg_jax.io import cache, json_text, paths, words
 from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import DecoderConfig
@@ -30,7 +28,7 @@ class Missing(ValueError):
 def lines(
   config: Any,
   environment: ModuleType,
-  workdir: pathlib.Path,
+  workdir: paths.Path,
   preset: str,
   *,
   show_config: bool = False,
@@ -200,8 +198,8 @@ def _shapes(config) -> Iterator[str]:
   )
 
 
-def _files(config, workdir: pathlib.Path) -> Iterator[str]:
-  saved = [int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit()]
+def _files(config, workdir: paths.Path) -> Iterator[str]:
+  saved = checkpoint.steps(workdir / "checkpoints")
   if saved:
     yield f"  {workdir} goes on from step {max(saved)} of {config.num_steps}"
   else:
@@ -211,7 +209,7 @@ def _files(config, workdir: pathlib.Path) -> Iterator[str]:
     f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
     " for each device that samples"
   )
-  yield f"  the environment's own files, if any: {disk.folder_for(config.env.name, '')}"
+  yield f"  the environment's own files, if any: {cache.folder_for(config.env.name, '')}"
   yield "  nothing is downloaded"
 
 

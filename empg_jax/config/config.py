@@ -163,7 +163,7 @@ def note_versions(workdir: str | os.PathLike[str]) -> str | None:
   Returns a sentence if versions have changed since the last call, or if this is unknown: a
   resumed run may then not be reproducible bit for bit. Otherwise returns None.
   """
-  file = pathlib.Path(workdir) / "versions.json"
+  file = paths.of(workdir) / "versions.json"
   there, damaged = {}, None
   try:
     there = dict(json.loads(file.read_text())) if file.is_file() else {}
@@ -177,9 +177,7 @@ def note_versions(workdir: str | os.PathLike[str]) -> str | None:
     if there.get(name, version) != version
   ]
   if here != there:
-    partial = file.with_name(f"versions.json.{os.getpid()}")
-    partial.write_text(json_text.dumps(here, indent=2) + "\n")
-    partial.replace(file)
+    paths.write(file, json_text.dumps(here, indent=2) + "\n")
   return f"installed versions have changed since: {', '.join(changed)}" if changed else damaged
 
 
@@ -197,7 +195,7 @@ def read(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     FileNotFoundError: there is no run.
     ValueError: its config.json is damaged.
   """
-  file = pathlib.Path(workdir) / FILE
+  file = paths.of(workdir) / FILE
   if not file.is_file():
     raise FileNotFoundError(f"{workdir} holds no run: there is no {file}")
   try:
@@ -206,7 +204,7 @@ def read(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
       raise ValueError("it holds no object")
     config = ml_collections.ConfigDict(with_tuples(values))
     if file.with_name(INITIAL).is_dir():  # moves with the workdir
-      config.model.path = str(file.with_name(INITIAL).absolute())
+      config.model.path = str(paths.from_root(file.with_name(INITIAL)))
     return config
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{file} is damaged ({error}): repair or remove it") from error

@@ -8,8 +8,7 @@ import pathlib
 from absl import logging
 import tensorflow_datasets as tfds
 
-from empg_jax.envs._shared import disk
-from empg_jax.io import paths
+from empg_jax.io import cache, paths
 
 
 def builder(
@@ -27,8 +26,8 @@ def builder(
   Raises:
     OSError: it has to be made, and the folder cannot be written.
   """
-  kept = data_dir or os.environ.get("TFDS_DATA_DIR") or str(disk.folder_for("datasets", ""))
-  home = pathlib.Path(paths.expanded(kept))
+  kept = data_dir or os.environ.get("TFDS_DATA_DIR") or str(cache.folder_for("datasets", ""))
+  home = paths.on_disk(kept, "TFDS_DATA_DIR")
   with _hushed():
     found = made_by(config=config, file_format="array_record", data_dir=home)
     if not found.data_path.exists():

@@ -1,7 +1,6 @@
 """A policy of a config's or of a run's, ready to play its environment."""
 
 from collections.abc import Callable, Sequence
-import pathlib
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +11,7 @@ from empg_jax.checkpoint import trained
 from empg_jax.config import config as configs
 from empg_jax.distributed import sharding
 from empg_jax.generation.policy import Policy
+from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder
@@ -19,7 +19,7 @@ from empg_jax.rollout import actor, play
 from empg_jax.types import Episode
 
 
-def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathlib.Path | None]:
+def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, paths.Path | None]:
   """The config to play by, and the folder of the checkpoint to play if it is a run's.
 
   Args:
@@ -42,7 +42,7 @@ def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, pathl
   return configs.read(home), home / "checkpoints" / str(number)
 
 
-def load(config: Any, checkpoint: pathlib.Path | None) -> tuple[Decoder, chats.Chat]:
+def load(config: Any, checkpoint: paths.Path | None) -> tuple[Decoder, chats.Chat]:
   """The model of a checkpoint, or that of the config; and how it is talked to."""
   home = folder.locate(config.model.path)
   rules = envs.find(config.env.name).REPLY

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 import json
 import os
-import pathlib
 from types import ModuleType
 from typing import Any, TypedDict
 
 import numpy as np
 
 from empg_jax import envs
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.types import Episode
 
 # What has to be equal for two evaluations to be comparable.
@@ -53,15 +52,14 @@ def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
 
 def write(path: str | os.PathLike, evaluation: dict[str, Any]) -> None:
   """Writes an evaluation: SAME, `agent`, `episodes` (Records) and whatever else it holds."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json_text.dumps(evaluation, indent=1) + "\n")
+  paths.make_folder(paths.of(path).parent)
+  paths.write(path, json_text.dumps(evaluation, indent=1) + "\n", whole=False)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
   """What `write` wrote. Raises ValueError if the file holds something else."""
   try:
-    evaluation = json.loads(pathlib.Path(path).read_text())
+    evaluation = json.loads(paths.of(path).read_text())
     missing = {*SAME, "agent", "episodes"} - evaluation.keys()
     for episode in evaluation["episodes"]:
       missing |= Record.__annotations__.keys() - episode.keys()

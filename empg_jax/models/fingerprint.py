@@ -14,7 +14,7 @@ import pathlib
 
 from empg_jax import console
 from empg_jax.chat import tokenizer_files
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.models import folder, source
 
 FILE = "model.json"
@@ -50,13 +50,11 @@ def claim(
     begun: whether the run has computed anything.
     weights: whether the rest of the run depends on the model's weights too.
   """
-  file = pathlib.Path(workdir) / FILE
+  file = paths.of(workdir) / FILE
   if begun and file.exists():
     return check(workdir, path, weights=weights)
-  partial = file.with_name(f"{FILE}.{os.getpid()}")
   about = {"path": str(folder.locate(path).resolve()), **of(path)}
-  partial.write_text(json_text.dumps(about, indent=2) + "\n")
-  partial.replace(file)
+  paths.write(file, json_text.dumps(about, indent=2) + "\n")
 
 
 def check(workdir: str | os.PathLike, path: str | os.PathLike, *, weights: bool) -> None:
@@ -69,7 +67,7 @@ def check(workdir: str | os.PathLike, path: str | os.PathLike, *, weights: bool)
     path: as for `folder.locate`.
     weights: whether to check the weights too, besides config and tokenizer.
   """
-  file = pathlib.Path(workdir) / FILE
+  file = paths.of(workdir) / FILE
   if not file.exists():
     return
   there = _read(file)
@@ -83,7 +81,7 @@ def check(workdir: str | os.PathLike, path: str | os.PathLike, *, weights: bool)
     )
 
 
-def _read(file: pathlib.Path) -> Mapping[str, str]:
+def _read(file: paths.Path) -> Mapping[str, str]:
   try:
     found = json.loads(file.read_text(encoding="utf-8"))
     return {part: str(found[part]) for part in PARTS}

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 import math
 import pathlib
 import re
-import shutil
 from typing import Any
 
 import jax
@@ -17,7 +16,7 @@ from empg_jax import chat as chats, console
 from empg_jax.distributed import hosts, sharding
 from empg_jax.io import json_text, paths
 from empg_jax.kernels import hardware
-from empg_jax.models import families, finite, naming, placing, tying
+from empg_jax.models import families, fetching, finite, naming, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
@@ -37,9 +36,12 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
   Raises:
     FileNotFoundError: neither exists; the message says how to get one.
   """
-  path = pathlib.Path(paths.expanded(str(name)))
   if not str(name):
     raise FileNotFoundError("No model is named: give its folder as --config.model.path=FOLDER.")
+  if paths.in_bucket(name):
+    path = fetching.from_bucket(str(name))
+  else:
+    path = paths.of(paths.expanded(str(name)))
   if path.is_file() and path.suffix == ".gguf":
     return path
   if path.is_dir():
@@ -167,7 +169,7 @@ def _check(source: Source, wanted: dict[str, tuple], tied: bool, path: pathlib.P
 
 def save(
   model: Decoder,
-  folder: str | pathlib.Path,
+  folder: str | paths.Path,
   *,
   dtype: str = "float32",
   config: dict[str, Any] | None = None,
@@ -189,23 +191,20 @@ def save(
   leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
   shapes = naming.shapes(model)
   _check_finite(leaves, shapes, dtype)
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = paths.of(folder)
+  paths.make_folder(folder)
   config = families.to_hugging_face(model.config) if config is None else dict(config)
   config.pop("dtype", None)  # the name in transformers 5; versions 4 and 5 read torch_dtype
   config["torch_dtype"] = dtype
-  (folder / "config.json").write_text(json_text.dumps(config, indent=2) + "\n")
+  paths.write(folder / "config.json", json_text.dumps(config, indent=2) + "\n")
   files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
     tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
-    # Atomic: the file that it replaces may be the only copy.
-    partial = folder / f"{file}.partial"
-    safetensors.save_file(tensors, partial, {"format": "pt"})
-    shutil.copymode(folder / "config.json", partial)  # safetensors makes its files private
-    partial.replace(folder / file)
+    with paths.placed(folder / file) as partial:  # the file that it replaces may be the only copy
+      safetensors.save_file(tensors, partial, {"format": "pt"})
   if len(files) > 1:
     places = {name: file for file, names in files.items() for name in names}
-    (folder / INDEX).write_text(json_text.dumps({"metadata": {}, "weight_map": places}, indent=2))
+    paths.write(folder / INDEX, json_text.dumps({"metadata": {}, "weight_map": places}, indent=2))
   # Left by a model that was there before; it would be read instead of this one.
   (folder / (SINGLE if len(files) > 1 else INDEX)).unlink(missing_ok=True)
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import hashlib
 import html
 import importlib.resources
-import pathlib
 import string
 
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.pages import compact, summary
 from empg_jax.tracking import episode_files
 from empg_jax.tracking.episode_files import EpisodeSet
@@ -23,7 +22,7 @@ _SCRIPTS = ("sets.js", "marks.js", "list.js", "episode.js", "main.js")  # in the
 
 
 def write(
-  sources: Iterable[pathlib.Path], title: str, out: pathlib.Path, notes: Sequence[str] = ()
+  sources: Iterable[paths.Path], title: str, out: paths.Path, notes: Sequence[str] = ()
 ) -> int:
   """Writes the page of these files of episodes to `out`; returns how many episodes it shows.
 
@@ -42,8 +41,8 @@ def write(
       yield played
 
   page = render(sets(), title, notes)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(page, encoding="utf-8", errors="replace")
+  paths.make_folder(out.parent)
+  paths.write(out, page.encode(errors="replace"), whole=False)
   return count
 
 

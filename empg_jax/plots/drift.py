@@ -83,7 +83,7 @@ def training_steps(workdir: str | os.PathLike) -> Sequence[os.PathLike]:
   Raises:
     FileNotFoundError: there is none.
   """
-  found = [path for path in episode_files.paths(workdir) if path.name.endswith(".train.jsonl.gz")]
+  found = [path for path in episode_files.files(workdir) if path.name.endswith(".train.jsonl.gz")]
   if not found:
     raise FileNotFoundError(f"{workdir} has no episodes of a training step yet.")
   return found

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from empg_jax.config import config as configs
+from empg_jax.io import paths
 from empg_jax.tracking import metrics
 from empg_jax.workdir import init_from, resume
 from empg_jax.workdir.resume import Amendment
 
 
 class Run(NamedTuple):
-  workdir: pathlib.Path
+  workdir: paths.Path
   config: dict[str, Any]  # by dotted keys
   rows: list[dict[str, Any]]  # of metrics.jsonl
   amendments: tuple[Amendment, ...] = ()  # that a curve can show
@@ -44,7 +44,7 @@ def read(workdir: str | os.PathLike) -> Run:
     raise ValueError(f"{workdir} holds no finished step yet: there is nothing to plot.")
   if begun_with := init_from.named(workdir):
     config["model.path"] = begun_with
-  return Run(pathlib.Path(workdir), config, rows, tuple(resume.seen(workdir)))
+  return Run(paths.of(workdir), config, rows, tuple(resume.seen(workdir)))
 
 
 def curves(runs: Sequence[Run]) -> list[Curve]:

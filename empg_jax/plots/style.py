@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 import contextlib
-import pathlib
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from empg_jax.io import paths
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -66,11 +67,11 @@ def caption(figure: Figure, note: str) -> None:
   figure.supxlabel(note, fontsize=8, color=GREY)
 
 
-def save(figure: Figure, folder: pathlib.Path, name: str) -> Sequence[pathlib.Path]:
+def save(figure: Figure, folder: paths.Path, name: str) -> Sequence[paths.Path]:
   """Writes FOLDER/NAME.png and FOLDER/NAME.svg."""
-  folder.mkdir(parents=True, exist_ok=True)
-  paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+  files = [f"{name}.png", f"{name}.svg"]
   undated: list[dict[str, Any]] = [{}, {"Date": None}]
-  for path, metadata in zip(paths, undated):
-    figure.savefig(path, metadata=metadata)
-  return paths
+  with paths.filled(folder) as draft:
+    for file, metadata in zip(files, undated):
+      figure.savefig(draft / file, metadata=metadata)
+  return [paths.of(folder) / file for file in files]

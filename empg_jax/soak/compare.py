@@ -1,7 +1,6 @@
 """Whether two runs came to the same, bit for bit."""
 
 from collections.abc import Mapping
-import pathlib
 from typing import Any
 
 import jax
@@ -9,20 +8,21 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from empg_jax.checkpoint import trained
+from empg_jax.io import paths
 from empg_jax.tracking import episode_files, metrics
 
 # What depends on the machine's hour: seconds, and what a process had to compile.
 _OF_THE_HOUR = ("time/", "compile/")
 
 
-def states(left: pathlib.Path, right: pathlib.Path) -> list[str]:
+def states(left: paths.Path, right: paths.Path) -> list[str]:
   """The leaves in which the newest checkpoints of two workdirs differ: parameters, moments."""
   mine, theirs = map(_state, (left, right))
   names = sorted(mine.keys() | theirs.keys())
   return [name for name in names if not _same(mine.get(name), theirs.get(name))]
 
 
-def rows(left: pathlib.Path, right: pathlib.Path) -> list[int]:
+def rows(left: paths.Path, right: paths.Path) -> list[int]:
   """The steps whose metrics differ, but for the time taken, or are there once or twice only."""
   mine, theirs = (
     [_timeless(row) for row in metrics.read_rows(workdir)] for workdir in (left, right)
@@ -32,16 +32,16 @@ def rows(left: pathlib.Path, right: pathlib.Path) -> list[int]:
   return [step for step in steps if len(of(step, mine)) != 1 or of(step, mine) != of(step, theirs)]
 
 
-def played(left: pathlib.Path, right: pathlib.Path) -> list[str]:
+def played(left: paths.Path, right: paths.Path) -> list[str]:
   """The files of episodes in which two workdirs differ, or that only one of them has."""
   mine, theirs = (
-    {path.name: episode_files.read(path) for path in episode_files.paths(workdir)}
+    {path.name: episode_files.read(path) for path in episode_files.files(workdir)}
     for workdir in (left, right)
   )
   return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
 
 
-def lost(workdir: pathlib.Path) -> dict[int, dict[str, int]]:
+def lost(workdir: paths.Path) -> dict[int, dict[str, int]]:
   """The episodes that were aborted, by step and by the fault's name in the metrics."""
   found = {}
   for row in metrics.read_rows(workdir):
@@ -51,10 +51,10 @@ def lost(workdir: pathlib.Path) -> dict[int, dict[str, int]]:
   return found
 
 
-def _state(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+def _state(workdir: paths.Path) -> dict[str, np.ndarray]:
   _, step = trained.find(workdir)
   with ocp.StandardCheckpointer() as reader:
-    state = reader.restore((workdir / "checkpoints" / str(step) / "state").absolute())
+    state = reader.restore(paths.from_root(workdir) / "checkpoints" / str(step) / "state")
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 

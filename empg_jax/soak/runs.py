@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import numpy as safetensors
 
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.models import folder
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,13 +49,13 @@ def write_model(out: pathlib.Path) -> None:
   safetensors.save_file(kept, out / "model.safetensors")
 
 
-def command(workdir: pathlib.Path, model: pathlib.Path, steps: int, **changes: Any) -> list[str]:
+def command(workdir: paths.Path, model: paths.Path, steps: int, **changes: Any) -> list[str]:
   """The command of such a run; `changes` of the config with __ for a dot."""
   settings = {**SMALL, "num_steps": steps, "model.path": model}
   settings |= {key.replace("__", "."): value for key, value in changes.items()}
   return [
     sys.executable, str(_ROOT / "empg_jax" / "launch" / "train.py"), "--notensorboard",
-    "--config=configs/alfworld.py", f"--workdir={workdir.absolute()}",
+    "--config=configs/alfworld.py", f"--workdir={paths.from_root(workdir)}",
     *(f"--config.{key}={value}" for key, value in settings.items()),
   ]  # fmt: skip
 

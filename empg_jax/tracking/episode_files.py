@@ -6,22 +6,23 @@ gzip: a heading, then one episode a line (`write`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import fnmatch
 import gzip
 import io
 import json
 import math
 import os
-import pathlib
 from typing import Any, NamedTuple
 import zlib
 
 import numpy as np
 
 from empg_jax.chat import pieces
-from empg_jax.io import json_text, words
+from empg_jax.io import json_text, paths, words
 from empg_jax.types import Episode
 
 FOLDER = "episodes"
+_FILES = "step_*.jsonl.gz"
 FORMAT = "empg_jax.episodes.1"
 
 # What `read` takes at most.
@@ -49,7 +50,7 @@ def write(
   text: Callable[[Sequence[int]], str],
   task_type: Callable[[str], str],
   values: _Values | None = None,
-) -> pathlib.Path:
+) -> paths.Path:
   """Writes WORKDIR/episodes/step_STEP.SPLIT.jsonl.gz; returns its path.
 
   An episode is an object with task, type, group, index, success, ended, reward, those of its
@@ -84,13 +85,10 @@ def write(
     })  # fmt: skip
   file = file_of(workdir, step, split)
   lines = "".join(json_text.dumps(line) + "\n" for line in lines)
-  unfinished = file.with_suffix(".tmp")
   try:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_bytes(gzip.compress(lines.encode(), mtime=0))
-    os.replace(unfinished, file)
+    paths.make_folder(file.parent)
+    paths.write(file, gzip.compress(lines.encode(), mtime=0))
   except OSError as error:
-    unfinished.unlink(missing_ok=True)
     raise OSError(
       f"{file} cannot be written ({error.strerror}): put that right and start the same command"
       " again, which goes on from the newest checkpoint."
@@ -98,21 +96,22 @@ def write(
   return file
 
 
-def file_of(workdir: str | os.PathLike, step: int, split: str) -> pathlib.Path:
+def file_of(workdir: str | os.PathLike, step: int, split: str) -> paths.Path:
   """The file of what was played in a step of training (split "train") or evaluated after it."""
-  return pathlib.Path(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
+  return paths.of(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
 
 
-def paths(workdir: str | os.PathLike) -> list[pathlib.Path]:
+def files(workdir: str | os.PathLike) -> list[paths.Path]:
   """The files of WORKDIR/episodes/, by step and then by name.
 
   Raises:
     FileNotFoundError: there is none.
   """
-  found = sorted((pathlib.Path(workdir) / FOLDER).glob("step_*.jsonl.gz"))
+  folder = paths.of(workdir) / FOLDER
+  found = [path for path in paths.entries(folder) if fnmatch.fnmatch(path.name, _FILES)]
   if not found:
     raise FileNotFoundError(
-      f"There are no episodes in {pathlib.Path(workdir) / FOLDER}: launch/train.py writes them"
+      f"There are no episodes in {folder}: launch/train.py writes them"
       " there when it evaluates and when it saves a checkpoint."
     )
   return found
@@ -129,11 +128,11 @@ def read(path: str | os.PathLike, *, at_most: int | None = None) -> EpisodeSet:
     ValueError: it is not such a file, it is cut short, or it is larger than MAX_EPISODES,
       MAX_LINE and MAX_BYTES (of text) allow.
   """
-  path = pathlib.Path(path)
+  path = paths.of(path)
   if not path.is_file():
     raise FileNotFoundError(f"There is no file {path}: give one of WORKDIR/{FOLDER}/.")
   try:
-    with gzip.open(path) as file:
+    with path.open("rb") as packed, gzip.open(packed) as file:
       first, *lines = _lines(file)
     heading = _parsed(first, 1)
     count = min(len(lines), len(lines) if at_most is None else at_most)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import os
-import pathlib
 import re
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from empg_jax.chat import actions
 from empg_jax.envs import FAULTS
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.types import Episode
 
 FILE = "metrics.jsonl"
@@ -116,12 +115,12 @@ class MetricsWriter:
     Without `keep` the file is left to another process of the run. `watchers` are called
     with each row once it is finished.
     """
-    self._path = pathlib.Path(workdir) / FILE
+    self._path = paths.of(workdir) / FILE
     self._keep, self._watchers = keep, watchers
     self.rows = [row for row in read_rows(workdir) if row["step"] < first_step]
     self._pending: dict[str, Any] | None = None
     if keep:
-      self._path.parent.mkdir(parents=True, exist_ok=True)
+      paths.make_folder(self._path.parent)
     self._rewrite()
 
   def write(self, step: int, *values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -150,10 +149,7 @@ class MetricsWriter:
     pending, self._pending = self._pending, None
     row = {name: _number(name, value) for name, value in pending.items()}
     if self._keep:
-      with _writing(self._path), self._path.open("a") as file:
-        file.write(_line(row))
-        file.flush()
-        os.fsync(file.fileno())  # It is there when the checkpoint of its step is.
+      self._append(row)
     self.rows.append(row)
     self._show(row)
     return row
@@ -166,13 +162,21 @@ class MetricsWriter:
     self._show({"step": self.rows[-1]["step"], **added})
     return self.rows[-1]
 
+  def _append(self, row: Mapping[str, Any]) -> None:
+    """Writes a row. It is there when the checkpoint of its step is."""
+    with _writing(self._path):
+      if paths.in_bucket(self._path):  # where nothing can be appended
+        return paths.write(self._path, "".join(map(_line, [*self.rows, row])))
+      with self._path.open("a") as file:
+        file.write(_line(row))
+        file.flush()
+        os.fsync(file.fileno())
+
   def _rewrite(self) -> None:
     """Puts all rows into the file, which is the old one or the new one, and nothing between."""
     if self._keep:
-      kept = self._path.with_suffix(".tmp")
       with _writing(self._path):
-        kept.write_text("".join(map(_line, self.rows)))
-        os.replace(kept, self._path)
+        paths.write(self._path, "".join(map(_line, self.rows)))
 
   def _show(self, row: Mapping[str, Any]) -> None:
     for watch in self._watchers:
@@ -186,7 +190,7 @@ class MetricsWriter:
 
 
 @contextlib.contextmanager
-def _writing(path: pathlib.Path) -> Iterator[None]:
+def _writing(path: paths.Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
@@ -214,7 +218,7 @@ def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   A last line that a killed run left half written is not a row. Raises ValueError if
   another line is no JSON object with a step.
   """
-  path = pathlib.Path(workdir) / FILE
+  path = paths.of(workdir) / FILE
   if not path.exists():
     return []
   lines = path.read_bytes().split(b"\n")

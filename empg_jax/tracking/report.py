@@ -17,7 +17,7 @@ import empg_jax
 from empg_jax import console
 from empg_jax.config import config as configs
 from empg_jax.distributed import hosts
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.types import Batch, Episode
 
 _COMPILE = "/jax/compilation_cache/compile_requests_use_cache"
@@ -90,7 +90,7 @@ def notes(lines: Sequence[str]) -> None:
 class Report:
   """What a run prints of its steps: a heading and a line each, and what came of it at the end."""
 
-  def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
+  def __init__(self, config: ml_collections.ConfigDict, workdir: paths.Path):
     leaves = configs.leaves(config.algorithm)
     with_kl = any(key.endswith("kl_coef") and value for key, value in leaves)
     self._config, self._workdir = config, workdir
@@ -142,7 +142,7 @@ class Report:
     return (now - then) / (step - first) * remaining
 
 
-def opening(config: ml_collections.ConfigDict, workdir: pathlib.Path, preset: str) -> Report:
+def opening(config: ml_collections.ConfigDict, workdir: paths.Path, preset: str) -> Report:
   """Prints what is trained, how, where, and into which folder; returns what prints the rest."""
   devices = words.count(jax.device_count(), "device")
   hosts.print_once(f"empg_jax {empg_jax.__version__}: {preset}, {configs.method(config.algorithm)}")

@@ -6,9 +6,9 @@ of the episodes that were written to episodes/ in its step.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
-import pathlib
 from typing import Any
 
+from empg_jax.io import paths
 from empg_jax.tracking import samples
 from empg_jax.tracking.samples import Sample
 
@@ -21,7 +21,7 @@ _WANDB_ID = "wandb_id"  # file of a workdir, so that a run that goes on goes on 
 
 @contextlib.contextmanager
 def watchers(
-  workdir: pathlib.Path,
+  workdir: paths.Path,
   config: Mapping[str, Any],
   first_step: int,
   *,
@@ -57,7 +57,7 @@ def watchers(
 
 
 @contextlib.contextmanager
-def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[_Show]:
+def _tensorboard(folder: paths.Path, first_step: int) -> Iterator[_Show]:
   import tensorboardX  # takes a second
 
   with tensorboardX.SummaryWriter(
@@ -75,21 +75,22 @@ def _tensorboard(folder: pathlib.Path, first_step: int) -> Iterator[_Show]:
 
 
 @contextlib.contextmanager
-def _wandb(project: str, workdir: pathlib.Path, config: Mapping[str, Any]) -> Iterator[_Show]:
+def _wandb(project: str, workdir: paths.Path, config: Mapping[str, Any]) -> Iterator[_Show]:
   try:
     import wandb
   except ImportError:
     raise ImportError(
       f"--wandb={project} needs the package wandb: pip install 'empg-jax[wandb]'"
     ) from None
-  workdir.mkdir(parents=True, exist_ok=True)
+  paths.make_folder(workdir)
   file = workdir / _WANDB_ID
   known = file.read_text().strip() if file.exists() else None
   run = wandb.init(
-    project=project, name=workdir.name, dir=str(workdir), config=dict(config), id=known,
-    resume="allow", allow_val_change=True,  # of the config, when the run goes on
+    project=project, name=workdir.name, dir=None if paths.in_bucket(workdir) else str(workdir),
+    config=dict(config), id=known, resume="allow",
+    allow_val_change=True,  # of the config, when the run goes on
   )  # fmt: skip
-  file.write_text(f"{run.id}\n")
+  paths.write(file, f"{run.id}\n")
 
   def show(row: Row, episodes: Mapping[str, Sequence[Sample]]) -> None:
     tables = {

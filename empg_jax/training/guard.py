@@ -4,12 +4,11 @@ import collections
 from collections.abc import Mapping, Sequence
 import math
 import os
-import pathlib
 import statistics
 from typing import Any
 
 from empg_jax.distributed import hosts
-from empg_jax.io import words
+from empg_jax.io import paths, words
 from empg_jax.training import replay
 from empg_jax.types import Batch, Episode
 
@@ -61,7 +60,7 @@ def watch(
   """
   notes = []
   if float(updated["update/finite"]) < 1:
-    path = pathlib.Path(workdir) / "skipped" / f"step_{step}.npz"
+    path = paths.of(workdir) / "skipped" / f"step_{step}.npz"
     if hosts.is_first():
       replay.save(batch, path)
     notes.append(

@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-import pathlib
 import zipfile
 
 import numpy as np
 
+from empg_jax.io import paths
 from empg_jax.types import Batch
 
 # Without `values`, which the update estimates itself.
@@ -18,12 +18,9 @@ _BY_ROW = ("returns", "group_ids", "episode_ids")
 
 def save(batch: Batch, path: str | os.PathLike) -> None:
   """Writes a numpy batch to an .npz file atomically; creates its folder."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_suffix(".tmp")
-  with partial.open("wb") as file:
+  paths.make_folder(paths.of(path).parent)
+  with paths.placed(path) as partial, partial.open("wb") as file:
     np.savez_compressed(file, **{name: getattr(batch, name) for name in _FIELDS})
-  partial.replace(path)
 
 
 def load(path: str | os.PathLike) -> Batch:
@@ -33,13 +30,13 @@ def load(path: str | os.PathLike) -> Batch:
     FileNotFoundError: there is no such file.
     ValueError: it is not such a file.
   """
-  if not pathlib.Path(path).is_file():
+  if not paths.of(path).is_file():
     raise FileNotFoundError(f"There is no batch {path}: a run keeps them in WORKDIR/skipped/")
   try:
-    with zipfile.ZipFile(path) as file:
+    with paths.of(path).open("rb") as packed, zipfile.ZipFile(packed) as file:
       if (size := sum(entry.file_size for entry in file.infolist())) > MAX_BYTES:
         raise ValueError(f"it holds {size} bytes, more than {MAX_BYTES}")
-    with np.load(path, allow_pickle=False) as file:
+    with paths.of(path).open("rb") as packed, np.load(packed, allow_pickle=False) as file:
       arrays = {name: file[name] for name in _FIELDS}
     B, T = arrays["tokens"].shape
   except Exception as error:  # NumPy and zipfile raise all kinds

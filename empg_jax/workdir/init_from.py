@@ -7,8 +7,6 @@ find it there, and RUN may be deleted. The optimizer, a value head and the step 
 
 import json
 import os
-import pathlib
-import shutil
 from typing import NamedTuple
 
 import jax
@@ -17,7 +15,7 @@ import ml_collections
 from empg_jax.chat import tokenizer_files
 from empg_jax.checkpoint import trained
 from empg_jax.config import config as configs
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 from empg_jax.models import families, folder
 from empg_jax.workdir import resume
 
@@ -28,13 +26,13 @@ class Origin(NamedTuple):
   """A checkpoint of another run."""
 
   named: str  # the value of --init_from
-  workdir: pathlib.Path
+  workdir: paths.Path
   step: int
   model: str  # config.model.path of that run
 
 
 def find(
-  workdir: pathlib.Path, named: str | None, config: ml_collections.ConfigDict
+  workdir: paths.Path, named: str | None, config: ml_collections.ConfigDict
 ) -> Origin | None:
   """Finds the checkpoint that a new run in `workdir` takes its weights from; writes nothing.
 
@@ -54,7 +52,7 @@ def find(
   if resume.has_begun(workdir):
     _check_same(home, named)
     if home.is_dir():
-      config.model.path = str(home.absolute())
+      config.model.path = str(paths.from_root(home))
     return None
   if not named:
     return None
@@ -71,7 +69,7 @@ def find(
   return Origin(named, there, step, model)
 
 
-def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.ConfigDict) -> None:
+def make(workdir: paths.Path, origin: Origin | None, config: ml_collections.ConfigDict) -> None:
   """Writes WORKDIR/initial from the origin of `find`, and sets config.model.path to it.
 
   Without an origin, deletes what a failed start has left there.
@@ -79,24 +77,27 @@ def make(workdir: pathlib.Path, origin: Origin | None, config: ml_collections.Co
   home = workdir / configs.INITIAL
   if resume.has_begun(workdir):
     return
-  shutil.rmtree(home, ignore_errors=True)
+  paths.remove(home)
   if origin is None:
     return
   there = configs.read(origin.workdir)
   model = trained.load(there, origin.workdir / "checkpoints" / str(origin.step))
-  partial = home.with_name(f"{configs.INITIAL}.{os.getpid()}")
+  # Without a folder's name to change in a bucket: nothing has begun there until all is written.
+  whole = paths.in_bucket(home)
+  partial = home if whole else home.with_name(f"{configs.INITIAL}.{os.getpid()}")
   kept = folder.open_source(origin.model).config
   folder.save(model, partial, dtype=there.model.dtype, config=kept)
   tokenizer_files.copy(folder.locate(origin.model), partial)
   record = {"init_from": origin.named, "step": origin.step}
-  (partial / _FILE).write_text(json_text.dumps(record) + "\n")
-  partial.replace(home)
-  config.model.path = str(home.absolute())
+  paths.write(partial / _FILE, json_text.dumps(record) + "\n")
+  if not whole:
+    partial.replace(home)
+  config.model.path = str(paths.from_root(home))
 
 
 def named(workdir: str | os.PathLike) -> str | None:
   """The origin of a run's initial weights, RUN@STEP; None: the model of its config."""
-  file = pathlib.Path(workdir) / configs.INITIAL / _FILE
+  file = paths.of(workdir) / configs.INITIAL / _FILE
   if not file.exists():
     return None
   origin = json.loads(file.read_text())
@@ -104,7 +105,7 @@ def named(workdir: str | os.PathLike) -> str | None:
   return run if _has_step(run) else f"{run}@{origin['step']}"
 
 
-def _check_same(home: pathlib.Path, given: str | None) -> None:
+def _check_same(home: paths.Path, given: str | None) -> None:
   """Raises ValueError if a resumed run began with other weights than the given ones."""
   there = named(home.parent)
   if given and given != there and (there is None or given != there.rpartition("@")[0]):
@@ -134,4 +135,4 @@ def _check_shape(named: str, theirs: str, ours: str) -> None:
 
 def _has_step(named: str) -> bool:
   step = named.rpartition("@")[2]
-  return "@" in named and (step.isdecimal() or step == "best") and not pathlib.Path(named).is_dir()
+  return "@" in named and (step.isdecimal() or step == "best") and not paths.of(named).is_dir()

@@ -1,8 +1,9 @@
 """One run at a time in a workdir: the holder of WORKDIR/lock.
 
 The lock is an flock, which the system releases when a process ends in any way. Some file systems
-do not share it between hosts, so the file also names the holder, which increments a counter in
-it: a lock left by another machine is free when the counter has not moved for a while.
+do not share it between hosts, and a bucket has none (lock_object.py), so the file also names the
+holder, which increments a counter in it: a lock left by another machine, or in a bucket, is free
+when the counter has not moved for a while.
 """
 
 import atexit
@@ -22,7 +23,8 @@ import numpy as np
 
 from empg_jax import console
 from empg_jax.distributed import hosts
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
+from empg_jax.workdir.lock_object import LockObject
 
 FILE = "lock"
 _BEAT_S = 5.0  # between two counts
@@ -38,8 +40,8 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 class Lock:
   """Exclusive use of a workdir, from `take` to `release` or the end of the process."""
 
-  def __init__(self, file: pathlib.Path, descriptor: int):
-    self._file, self._descriptor = file, descriptor
+  def __init__(self, workdir: paths.Path, kept: "_LockFile | LockObject"):
+    self._workdir, self._kept = workdir, kept
     self._over = threading.Event()
     self._record = dict(_machine(), pid=os.getpid(), since=time.strftime("%Y-%m-%d %H:%M:%S %z"))
     self._count(0)
@@ -53,27 +55,54 @@ class Lock:
       return
     self._over.set()
     self._counting.join()
-    with contextlib.suppress(OSError):
-      os.ftruncate(self._descriptor, 0)
-    os.close(self._descriptor)
+    self._kept.release()
     atexit.unregister(self.release)
 
   def _go_on_counting(self) -> None:
     count = 0
     while not self._over.wait(_BEAT_S):
-      there = _read(self._file)
-      if there and any(there.get(key) != x for key, x in self._record.items()):
-        # Suspended for so long, say by a sleeping machine, that another run took the lock.
-        print(f"error: {_in_use(self._file.parent, there)}", file=sys.stderr, flush=True)
-        os._exit(1)
-      count += 1
       with contextlib.suppress(OSError):  # a full disk is reported elsewhere
+        there = self._kept.read()
+        if there and any(there.get(key) != x for key, x in self._record.items()):
+          # Suspended for so long, say by a sleeping machine, that another run took the lock.
+          print(f"error: {_in_use(self._workdir, there)}", file=sys.stderr, flush=True)
+          os._exit(1)
+        count += 1
         self._count(count)
 
   def _count(self, count: int) -> None:
     line = json_text.dumps(self._record | {"count": count}).ljust(_SIZE - 1) + "\n"
+    self._kept.write(line)
+
+
+class _LockFile:
+  """The file of a workdir on a disk, held with flock where the disk has that."""
+
+  def __init__(self, file: paths.Path):
+    """Raises OSError if it cannot be opened, or another process keeps it."""
+    self._file = file
+    self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+      self.certain = _flock(self._descriptor)
+    except OSError:
+      self.close()
+      raise
+
+  def read(self) -> dict[str, Any]:
+    """What the holder wrote; nothing if there is none, or it is just writing."""
+    return _read(self._file)
+
+  def write(self, line: str) -> None:
     os.pwrite(self._descriptor, line.encode(), 0)
     os.fsync(self._descriptor)
+
+  def release(self) -> None:
+    with contextlib.suppress(OSError):
+      os.ftruncate(self._descriptor, 0)
+    self.close()
+
+  def close(self) -> None:
+    os.close(self._descriptor)
 
 
 def take(workdir: str | os.PathLike) -> Lock | None:
@@ -87,7 +116,7 @@ def take(workdir: str | os.PathLike) -> Lock | None:
   lock = refusal = None
   if hosts.is_first():
     try:
-      lock = _take(pathlib.Path(workdir))
+      lock = _take(paths.of(workdir))
     except ValueError as error:
       refusal = error
   if hosts.gather(np.asarray([refusal is not None], np.int32)).any():
@@ -95,19 +124,18 @@ def take(workdir: str | os.PathLike) -> Lock | None:
   return lock
 
 
-def _take(workdir: pathlib.Path) -> Lock:
+def _take(workdir: paths.Path) -> Lock:
   file = workdir / FILE
   try:
-    workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    paths.make_folder(workdir, 0o700)
+    kept = LockObject(file) if paths.in_bucket(file) else _LockFile(file)
     try:
-      certain = _flock(descriptor)
-      there = _read(file)
-      if there and not _has_ended(file, there, certain):
+      there = kept.read()
+      if there and not _has_ended(workdir, kept, there):
         raise BlockingIOError
-      return Lock(file, descriptor)
+      return Lock(workdir, kept)
     except OSError:
-      os.close(descriptor)
+      kept.close()
       raise
   except BlockingIOError:
     raise ValueError(_in_use(workdir, _read(file))) from None
@@ -132,23 +160,23 @@ def _flock(descriptor: int) -> bool:
     time.sleep(_LOOK_S)
 
 
-def _has_ended(file: pathlib.Path, there: dict[str, Any], certain: bool) -> bool:
+def _has_ended(workdir: paths.Path, kept: _LockFile | LockObject, there: dict[str, Any]) -> bool:
   """Whether the holder named in the file has ended without releasing the lock."""
-  if certain and there.get("boot") == _machine()["boot"]:
+  if kept.certain and there.get("boot") == _machine()["boot"]:
     return True
   console.warn(
-    f"{file.parent} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of life"
+    f"{workdir} was left by {_named(there)}: waiting {_SILENCE_S:g} s for a sign of life"
   )
   deadline = time.monotonic() + _SILENCE_S
   while time.monotonic() < deadline:
     time.sleep(_LOOK_S)
-    now = _read(file)
+    now = kept.read()
     if now != there:
       return not now
   return True
 
 
-def _read(file: pathlib.Path) -> dict[str, Any]:
+def _read(file: paths.Path) -> dict[str, Any]:
   """The holder's record; empty if there is none or it is being written."""
   try:
     found = json.loads(file.read_bytes())
@@ -162,7 +190,7 @@ def _machine() -> dict[str, str]:
   return {"host": socket.gethostname(), "boot": boot}
 
 
-def _in_use(workdir: pathlib.Path, there: dict[str, Any]) -> str:
+def _in_use(workdir: paths.Path, there: dict[str, Any]) -> str:
   return (
     f"{workdir} is in use by {_named(there)}: wait until it ends, stop it, or choose another"
     " --workdir."

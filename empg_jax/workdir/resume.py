@@ -8,13 +8,12 @@ the steps after that one.
 from collections.abc import Sequence
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import ml_collections
 
 from empg_jax.config import config as configs, kinds
-from empg_jax.io import json_text
+from empg_jax.io import json_text, paths
 
 FILE = "amendments.jsonl"
 
@@ -67,19 +66,19 @@ def claim(
   Raises:
     ValueError: the folder cannot be used, or holds a run that cannot go on with this config.
   """
-  folder = pathlib.Path(workdir)
+  folder = paths.of(workdir)
   try:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.make_folder(folder, 0o700)
     if not has_begun(folder) or not (folder / configs.FILE).exists():
       _check_own(folder, config)
-      _write(folder / configs.FILE, _text(config))
+      paths.write(folder / configs.FILE, _text(config))
   except OSError as error:
     raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
   return check(folder, config, amend=amend, model_moves=model_moves)
 
 
 def check(
-  workdir: pathlib.Path,
+  workdir: paths.Path,
   config: ml_collections.ConfigDict,
   *,
   amend: bool = False,
@@ -93,13 +92,13 @@ def check(
   return changes
 
 
-def has_begun(workdir: pathlib.Path) -> bool:
+def has_begun(workdir: paths.Path) -> bool:
   """Whether the workdir's run has computed anything, and did not only fail to start."""
-  rows = workdir / "metrics.jsonl"
-  return rows.exists() and rows.stat().st_size > 0 or any(workdir.glob("checkpoints/[0-9]*"))
+  saved = paths.entries(workdir / "checkpoints")
+  return paths.size(workdir / "metrics.jsonl") > 0 or any(x.name[0].isdigit() for x in saved)
 
 
-def _check_own(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+def _check_own(workdir: paths.Path, config: ml_collections.ConfigDict) -> None:
   """Raises ValueError if the folder has a config.json that is not a run's, but say a model's."""
   file = workdir / configs.FILE
   if file.exists() and set(configs.read(workdir)).isdisjoint(config):
@@ -114,7 +113,7 @@ def differences(old: configs.Section, new: configs.Section) -> list[Change]:
   return [change for change in changes if repr(change.old) != repr(change.new)]
 
 
-def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> None:
+def _check(workdir: paths.Path, changes: Sequence[Change], amend: bool) -> None:
   """Raises ValueError for the changes that the run cannot go on with."""
   refused = [change for change in changes if kinds.kind(change.key) != "operational"]
   listed = ", ".join(map(str, refused))
@@ -132,7 +131,7 @@ def _check(workdir: pathlib.Path, changes: Sequence[Change], amend: bool) -> Non
     )
 
 
-def check_done(workdir: pathlib.Path, config: ml_collections.ConfigDict, done: int) -> None:
+def check_done(workdir: paths.Path, config: ml_collections.ConfigDict, done: int) -> None:
   """Raises ValueError if a run has done more than config.num_steps steps."""
   if done > config.num_steps:
     raise ValueError(
@@ -151,7 +150,7 @@ def record(
 
   Amendments recorded for later steps, which the run repeats, are in force from `step` on.
   """
-  file = pathlib.Path(workdir) / FILE
+  file = paths.of(workdir) / FILE
   known: dict[tuple[int, str], Change] = {}
   before = amendments(workdir)
   for at, change in [*before, *(Amendment(step, change) for change in changes)]:
@@ -161,9 +160,9 @@ def record(
       known[place] = Change(change.key, first.old, change.new)
   after = [Amendment(at, change) for (at, _), change in known.items()]
   if after != before:
-    _write(file, "".join(_line(amendment) for amendment in after))
+    paths.write(file, "".join(_line(amendment) for amendment in after))
   if changes:
-    _write(file.with_name(configs.FILE), _text(config))
+    paths.write(file.with_name(configs.FILE), _text(config))
 
 
 def amendments(workdir: str | os.PathLike) -> list[Amendment]:
@@ -172,7 +171,7 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
   Raises:
     ValueError: a line of the file is not one that `record` writes.
   """
-  file = pathlib.Path(workdir) / FILE
+  file = paths.of(workdir) / FILE
   found = []
   for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
     try:
@@ -207,13 +206,6 @@ def _line(amendment: Amendment) -> str:
 
 def _text(config: ml_collections.ConfigDict) -> str:
   return json_text.dumps(config.to_dict(), lossless=True, indent=2) + "\n"
-
-
-def _write(file: pathlib.Path, text: str) -> None:
-  """Writes atomically, even when several processes of one run do so."""
-  partial = file.with_name(f"{file.name}.{os.getpid()}")
-  partial.write_text(text)
-  partial.replace(file)
 
 
 def _shown(value: Any) -> str:

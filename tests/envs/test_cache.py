@@ -10,9 +10,9 @@ import pytest
 from empg_jax import workers
 from empg_jax.cli import command_line
 from empg_jax.envs import deep_search, webshop
-from empg_jax.envs._shared import disk
 from empg_jax.envs.deep_search import corpus
 from empg_jax.envs.webshop import data
+from empg_jax.io import cache
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -56,17 +56,17 @@ def test_a_home_folder_that_cannot_hold_it_is_reported(monkeypatch, tmp_path, ho
   monkeypatch.setenv("HOME", home)
   monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", home or "~"))
   with pytest.raises((OSError, ValueError), match="set EMPG_JAX_CACHE to a folder"):
-    disk.build_once(disk.folder_for("toy", "x"), lambda draft: None)
+    cache.build_once(cache.folder_for("toy", "x"), lambda draft: None)
 
 
 def test_a_cache_that_can_only_be_read_will_do(monkeypatch, tmp_path):
   monkeypatch.setenv("EMPG_JAX_CACHE", "~/cache")
   monkeypatch.setenv("HOME", str(tmp_path))
-  folder = disk.folder_for("toy", "x")
+  folder = cache.folder_for("toy", "x")
   assert folder == tmp_path / "cache" / "toy" / "x"
-  disk.build_once(folder, lambda draft: (draft / "made").write_text(""))
-  monkeypatch.setattr(disk, "open", None, raising=False)  # nothing is written any more
-  disk.build_once(folder, lambda draft: pytest.fail("it is built already"))
+  cache.build_once(folder, lambda draft: (draft / "made").write_text(""))
+  monkeypatch.setattr(cache, "open", None, raising=False)  # nothing is written any more
+  cache.build_once(folder, lambda draft: pytest.fail("it is built already"))
 
 
 def test_a_command_prints_one_sentence_also_where_a_workdir_is_given(unwritable, tmp_path):

@@ -28,7 +28,7 @@ def chromium():
 def address(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run")
   made.write(workdir)
-  pages.write(episode_files.paths(workdir), "runs/<b>made</b>", workdir / "page.html")
+  pages.write(episode_files.files(workdir), "runs/<b>made</b>", workdir / "page.html")
   return (workdir / "page.html").as_uri()
 
 
@@ -119,7 +119,7 @@ def test_the_numbers_are_those_of_the_algorithm(page, address):
 
 def test_it_opens_on_the_newest_training_step(chromium, tmp_path):
   made.write(tmp_path)
-  played = episode_files.read(episode_files.paths(tmp_path)[0]).episodes
+  played = episode_files.read(episode_files.files(tmp_path)[0]).episodes
   places = [(0, "valid"), (10, "train"), (20, "train"), (20, "valid")]
   sets = [episode_files.EpisodeSet(step, split, played) for step, split in places]
   (tmp_path / "page.html").write_text(pages.render(sets, "x"), encoding="utf-8")
@@ -199,7 +199,7 @@ def test_what_was_said_is_shown_as_text(page, address):
 
 def test_the_tags_of_a_reply_are_dimmed_wherever_tokens_are_cut(chromium, tmp_path):
   made.write(tmp_path)
-  played = episode_files.read(episode_files.paths(tmp_path)[0])
+  played = episode_files.read(episode_files.files(tmp_path)[0])
   turn = played.episodes[0]["turns"][0]
   turn["tokens"] = ["1 <thi", "nk>a", " < b", "</think><act", "ion>", "x", "<|im_end|>", ""]
   turn["ids"], turn["entropies"] = list(range(8)), [0.0] * 8

@@ -67,7 +67,7 @@ def test_the_page_names_what_changed_while_the_run_went_on(workdir, tmp_path):
 
 
 def test_nothing_that_was_said_becomes_part_of_the_page(workdir):
-  sets = [episode_files.read(path) for path in episode_files.paths(workdir)]
+  sets = [episode_files.read(path) for path in episode_files.files(workdir)]
   page = pages.render(sets, "<i>title</i> & $sets")
   plain = pages.render([], "x")
   assert page.count("<script") == plain.count("<script") + len(sets)

@@ -1,41 +1,16 @@
-"""Things that are built on disk once and mapped into memory by all processes.
+"""Records that are written to disk once (io.cache) and mapped into memory by all processes."""
 
-They are kept under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, in a folder each, named
-after what it was made from, so that other sources make another one.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-import fcntl
+from collections.abc import Iterable, Sequence
 import hashlib
 import json
 import mmap
 import os
 import pathlib
-import shutil
-import tempfile
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from empg_jax.io import json_text, paths
-
-
-def folder_for(environment: str, key: str) -> pathlib.Path:
-  """Where an environment keeps what `key` stands for; ValueError if there is no home folder."""
-  return _root() / environment / key
-
-
-def _root() -> pathlib.Path:
-  named = os.environ.get("EMPG_JAX_CACHE")
-  try:
-    if named:
-      return pathlib.Path(paths.expanded(named))
-    return pathlib.Path(paths.expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "empg_jax"
-  except ValueError as error:
-    raise ValueError(
-      f"there is no place for the cache ({error}): set EMPG_JAX_CACHE to a folder that can be"
-      " written."
-    ) from error
+from empg_jax.io import cache, json_text
 
 
 def digest(paths: Iterable[pathlib.Path]) -> str:
@@ -44,37 +19,11 @@ def digest(paths: Iterable[pathlib.Path]) -> str:
   return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
 
 
-def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> None:
-  """Calls `build` with an empty folder that becomes `folder`, unless that is there.
+def local(path: str | os.PathLike, names: Sequence[str] = ()) -> pathlib.Path:
+  """A path on a disk, as io.cache.local."""
+  from empg_jax import console  # workers have no use for its libraries otherwise
 
-  Other processes wait meanwhile. What `build` raises leaves nothing behind.
-
-  Raises:
-    OSError: the cache cannot be written.
-  """
-  if folder.is_dir():  # so a cache that can only be read will do
-    return
-  with _lock(folder) as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if folder.is_dir():
-      return
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
-      build(draft)
-      draft.rename(folder)
-    finally:
-      shutil.rmtree(draft, ignore_errors=True)
-
-
-def _lock(folder: pathlib.Path) -> TextIO:
-  try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return open(f"{folder}.lock", "w")
-  except OSError as error:
-    raise OSError(
-      f"the cache {folder.parent} cannot be written ({error.strerror}): set EMPG_JAX_CACHE to a"
-      " folder that can."
-    ) from error
+  return cache.local(path, console.Progress, names)
 
 
 class Writer:

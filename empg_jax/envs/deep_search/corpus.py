@@ -17,7 +17,7 @@ import numpy as np
 from empg_jax.envs._shared import bm25, disk, json_files
 from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
-from empg_jax.io import paths
+from empg_jax.io import cache, paths
 
 VERSION = 1  # raised when the same passages would give another folder
 CORPORA = ("embedded", "files")
@@ -61,7 +61,7 @@ def corpus(name: str) -> Corpus:
   if name == "embedded":
     return _open(_embedded_folder())
   if name == "files":
-    return from_file(data_folder() / FILE)
+    return from_file(data_folder(FILE) / FILE)
   raise ValueError(f"corpus must be one of {', '.join(CORPORA)}, got {name!r}")
 
 
@@ -69,17 +69,20 @@ def from_file(path: pathlib.Path) -> Corpus:
   """The corpus of a JSONL file, built if need be; errors as for `corpus`."""
   if not path.is_file():
     raise FileNotFoundError(f"there is no file {path}: {HINT}")
-  folder = disk.folder_for("deep_search", f"corpus-{disk.digest([path])}-v{VERSION}")
-  disk.build_once(folder, lambda draft: build(draft, read(path)))
+  folder = cache.folder_for("deep_search", f"corpus-{disk.digest([path])}-v{VERSION}")
+  cache.build_once(folder, lambda draft: build(draft, read(path)))
   return _open(folder)
 
 
-def data_folder() -> pathlib.Path:
-  """The folder that DEEP_SEARCH_DATA names; FileNotFoundError if it names none."""
+def data_folder(names: str) -> pathlib.Path:
+  """The folder that DEEP_SEARCH_DATA names, on a disk; FileNotFoundError if it names none.
+
+  `names`: a pattern of what is needed of it, if it is in a bucket.
+  """
   named = os.environ.get("DEEP_SEARCH_DATA")
   if not named:
     raise FileNotFoundError(f"your own corpus and questions are not set up: {HINT}")
-  return pathlib.Path(paths.expanded(named)).resolve()
+  return disk.local(paths.expanded(named), [names]).resolve()
 
 
 def read(path: pathlib.Path) -> Iterator[Passage]:
@@ -118,8 +121,8 @@ def _key(title: str) -> np.uint64:
 
 @functools.cache
 def _embedded_folder() -> pathlib.Path:
-  folder = disk.folder_for("deep_search", f"embedded-{embedded.digest()}-v{VERSION}")
-  disk.build_once(folder, lambda draft: build(draft, embedded.passages()))
+  folder = cache.folder_for("deep_search", f"embedded-{embedded.digest()}-v{VERSION}")
+  cache.build_once(folder, lambda draft: build(draft, embedded.passages()))
   return folder
 
 

@@ -16,18 +16,20 @@ from empg_jax.envs._shared import disk
 from empg_jax.envs.deep_search import embedded, published, question_files
 from empg_jax.envs.deep_search.corpus import HINT, data_folder
 from empg_jax.envs.deep_search.questions import Question
+from empg_jax.io import cache
 
 SPLITS = embedded.SPLITS
 _TFDS = {f"tfds:{name}": name for name in published.NAMES}
 # "short": the embedded questions that take two searches.
 QUESTIONS = ("embedded", "short", "files", *_TFDS)
+_QUESTIONS = "questions/*/*"  # of the folder
 VERSION = 1  # raised when the same files would give other questions
 
 
 def names(split: str, questions: str) -> list[str]:
   """The tasks of a split; errors as for `environment.tasks`."""
   if questions == "files":
-    collections = _paths(split, data_folder())
+    collections = _paths(split, data_folder(_QUESTIONS))
     return [
       f"files/{split}/{name}/{number}"
       for name in collections
@@ -43,7 +45,7 @@ def names(split: str, questions: str) -> list[str]:
 def splits(questions: str) -> tuple[str, ...]:
   """Those of SPLITS that there are; FileNotFoundError if DEEP_SEARCH_DATA names no folder."""
   if questions == "files":
-    folder = data_folder()
+    folder = data_folder(_QUESTIONS)
     return tuple(split for split in SPLITS if _files(split, folder))
   return tuple(published.SPLITS) if questions in _TFDS else SPLITS
 
@@ -51,7 +53,7 @@ def splits(questions: str) -> tuple[str, ...]:
 def digest(questions: str) -> str:
   """What tells them from those that other files would hold; errors as for `splits`."""
   if questions == "files":
-    folder = data_folder()
+    folder = data_folder(_QUESTIONS)
     return disk.digest([path for split in SPLITS for path in _files(split, folder)])
   if questions in _TFDS:
     return published.digest()
@@ -75,7 +77,7 @@ def question(task: str) -> Question:
 
 
 def _collection(split: str, name: str) -> Sequence[Question]:
-  path = _paths(split, data_folder()).get(name)
+  path = _paths(split, data_folder(_QUESTIONS)).get(name)
   return _of_file(path, disk.digest([path])) if path else ()
 
 
@@ -116,14 +118,14 @@ def _files(split: str, folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _stored(key: str, read: Callable[[], Iterable[Question]]) -> Sequence[Question]:
   """The questions that `read` gives, written down once so that no process has to hold them."""
-  folder = disk.folder_for("deep_search", f"{key}-v{VERSION}")
+  folder = cache.folder_for("deep_search", f"{key}-v{VERSION}")
 
   def build(draft: pathlib.Path) -> None:
     with disk.Writer(draft / "questions") as writer:
       for question in read():
         writer.add(question)
 
-  disk.build_once(folder, build)
+  cache.build_once(folder, build)
   return _Stored(disk.Records(folder / "questions"))
 
 

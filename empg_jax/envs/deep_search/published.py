@@ -74,7 +74,7 @@ def _unread(name: str, reason: str) -> str:
 
 def _home() -> pathlib.Path:
   named = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  return pathlib.Path(paths.expanded(named)).resolve()
+  return paths.on_disk(named, "TFDS_DATA_DIR").resolve()
 
 
 def _plain(value: Any) -> Any:

@@ -62,7 +62,7 @@ def _paths(catalogue: str, goals: str, data: str | None) -> list[pathlib.Path]:
   if not data:
     raise FileNotFoundError(f"catalogue={catalogue!r} needs WebShop's files: {hint}")
   names = [*_FILES[catalogue], *([_HUMAN] if goals == "human" else [])]
-  files = [pathlib.Path(paths.expanded(data)).resolve() / name for name in names]
+  files = [disk.local(paths.expanded(data), names).resolve() / name for name in names]
   for path in files:
     if not path.is_file():
       raise FileNotFoundError(f"there is no file {path}: {hint}")

@@ -14,7 +14,7 @@ from empg_jax.envs._shared import bm25, disk
 from empg_jax.envs.webshop import goals
 from empg_jax.envs.webshop.goals import Goal
 from empg_jax.envs.webshop.product import Product, is_listed, parse_product
-from empg_jax.io import json_text
+from empg_jax.io import cache, json_text
 
 VERSION = 1  # raised when the same files would give another shop
 
@@ -58,7 +58,7 @@ def open_shop(folder: pathlib.Path) -> Shop:
 
 def folder_for(key: str) -> pathlib.Path:
   """Where the shop of a key is kept."""
-  return disk.folder_for("webshop", f"{key}-v{VERSION}")
+  return cache.folder_for("webshop", f"{key}-v{VERSION}")
 
 
 def build_once(
@@ -80,7 +80,7 @@ def build_once(
   Raises:
     ValueError: an item or an instruction is broken.
   """
-  disk.build_once(folder, lambda draft: _build(draft, items, attributes, instructions, kind))
+  cache.build_once(folder, lambda draft: _build(draft, items, attributes, instructions, kind))
 
 
 def _build(folder, items, attributes, instructions, kind) -> None:
