@@ -134,7 +134,7 @@ from empg_jax.distributed import hosts
 hosts.join()
 with hosts.together():
   hosts.gather(np.zeros(1, np.int32))
-  if hosts.number() == {failing}:
+  if hosts.process_index() == {failing}:
     raise ValueError("a mistake")
   hosts.gather(np.zeros(1, np.int32))
 """
@@ -149,7 +149,7 @@ def test_distributed_processes_exchange_numbers_and_long_messages():
 import numpy as np, jax
 from empg_jax.distributed import hosts
 hosts.join()
-me = hosts.number()
+me = hosts.process_index()
 for i in range(3):
   print("numbers", *hosts.gather(np.array([i, -me], np.int32)).ravel())
 said = hosts.gather_bytes(bytes([me + 1]) * (3 if me else 2**20 + 5))

@@ -89,7 +89,7 @@ def _devices(run: Run) -> Row:
 
 def _disk(folder: paths.Path) -> Row:
   """Each host writes a file, and reads those of all."""
-  begun, me = time.monotonic(), hosts.number()
+  begun, me = time.monotonic(), hosts.process_index()
   content = np.random.default_rng(me).bytes(_PROBE)
   paths.make_folder(folder)
   file = folder / f"host{me}"
@@ -131,7 +131,7 @@ def _planner(run: Run) -> planner.Planner:
 
 def _programs() -> tuple[str, ...]:
   """Where each device samples apart, what is planned for a mesh is not what runs."""
-  whole = hardware.current().whole_mesh or hosts.are_several()
+  whole = hardware.current().whole_mesh or hosts.is_multiprocess()
   return memory.PROGRAMS if whole else ("train",)
 
 

@@ -56,7 +56,7 @@ def together() -> Iterator[None]:
 
   Otherwise the others would wait for it, and it for them, until JAX gives up after minutes.
   """
-  if not are_several():
+  if not is_multiprocess():
     yield
     return
   over = threading.Event()
@@ -84,7 +84,9 @@ def _end_with_the_others(over: threading.Event) -> None:
 
 def _leave() -> None:
   with contextlib.suppress(jax.errors.JaxRuntimeError):  # the first process is gone
-    distributed.global_state.client.key_value_set(_FAILED, str(number()), allow_overwrite=True)
+    distributed.global_state.client.key_value_set(
+      _FAILED, str(process_index()), allow_overwrite=True
+    )
   _end()
 
 
@@ -96,17 +98,17 @@ def _end() -> None:
   os._exit(1)
 
 
-def number() -> int:
+def process_index() -> int:
   """The index of this process, from 0."""
   return jax.process_index()
 
 
 def is_first() -> bool:
   """Whether this is the process that writes files and prints for all."""
-  return number() == 0
+  return process_index() == 0
 
 
-def are_several() -> bool:
+def is_multiprocess() -> bool:
   """Whether the run has several processes."""
   return jax.process_count() > 1
 
@@ -122,7 +124,7 @@ def gather(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "hosts n"]:
 
   The exchange does not go through the devices, where it would wait for all dispatched work.
   """
-  if not are_several():
+  if not is_multiprocess():
     return values[None]
   # JAX has no public function for this. Two keys alternate: a host that has passed the barrier
   # has read what the other key held.
@@ -137,7 +139,7 @@ def gather(values: Int32[np.ndarray, "n"]) -> Int32[np.ndarray, "hosts n"]:
 
 def gather_bytes(message: bytes) -> list[bytes]:
   """The messages of all hosts, of any length, in the order of their indices; all call it."""
-  if not are_several():
+  if not is_multiprocess():
     return [message]
   sizes = gather(np.asarray([len(message)], np.int32))[:, 0]
   chunks = -(-int(sizes.max()) // _CHUNK)

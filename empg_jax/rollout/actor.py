@@ -90,7 +90,7 @@ def collect(
   """
   count = len(tasks) * group_size
   slots = hosts.gather(np.asarray([policy.slots], np.int32))[:, 0].tolist()
-  own = shares.share(count, slots, hosts.number())
+  own = shares.share(count, slots, hosts.process_index())
   queue = collections.deque((tasks[i // group_size], *divmod(i, group_size)) for i in own)
   finished: list[Episode] = []
   make_seat = functools.partial(

@@ -38,7 +38,7 @@ def gather(episodes: Sequence[Episode]) -> list[Episode]:
   Where there is one host, its own. Raises ValueError if an environment's info holds what is no
   plain value.
   """
-  if hosts.are_several():
+  if hosts.is_multiprocess():
     told = hosts.gather_bytes(to_bytes(episodes))
     episodes = [episode for message in told for episode in from_bytes(message)]
   return sorted(episodes, key=lambda episode: (episode.group, episode.index))

@@ -183,7 +183,7 @@ def test_a_policy_that_fails_ends_the_run_and_closes_the_environments():
 def test_distributed_a_host_plays_its_share_and_tells_of_all(monkeypatch):
   whole = play(ScriptedPolicy(slots=3))
   monkeypatch.setattr(hosts, "gather", lambda own: np.stack([own, own]))
-  monkeypatch.setattr(hosts, "number", lambda: 1)
+  monkeypatch.setattr(hosts, "process_index", lambda: 1)
   made, heard = [], []
   share = play(ScriptedPolicy(slots=3), made=made, progress=heard.append)
   assert plain(share) == plain([whole[i] for i in (1, 2, 5, 7, 8, 11)])

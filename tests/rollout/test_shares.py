@@ -33,7 +33,7 @@ def test_distributed_episodes_come_back_bit_for_bit(monkeypatch):
   info = {"won": True, "score": 1 / 3, "seen": ["a", {"b": None}], "count": np.float32(0.1)}
   first = Episode("t", 0, 1, (turn, turn), -0.1, False, "turns", info)
   second = dataclasses.replace(first, index=0, turns=(), ended="aborted")
-  monkeypatch.setattr(hosts, "are_several", lambda: True)
+  monkeypatch.setattr(hosts, "is_multiprocess", lambda: True)
   monkeypatch.setattr(hosts, "gather_bytes", lambda message: [message, shares.to_bytes([second])])
   back = shares.gather([first])
   assert [episode.index for episode in back] == [0, 1] and back[0] == second
