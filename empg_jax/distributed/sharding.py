@@ -189,7 +189,7 @@ def to_mesh(batch: Any, mesh: Mesh) -> Any:
   return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(ROWS)))
 
 
-def hold(tree: Any) -> Any:
+def constrain(tree: Any) -> Any:
   """In a jitted function: constrains parameters to `shardings` on the mesh in context."""
   mesh = _mesh()
   if mesh is None:
@@ -222,25 +222,25 @@ def divide(x: jax.Array, *axes: Any) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def lay(x: jax.Array, there: _Axes, back: _Axes, dtype: Any = None) -> jax.Array:
-  """Shards x over the axes `there`, and its gradient over the axes `back`; see `divide`.
+def reshard(x: jax.Array, forward: _Axes, backward: _Axes, dtype: Any = None) -> jax.Array:
+  """Shards x over the axes `forward`, and its gradient over `backward`; see `divide`.
 
   By default XLA shards a gradient like its value, and may shard the input of a matrix product
   so that each device needs the whole weight.
 
   Args:
     x: an activation.
-    there, back: axes of its first dimensions.
+    forward, backward: axes of its first dimensions.
     dtype: x is rounded to it for the transfer; None: not rounded.
   """
   if dtype is None or _mesh() is None:
-    return divide(x, *there)
-  return divide(x.astype(dtype), *there).astype(x.dtype)
+    return divide(x, *forward)
+  return divide(x.astype(dtype), *forward).astype(x.dtype)
 
 
-lay.defvjp(
-  lambda x, there, back, dtype: (lay(x, there, back, dtype), None),
-  lambda there, back, dtype, _, g: (divide(g, *back),),
+reshard.defvjp(
+  lambda x, forward, backward, dtype: (reshard(x, forward, backward, dtype), None),
+  lambda forward, backward, dtype, _, g: (divide(g, *backward),),
 )
 
 

@@ -217,12 +217,12 @@ def _scattered(x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
 
   The activations saved for the backward pass are then on no device twice.
   """
-  return sharding.lay(x, _BY_TIME, _WHOLE)
+  return sharding.reshard(x, _BY_TIME, _WHOLE)
 
 
 def _gathered(x: Float[Array, "B T D"], dtype: jax.typing.DTypeLike) -> Float[Array, "B T D"]:
   """The input of products, in their dtype: whole rows, because `tensor` shards the weights."""
-  return sharding.lay(x, _WHOLE, _BY_TIME, dtype)
+  return sharding.reshard(x, _WHOLE, _BY_TIME, dtype)
 
 
 def layer(layers: nnx.Module, index: int) -> Layer:

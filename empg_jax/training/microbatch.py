@@ -102,7 +102,7 @@ def sum_gradients(
 
     def at(leaves):
       total, metrics = gradient(model, structure.unflatten(map(cut, leaves)))
-      return sharding.hold(total), metrics
+      return sharding.constrain(total), metrics
 
     return at
 

@@ -132,4 +132,4 @@ def apply_gradient(
     value_head,
   )
   counted = {"update/grad_norm": norm, "update/finite": finite.astype(jnp.float32)}
-  return sharding.hold(new), counted
+  return sharding.constrain(new), counted
