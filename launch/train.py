@@ -7,7 +7,7 @@
 Prints a line a step and a table of success by task type at the end, and leaves in the
 workdir metrics.jsonl, config.json, checkpoints/, and in episodes/ what was played in every
 evaluation and before every checkpoint but a stop's. Started again with the same workdir, it goes
-on from the newest checkpoint; a larger num_steps extends it. empg_jax/config/kinds.py has what
+on from the newest checkpoint; a larger num_steps extends it. empg_jax/config/key_kinds.py has what
 else may change then, some of it with --amend. SIGTERM or Ctrl-C make it save after the turn or the
 update that it is at, and end with exit code 0; a second Ctrl-C ends it at once. A batch whose
 update was not finite is kept in skipped/; --replay runs it through the update from the newest

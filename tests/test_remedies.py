@@ -17,7 +17,7 @@ from readmes import ROOT, TEXTS
 
 from empg_jax import envs
 from empg_jax.cli import dry_run
-from empg_jax.config import config as configs, kinds
+from empg_jax.config import config as configs, key_kinds
 from empg_jax.distributed import sharding
 from empg_jax.generation import decode
 from empg_jax.generation.policy import Policy
@@ -135,7 +135,7 @@ def test_no_remedy_for_a_run_names_a_key_that_cannot_change():
   text = "\n".join([*raised(), TEXTS["launch/README.md"].split("## When it prints")[1]])
   named = set(re.findall(r"(?:[a-z_]+\.)+[a-z_]+", text.replace("config.", ""))) & known
   assert {"optimizer.learning_rate", "train.size", "policy.piece_lengths"} <= named
-  assert not {x for x in named if kinds.kind(x) == "identity"} - AT_ITS_BEGINNING
+  assert not {x for x in named if key_kinds.kind(x) == "identity"} - AT_ITS_BEGINNING
 
 
 def test_remedy_for_too_few_devices():

@@ -6,7 +6,7 @@ import runpy
 import ml_collections
 import pytest
 
-from empg_jax.config import config as configs, kinds
+from empg_jax.config import config as configs, key_kinds
 from empg_jax.workdir import resume
 
 
@@ -92,7 +92,7 @@ def test_every_key_of_every_preset_has_a_kind(file):
   assert {"tiny", "tiny-ppo-empg", "qwen2.5-7b"} <= presets.keys()
   for make in presets.values():
     for key, _ in configs.leaves(make()):
-      assert kinds.is_declared(key), f"declare the kind of {key} in config/kinds.py"
+      assert key_kinds.is_declared(key), f"declare the kind of {key} in config/key_kinds.py"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_every_key_of_every_preset_has_a_kind(file):
   ],
 )
 def test_the_kind_of_a_key(key, kind):
-  assert kinds.kind(key) == kind
+  assert key_kinds.kind(key) == kind
 
 
 def test_operational_keys_change_at_any_start_and_are_recorded(begun):

@@ -47,7 +47,7 @@ def check(folder: Any, saved: Mapping[str, list]) -> None:
     _check_values(folder / "state", saved)
   except UnreadableError:
     raise
-  except Exception as error:  # Orbax raises all kinds
+  except Exception as error:  # Orbax raises many types
     raise UnreadableError(str(error)) from error
 
 

@@ -75,7 +75,7 @@ def _agreed(read_files: Callable[[], Any]) -> Any:
     found = read_files()
   except (MisfitError, jax.errors.JaxRuntimeError):
     raise  # not due to damaged files
-  except Exception as error:  # Orbax raises all kinds for a damaged file
+  except Exception as error:  # Orbax raises many types for a damaged file
     reason = shown(error)
   if hosts.gather(np.asarray([bool(reason)], np.int32)).any():
     raise ValueError(reason or "another host cannot read it")

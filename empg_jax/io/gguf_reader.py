@@ -30,7 +30,7 @@ def read(file: pathlib.Path) -> gguf.GGUFReader:
     if reader is None:
       reader = _IN_USE[key] = _Reader(file)
     return reader
-  except Exception as error:  # the library raises all kinds
+  except Exception as error:  # the library raises many types
     raise ValueError(
       f"{file} is not a complete GGUF file ({one_line(error)}): download it again."
     ) from error

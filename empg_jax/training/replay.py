@@ -39,7 +39,7 @@ def load(path: str | os.PathLike) -> Batch:
     with paths.of(path).open("rb") as packed, np.load(packed, allow_pickle=False) as file:
       arrays = {name: file[name] for name in _FIELDS}
     B, T = arrays["tokens"].shape
-  except Exception as error:  # NumPy and zipfile raise all kinds
+  except Exception as error:  # NumPy and zipfile raise many types
     reason = " ".join(str(error).split()) or type(error).__name__
     raise ValueError(f"{path} is not a batch that a run kept: {reason}") from None
   for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Resumes the run of a workdir, whose config may change in part (config/kinds.py).
+"""Resumes the run of a workdir, whose config may change in part (config/key_kinds.py).
 
 WORKDIR/config.json is the current config, WORKDIR/amendments.jsonl its changes: one line per
 key, {"step": 30, "key": "optimizer.learning_rate", "old": 0.0003, "new": 0.0001}, in force for
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from empg_jax.config import config as configs, kinds
+from empg_jax.config import config as configs, key_kinds
 from empg_jax.io import json_text, paths
 
 FILE = "amendments.jsonl"
@@ -26,8 +26,8 @@ class Change(NamedTuple):
   new: Any
 
   def __str__(self) -> str:
-    kind = kinds.kind(self.key)
-    why = f": {kinds.reason(self.key)}" if kind == "identity" else ""
+    kind = key_kinds.kind(self.key)
+    why = f": {key_kinds.reason(self.key)}" if kind == "identity" else ""
     return f"config.{self.key} is {_shown(self.old)} there and {_shown(self.new)} now ({kind}{why})"
 
 
@@ -115,9 +115,9 @@ def differences(old: configs.Section, new: configs.Section) -> list[Change]:
 
 def _check(workdir: paths.Path, changes: Sequence[Change], amend: bool) -> None:
   """Raises ValueError for the changes that the run cannot go on with."""
-  refused = [change for change in changes if kinds.kind(change.key) != "operational"]
+  refused = [change for change in changes if key_kinds.kind(change.key) != "operational"]
   listed = ", ".join(map(str, refused))
-  if any(kinds.kind(change.key) == "identity" for change in refused):
+  if any(key_kinds.kind(change.key) == "identity" for change in refused):
     of_model = any(change.key.startswith("model.") for change in refused)
     more = "" if of_model else f"; --init_from={workdir} begins a new run from its weights"
     raise ValueError(
@@ -185,8 +185,8 @@ def amendments(workdir: str | os.PathLike) -> list[Amendment]:
 
 
 def seen(workdir: str | os.PathLike) -> list[Amendment]:
-  """The amendments after the first step that can be visible in a curve (`kinds.is_seen`)."""
-  return [x for x in amendments(workdir) if x.step and kinds.is_seen(x.change.key)]
+  """The amendments after the first step that can be visible in a curve (`key_kinds.is_seen`)."""
+  return [x for x in amendments(workdir) if x.step and key_kinds.is_seen(x.change.key)]
 
 
 def config_at(workdir: str | os.PathLike, step: int) -> ml_collections.ConfigDict:
