@@ -16,7 +16,7 @@ from empg_jax import chat as chats, console
 from empg_jax.distributed import hosts, sharding
 from empg_jax.io import json_text, paths
 from empg_jax.kernels import hardware
-from empg_jax.models import families, fetching, finite, naming, placing, tying
+from empg_jax.models import families, fetching, naming, nonfinite, placing, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
@@ -110,7 +110,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   placed, bad = placing.place(source, model)
   if bad:
     raise ValueError(
-      f"Weights in {locate(path)} are not finite: {finite.named(bad)};"
+      f"Weights in {locate(path)} are not finite: {nonfinite.describe(bad)};"
       " download or train them again."
     )
   return placed
@@ -213,7 +213,7 @@ def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> N
   def count(name, dtype):
     with np.errstate(over="ignore"):
       values = np.asarray(naming.tensor(leaves, name), dtype)
-    return finite.count_not_finite(values)
+    return nonfinite.count_nonfinite(values)
 
   bad = {name: found for name in names if (found := count(name, jnp.dtype(dtype)))}
   if not bad:
@@ -222,7 +222,7 @@ def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> N
     why = "Weights are not finite, the training has diverged: take an earlier checkpoint"
   else:
     why = f"Weights are too large for {dtype}: write them as bfloat16 or float32"
-  raise ValueError(f"{why} ({finite.named(bad)}).")
+  raise ValueError(f"{why} ({nonfinite.describe(bad)}).")
 
 
 def _files(shapes: dict[str, tuple], itemsize: int, limit: int) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 import numpy as np
 
-from empg_jax.models import finite
+from empg_jax.models import nonfinite
 from empg_jax.models.naming import STACKED, leaf_name, of_layer
 from empg_jax.models.source import Source
 
@@ -31,7 +31,7 @@ def place(source: Source, model: Any) -> tuple[Any, dict[str, int]]:
 
   def read(name, index, dtype):
     values = source.read(name, index, dtype)
-    if found := finite.count_not_finite(values):
+    if found := nonfinite.count_nonfinite(values):
       bad[name] = bad.get(name, 0) + found
     return values
 

@@ -11,7 +11,7 @@ _AT_ONCE = 2**20  # values, so that a large tensor is not copied whole
 _NAMED = 5  # tensors in a message
 
 
-def count_not_finite(values: np.ndarray) -> int:
+def count_nonfinite(values: np.ndarray) -> int:
   """The number of values that are NaN or infinite; any shape and float dtype."""
   flat = values.reshape(-1)
   pieces = (flat[at : at + _AT_ONCE] for at in range(0, flat.size, _AT_ONCE))
@@ -24,7 +24,7 @@ def _count(values: np.ndarray) -> int:
   return values.size - int(np.count_nonzero(np.isfinite(values)))
 
 
-def named(counts: Mapping[str, int]) -> str:
+def describe(counts: Mapping[str, int]) -> str:
   """`lm_head.weight (3), model.norm.weight (1)`; the first few of many."""
   listed = [f"{name} ({count:,})" for name, count in list(counts.items())[:_NAMED]]
   more = len(counts) - len(listed)
