@@ -16,7 +16,7 @@ from empg_jax import chat as chats, console
 from empg_jax.distributed import hosts, sharding
 from empg_jax.io import json_text, paths
 from empg_jax.kernels import hardware
-from empg_jax.models import families, fetching, naming, nonfinite, placing, tying
+from empg_jax.models import families, fetching, nonfinite, placing, tensor_names, tying
 from empg_jax.models.decoder import Decoder
 from empg_jax.models.gguf_file import Gguf
 from empg_jax.models.source import INDEX, SINGLE, Safetensors, Source
@@ -104,7 +104,7 @@ def load(path: str | pathlib.Path, mesh: Mesh, *, dtype: str = "float32") -> Dec
   model = describe(source, mesh, dtype=dtype)
   if hardware.of(mesh).whole_heads:
     sharding.check_heads(model.config.num_key_value_heads, mesh.shape[sharding.TENSOR])
-  _check(source, naming.shapes(model), model.config.tie_word_embeddings, locate(path))
+  _check(source, tensor_names.shapes(model), model.config.tie_word_embeddings, locate(path))
   for note in source.notes if hosts.is_first() else ():
     console.warn(note)
   placed, bad = placing.place(source, model)
@@ -188,8 +188,8 @@ def save(
   Raises:
     ValueError: a weight is not finite, or too large for `dtype`; nothing is written.
   """
-  leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
-  shapes = naming.shapes(model)
+  leaves = {tensor_names.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
+  shapes = tensor_names.shapes(model)
   _check_finite(leaves, shapes, dtype)
   folder = paths.of(folder)
   paths.make_folder(folder)
@@ -199,7 +199,9 @@ def save(
   paths.write(folder / "config.json", json_text.dumps(config, indent=2) + "\n")
   files = _files(shapes, jnp.dtype(dtype).itemsize, shard_bytes)
   for file, names in files.items():
-    tensors = {name: np.asarray(naming.tensor(leaves, name), jnp.dtype(dtype)) for name in names}
+    tensors = {
+      name: np.asarray(tensor_names.tensor(leaves, name), jnp.dtype(dtype)) for name in names
+    }
     with paths.placed(folder / file) as partial:  # the file that it replaces may be the only copy
       safetensors.save_file(tensors, partial, {"format": "pt"})
   if len(files) > 1:
@@ -212,7 +214,7 @@ def save(
 def _check_finite(leaves: dict[str, Any], names: Iterable[str], dtype: str) -> None:
   def count(name, dtype):
     with np.errstate(over="ignore"):
-      values = np.asarray(naming.tensor(leaves, name), dtype)
+      values = np.asarray(tensor_names.tensor(leaves, name), dtype)
     return nonfinite.count_nonfinite(values)
 
   bad = {name: found for name in names if (found := count(name, jnp.dtype(dtype)))}

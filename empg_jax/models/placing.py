@@ -10,8 +10,8 @@ from jaxtyping import Array
 import numpy as np
 
 from empg_jax.models import nonfinite
-from empg_jax.models.naming import STACKED, leaf_name, of_layer
 from empg_jax.models.source import Source
+from empg_jax.models.tensor_names import STACKED, leaf_name, of_layer
 
 _Read = Callable[[str, tuple[slice, ...], np.dtype], np.ndarray]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empg_jax.distributed import sharding
-from empg_jax.models import folder, naming
+from empg_jax.models import folder, tensor_names
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "models"
@@ -50,16 +50,16 @@ def write(model, path, quantise=None, output=None):
   writer.add_key_length(c.head_dim)
   writer.add_layer_norm_rms_eps(c.rms_norm_eps)
   writer.add_rope_freq_base(c.rope_theta)
-  leaves = {naming.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
-  for name in naming.shapes(model):
-    x = np.asarray(naming.tensor(leaves, name))
+  leaves = {tensor_names.leaf_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(model)}
+  for name in tensor_names.shapes(model):
+    x = np.asarray(tensor_names.tensor(leaves, name))
     module, kind = name.rsplit(".", 1)
     if c.model_type == "llama" and module.endswith(("q_proj", "k_proj")):
       q = module.endswith("q_proj")
       x = interleaved(x, c.num_attention_heads if q else c.num_key_value_heads)
     block = ""
-    if module.startswith(naming.STACKED):
-      index, module = module.removeprefix(naming.STACKED).split(".", 1)
+    if module.startswith(tensor_names.STACKED):
+      index, module = module.removeprefix(tensor_names.STACKED).split(".", 1)
       block = f"blk.{index}."
     packed = quantise is not None and x.ndim == 2 and x.shape[1] % 32 == 0
     data = gguf.quants.quantize(x, quantise) if packed else x
