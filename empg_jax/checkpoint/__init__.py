@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from empg_jax.checkpoint import proof
 from empg_jax.checkpoint.leaves import MisfitError, array, described, leaves, nested
-from empg_jax.checkpoint.plain import PlainPath
+from empg_jax.checkpoint.literal_path import LiteralPath
 from empg_jax.checkpoint.reading import read, read_part as read_part, shown, steps as steps
 from empg_jax.io import paths
 
@@ -49,13 +49,13 @@ class Checkpointer:
     """
     self._directory = paths.from_root(directory)
     paths.make_folder(self._directory)
-    self._plain = PlainPath(self._directory)
+    self._path = LiteralPath(self._directory)
     self._saving: tuple[int, Mapping[str, list]] = 0, {}
     self._keep, self._best = keep, best
     self._damaged: set[int] = set()
     self._scores: Mapping[int, float] = {}
     self._manager = ocp.CheckpointManager(
-      self._plain.path,
+      self._path.path,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=self,
         cleanup_tmp_directories=True,
@@ -136,7 +136,7 @@ class Checkpointer:
       try:
         restored = Restored(step, *read(self._manager.directory / str(step), template))
       except ValueError as error:
-        failed[step] = type(error)(self._plain.named(str(error)))
+        failed[step] = type(error)(self._path.named(str(error)))
         continue
       for sentence in self._sentences(failed):
         logging.warning("%s: trying the one before it", sentence)
@@ -161,7 +161,7 @@ class Checkpointer:
     """Waits as `wait` does and stops the background threads."""
     with self._writing():
       self._manager.close()
-    self._plain.close()
+    self._path.close()
 
   def _prove(self) -> None:
     """Called by Orbax on the first host, after writing a checkpoint and before naming it."""
@@ -185,11 +185,11 @@ class Checkpointer:
     except proof.UnreadableError as error:
       raise OSError(
         f"the checkpoint of step {self._saving[0]} was written to {self._directory} and cannot be"
-        f" read back ({self._plain.named(shown(error))}): it is discarded, and the earlier ones are"
+        f" read back ({self._path.named(shown(error))}): it is discarded, and the earlier ones are"
         " untouched; fix the disk and start the same command again."
       ) from error
     except (OSError, ValueError) as error:  # tensorstore raises the latter
-      reason = _FULL if _FULL in str(error) else self._plain.named(shown(error))
+      reason = _FULL if _FULL in str(error) else self._path.named(shown(error))
       raise OSError(
         f"a checkpoint cannot be written to {self._directory} ({reason}): the earlier ones are"
         " untouched; fix that and start the same command again."

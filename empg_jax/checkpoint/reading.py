@@ -22,7 +22,7 @@ from empg_jax.checkpoint.leaves import (
   nested,
   target,
 )  # fmt: skip
-from empg_jax.checkpoint.plain import PlainPath
+from empg_jax.checkpoint.literal_path import LiteralPath
 from empg_jax.distributed import hosts
 from empg_jax.io import paths
 
@@ -100,7 +100,7 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
     ValueError: it is damaged.
   """
   folder = paths.from_root(checkpoint)
-  with PlainPath(folder.parent) as plain:
+  with LiteralPath(folder.parent) as plain:
     try:
       return _read_part(plain.path / folder.name, template)
     except MisfitError as error:

@@ -14,7 +14,7 @@ _MISREAD = re.compile(r"[*?\[\\]|[\udc80-\udcff]|^/(?:gs|s3|az|hf)(?:/|$)")
 _DESCRIPTORS = pathlib.Path("/proc/self/fd")  # of Linux
 
 
-class PlainPath:
+class LiteralPath:
   """A folder, and a path to it that all libraries read literally.
 
   `path` is the folder's own path where possible. Otherwise, on Linux, it goes through a file
@@ -47,7 +47,7 @@ class PlainPath:
       os.close(self._descriptor)
     self._descriptor = None
 
-  def __enter__(self) -> "PlainPath":
+  def __enter__(self) -> "LiteralPath":
     return self
 
   def __exit__(self, *_: object) -> None:
