@@ -76,7 +76,7 @@ def test_the_loss_is_chosen_when_a_program_is_lowered(target, found):
 
   @jax.jit
   def program(x):
-    return hardware.of_loss(x, kernels=lambda x: x + 1.0, blocks=lambda x: x + 2.0)
+    return hardware.dispatch_loss(x, kernels=lambda x: x + 1.0, blocks=lambda x: x + 2.0)
 
   text = program.trace(0.0).lower(lowering_platforms=(target,)).as_text()
   assert f"dense<{found:.6e}>" in text and f"dense<{3 - found:.6e}>" not in text

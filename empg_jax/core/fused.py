@@ -201,7 +201,7 @@ def _on_platform(kernel: _Implementation, xla: _Implementation, *args: Array) ->
 
   @jax.custom_jvp
   def run(*args: Array) -> tuple[Array, ...]:
-    chosen: tuple[Array, ...] = hardware.of_loss(*args, kernels=kernel, blocks=xla)
+    chosen: tuple[Array, ...] = hardware.dispatch_loss(*args, kernels=kernel, blocks=xla)
     return chosen
 
   # A second derivative differentiates this function, and a kernel has no derivative.

@@ -84,7 +84,7 @@ def current() -> Platform:
   return of(jax.default_backend() if device is None else device.platform)
 
 
-def of_loss(*args: Any, kernels: Callable, blocks: Callable) -> Any:
+def dispatch_loss(*args: Any, kernels: Callable, blocks: Callable) -> Any:
   """What the loss's way on the hardware returns for `args`.
 
   JAX chooses when it lowers the program, not when it traces it: a program can be traced here and
