@@ -126,7 +126,7 @@ ELSEWHERE = {
   "empg_jax/io/gguf_reader.py", "empg_jax/models/folder.py",  # of models that are located
   "empg_jax/models/fingerprint.py", "empg_jax/chat/__init__.py",
   "empg_jax/config/config.py", "empg_jax/cli/command_line.py",  # --config's file is code
-  "empg_jax/checkpoint/plain.py", "empg_jax/workdir/lock.py",  # of disks
+  "empg_jax/checkpoint/literal_path.py", "empg_jax/workdir/lock.py",  # of disks
   "empg_jax/data/prepared.py", "empg_jax/workers/process.py", "launch/export.py",
 }  # fmt: skip
 # Of copies and of what is made on this host's disk: their paths come from io.cache, or are refused.

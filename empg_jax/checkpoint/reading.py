@@ -100,16 +100,16 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
     ValueError: it is damaged.
   """
   folder = paths.from_root(checkpoint)
-  with LiteralPath(folder.parent) as plain:
+  with LiteralPath(folder.parent) as literal:
     try:
-      return _read_part(plain.path / folder.name, template)
+      return _read_part(literal.path / folder.name, template)
     except MisfitError as error:
-      raise MisfitError(plain.named(str(error))) from error
+      raise MisfitError(literal.named(str(error))) from error
     except jax.errors.JaxRuntimeError:
       raise
     except Exception as error:  # as in `read`
       raise ValueError(
-        f"the checkpoint {folder} is damaged ({plain.named(shown(error))}): take the one before it"
+        f"the checkpoint {folder} is damaged ({literal.named(shown(error))}): take the one before it"
       ) from error
 
 
