@@ -8,7 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from empg_jax.checkpoint import Checkpointer, MisfitError, orbax_logs, plain, read_part
+from empg_jax.checkpoint import Checkpointer, MisfitError, literal_path, orbax_logs, read_part
 from empg_jax.cli import command_line
 
 TEMPLATE = {"w": np.zeros(1000, np.float32), "step": 0}
@@ -77,7 +77,7 @@ def test_messages_name_the_workdir_as_it_is(tmp_path):
 
 
 def test_a_workdir_that_cannot_be_used_is_refused_before_a_run(tmp_path, monkeypatch):
-  monkeypatch.setattr(plain, "_DESCRIPTORS", pathlib.Path("nowhere"))
+  monkeypatch.setattr(literal_path, "_DESCRIPTORS", pathlib.Path("nowhere"))
   with pytest.raises(ValueError, match="cannot be kept in .*choose another --workdir") as error:
     Checkpointer(tmp_path / "a [b]" / "checkpoints")
   assert command_line.is_for_the_user(error.value)

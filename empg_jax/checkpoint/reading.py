@@ -109,7 +109,8 @@ def read_part(checkpoint: str | os.PathLike, template: PyTree) -> PyTree:
       raise
     except Exception as error:  # as in `read`
       raise ValueError(
-        f"the checkpoint {folder} is damaged ({literal.named(shown(error))}): take the one before it"
+        f"the checkpoint {folder} is damaged ({literal.named(shown(error))}): take the one"
+        " before it"
       ) from error
 
 
