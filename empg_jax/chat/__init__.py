@@ -1,4 +1,4 @@
-"""Text to ids: what a chat template puts around each turn. Sampled ids are never re-tokenized.
+"""Text to ids: a chat template around each turn. Sampled ids are never tokenized again.
 
 chat = load("path/to/model")
 ids = chat.opening(first_observation)               # then the policy samples a reply,
@@ -15,28 +15,28 @@ from empg_jax.chat import actions
 
 @runtime_checkable
 class Chat(Protocol):
-  """A tokenizer and its chat template, for one conversation that only ever grows.
+  """A tokenizer and its chat template, for a conversation that only grows.
 
-  No text of an observation encodes to a special token, so none can pretend to be a turn.
+  The text of an observation never encodes to a special token, so it cannot imitate a turn.
   """
 
   @property
   def vocab_size(self) -> int:
-    """One more than the largest id; the model may have more, which stand for nothing."""
+    """One more than the largest id; the model may have more ids, which encode no text."""
 
   @property
   def end_id(self) -> int:
     """The id that ends a reply."""
 
   def opening(self, observation: str) -> list[int]:
-    """What is read before the first reply."""
+    """The ids that the policy reads before its first reply."""
 
   def following(self, observation: str, ended: bool) -> list[int]:
-    """What is read between a reply and the next one.
+    """The ids that the policy reads between a reply and the next one.
 
     Args:
       observation: the environment's answer.
-      ended: whether the reply's last id was `end_id`; if not, the piece ends its turn first.
+      ended: whether the reply's last id was `end_id`; if not, the ids begin with `end_id`.
     """
 
   def reply(self, thought: str, action: str) -> list[int]:
@@ -46,7 +46,7 @@ class Chat(Protocol):
     """A reply's text, without its end."""
 
   def action(self, text: str) -> str | None:
-    """The command inside a well-formed reply (see chat.actions), else None."""
+    """The action inside a well-formed reply (chat.actions); None if the reply has a fault."""
 
 
 def load(
@@ -57,25 +57,24 @@ def load(
   lower: bool = True,
   cjk: bool = False,
 ) -> Chat:
-  """The chat of a model: by what lies in its folder, or from its GGUF file.
+  """The chat of a model, from the files in its folder or from its GGUF file.
 
-  A SentencePiece model as launch/sft.py makes it has its template's marks, and is used wherever
-  it lies; else with `tokenizer.json` it is the `transformers` tokenizer and the chat template
-  that came with it.
-  No code of the folder is run, and nothing is downloaded.
+  If the folder has a SentencePiece model that launch/sft.py made, which contains the marks of its
+  template, that is used; else, with `tokenizer.json`, the `transformers` tokenizer and its chat
+  template. No code from the folder is run, and nothing is downloaded.
 
   Args:
     path: a folder, or a GGUF file.
     instructions: the text before anything else; the system message where
       the template has one.
-    think, lower, cjk: what makes a reply an action (chat.actions.Rules).
+    think, lower, cjk: which replies hold an action (chat.actions.Rules).
 
   Raises:
-    FileNotFoundError: no tokenizer lies there.
+    FileNotFoundError: there is no tokenizer.
     ValueError: the tokenizer or its chat template cannot be used.
   """
   path, rules = pathlib.Path(path), actions.Rules(think, lower, cjk)
-  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # PyTorch is not missed.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # PyTorch is not needed.
   ggufs = [path] if path.is_file() and path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
   # Imported only where needed: transformers takes seconds.
   own = path / "tokenizer.model"

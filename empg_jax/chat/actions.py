@@ -10,14 +10,14 @@ _CJK = re.compile("[\u4e00-\u9fff]")
 
 
 class Rules(NamedTuple):
-  """What makes a reply an action; the defaults are verl-agent's for ALFWorld and WebShop."""
+  """Which replies hold an action; the defaults are verl-agent's for ALFWorld and WebShop."""
 
   think: bool = True
   """Whether a reply needs both think tags."""
   lower: bool = True
   """Whether the action is lower-cased."""
   cjk: bool = False
-  """Whether a reply may hold Chinese characters, into which multilingual models drift."""
+  """Whether a reply may hold Chinese characters, which multilingual models tend to produce."""
 
 
 def action(text: str, rules: Rules = Rules()) -> str | None:
@@ -29,11 +29,11 @@ def action(text: str, rules: Rules = Rules()) -> str | None:
 
 
 def fault(text: str, rules: Rules = Rules()) -> str | None:
-  """What makes a reply invalid: the first of FAULTS that holds, else None.
+  """Why a reply is invalid: the first of FAULTS that applies, else None.
 
-  no_action: it has no <action> block with something in it, outside of its thoughts; no_think: it
-  lacks one of the think tags, or the block stands in a thought that does not end; cjk: it has
-  Chinese characters.
+  no_action: outside of its thoughts it has no <action> block, or an empty one; no_think: it lacks
+  one of the think tags, or the block is in a thought that does not end; cjk: it has Chinese
+  characters.
   """
   command, thinking = _command(text)
   if not command:
@@ -44,9 +44,9 @@ def fault(text: str, rules: Rules = Rules()) -> str | None:
 
 
 def _command(text: str) -> tuple[str, bool]:
-  """What the first <action> block outside of thoughts holds, and whether a thought is still open.
+  """The content of the first <action> block outside of thoughts, and whether a thought is open.
 
-  Empty if there is no such block. A block goes on to its own end, so think tags in it are text.
+  The content is empty if there is no such block. Think tags inside a block are text.
   """
   at = 0
   while True:

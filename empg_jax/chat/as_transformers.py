@@ -7,13 +7,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from empg_jax.chat.sentencepiece_chat import MARKS, SentencePieceChat
 
 _NORMAL, _UNKNOWN, _USER_DEFINED = 1, 2, 4  # types of pieces
-# Instructions stand before the first observation, as SentencePieceChat has them.
+# Instructions come before the first observation, as in SentencePieceChat.
 _TEMPLATE = """\
-{%- set told = messages[0].content + '\\n\\n' if messages[0].role == 'system' else '' -%}
+{%- set instructions = messages[0].content + '\\n\\n' if messages[0].role == 'system' else '' -%}
 {%- set messages = messages[1:] if messages[0].role == 'system' else messages -%}
 {%- for message in messages -%}
 {%- if message.role == 'user' -%}
-{{- '<|user|>' + (told if loop.first else '') + message.content -}}
+{{- '<|user|>' + (instructions if loop.first else '') + message.content -}}
 {%- else -%}
 {{- '<|assistant|>' + message.content + '<|end|>' -}}
 {%- endif -%}
@@ -23,9 +23,9 @@ _TEMPLATE = """\
 
 
 def write(chat: SentencePieceChat, folder: pathlib.Path) -> None:
-  """Makes `transformers` read the folder as this chat: the same ids, the same conversation.
+  """Writes a tokenizer and a template with which `transformers` makes the same ids as this chat.
 
-  Only in text that spells a mark, as `<|end|>`, do they differ: AutoTokenizer reads it as the
+  They differ only in text that spells a mark, such as `<|end|>`: AutoTokenizer encodes it as the
   mark, and the chat as text.
   """
   from transformers import PreTrainedTokenizerFast  # takes seconds
@@ -43,7 +43,7 @@ def write(chat: SentencePieceChat, folder: pathlib.Path) -> None:
 
 
 def _tokenizer(chat: SentencePieceChat) -> Tokenizer:
-  """Byte-pair encoding over all of a text, as SentencePiece does it."""
+  """Byte-pair encoding over a whole text, as SentencePiece does it."""
   from sentencepiece import sentencepiece_model_pb2  # loads protobuf
 
   proto = sentencepiece_model_pb2.ModelProto.FromString(chat.tokenizer.serialized_model_proto())
@@ -64,7 +64,7 @@ def _tokenizer(chat: SentencePieceChat) -> Tokenizer:
 
 
 def _merges(scores: dict[str, float]) -> list[tuple[str, str]]:
-  """The pairs that pieces are merged from, the piece of the highest score first."""
+  """The pairs that merge into pieces, the piece of the highest score first."""
   pairs = []
   for piece in sorted(scores, key=scores.__getitem__, reverse=True):
     halves = ((piece[:at], piece[at:]) for at in range(1, len(piece)))

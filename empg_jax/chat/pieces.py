@@ -7,8 +7,8 @@ import functools
 def splitter(text: Callable[[Sequence[int]], str]) -> Callable[[Sequence[int]], list[str]]:
   """A function from a reply's ids to the part of its text that each of them adds.
 
-  The parts put together are `text(ids)` (Chat.text). A token that adds nothing by itself,
-  as the end of a reply and all but the last of those that share one character, has "".
+  The joined parts are `text(ids)` (Chat.text). A token that adds nothing by itself has "": the
+  end of a reply, and all but the last of the tokens that share one character.
   """
 
   @functools.cache
@@ -19,7 +19,7 @@ def splitter(text: Callable[[Sequence[int]], str]) -> Callable[[Sequence[int]], 
 
   def split(ids: Sequence[int]) -> list[str]:
     found = [text(ids[:1]), *map(after, ids, ids[1:])]
-    # What a token adds is as good as always clear from the one before it.
+    # The token before nearly always determines what a token adds.
     if None in found or "".join(found) != text(ids):
       return _by_prefixes(text, list(ids))
     return found[: len(ids)]
@@ -28,11 +28,11 @@ def splitter(text: Callable[[Sequence[int]], str]) -> Callable[[Sequence[int]], 
 
 
 def _by_prefixes(text: Callable[[Sequence[int]], str], ids: list[int]) -> list[str]:
-  """The same, by decoding every beginning of the reply."""
+  """The same by decoding every prefix of the reply."""
   whole, found, done = text(ids), [], ""
   for count in range(1, len(ids) + 1):
     so_far = text(ids[:count])
-    # While a character is incomplete, or a later token changes it, it waits.
+    # A character that is incomplete, or that a later token changes, is added later.
     grown = so_far if whole.startswith(so_far) and len(so_far) > len(done) else done
     found.append(grown[len(done) :])
     done = grown

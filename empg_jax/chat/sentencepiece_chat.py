@@ -1,4 +1,4 @@
-"""A SentencePiece model with a template of our own, as launch/sft.py makes it."""
+"""A SentencePiece model with its own template, as launch/sft.py makes it."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -15,8 +15,8 @@ MARKS = ("<|user|>", "<|assistant|>", "<|end|>")
 class SentencePieceChat:
   """The template `<|user|>OBSERVATION<|assistant|>REPLY<|end|>`, over a SentencePiece model.
 
-  The three marks are ids of their own that no text encodes to. `instructions` stand before
-  the first observation, and `rules` say what makes a reply an action. The methods are those of
+  The three marks have ids of their own, to which no text encodes. `instructions` come before
+  the first observation, and `rules` say which replies hold an action. The methods are those of
   `Chat`.
   """
 
@@ -46,7 +46,7 @@ class SentencePieceChat:
     return self.tokenizer.encode(text)
 
   def text(self, ids: Sequence[int]) -> str:
-    # A model may have more ids than its tokenizer; those stand for no text.
+    # A model may have more ids than its tokenizer; those encode no text.
     return self.tokenizer.decode([int(i) for i in ids if i < self.vocab_size])
 
   def action(self, text: str) -> str | None:
@@ -61,7 +61,7 @@ class SentencePieceChat:
 def load(
   file: pathlib.Path, instructions: str = "", rules: actions.Rules = actions.Rules()
 ) -> SentencePieceChat:
-  """From a SentencePiece model file.
+  """Reads a SentencePiece model file.
 
   Raises:
     ValueError: the file is damaged, or the model lacks the template's marks.

@@ -1,11 +1,11 @@
-"""What a chat template puts around observations and replies, found out by rendering probes."""
+"""What a chat template puts around observations and replies, found by rendering probes."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
 
 Message = dict[str, str]
 
-# Texts that stand in no template, and replies of the form that the agent writes.
+# Texts that occur in no template, and replies in the agent's form.
 _OBSERVATIONS = ("observation-zq1", "observation-zq2", "observation-zq3")
 _REPLIES = ("reply-zq1", "reply-zq2")
 _THINKING = tuple(f"<think>thought</think><action>{reply}</action>" for reply in _REPLIES)
@@ -16,17 +16,17 @@ class Pieces:
   """A conversation is before O after R between O after R between O after ..."""
 
   before: str
-  """What stands before the first observation, the instructions included."""
+  """Everything before the first observation, the instructions included."""
   after: str
   """Between an observation and the reply to it."""
   between: str
   """Between a reply and the next observation; the end of the reply's turn comes first."""
   strips: bool
-  """Whether the template takes blanks off both ends of an observation."""
+  """Whether the template strips blanks from both ends of an observation."""
   grows: bool
-  """Whether the whole conversation is rendered as its pieces, one after another.
+  """Whether the rendered conversation is its pieces, one after another.
 
-  If not, the template rewrites earlier turns: it takes out their thinking, for instance.
+  If not, the template rewrites earlier turns: it removes their thinking, for instance.
   """
   system: bool
   """Whether the instructions are a system message; if not, they begin the first observation."""
@@ -37,18 +37,18 @@ def find(render: Callable[[list[Message]], str], instructions: str = "") -> Piec
 
   Args:
     render: applies the template to messages, ready for the assistant's next reply.
-    instructions: of the system message; none if empty. Where the template refuses or leaves
-      out a system message, they stand before the first observation.
+    instructions: the text of the system message; empty for none. Where the template rejects or
+      omits a system message, they come before the first observation.
 
   Raises:
-    ValueError: later turns are not rendered as the first one is; the message goes on from
-      "The chat template of ...".
+    ValueError: the template renders later turns differently from the first one; the message
+      continues "The chat template of ...".
   """
   if _has_system(render, instructions):
     return _find(render, instructions)
   pieces = _find(render, "")
-  told = (instructions.lstrip() if pieces.strips else instructions) + "\n\n"
-  return dataclasses.replace(pieces, before=pieces.before + told, system=False)
+  text = (instructions.lstrip() if pieces.strips else instructions) + "\n\n"
+  return dataclasses.replace(pieces, before=pieces.before + text, system=False)
 
 
 def _has_system(render: Callable[[list[Message]], str], instructions: str) -> bool:
@@ -62,17 +62,19 @@ def _has_system(render: Callable[[list[Message]], str], instructions: str) -> bo
 
 def _find(render: Callable[[list[Message]], str], instructions: str) -> Pieces:
   first, second, third = _OBSERVATIONS
-  said = lambda observations, replies=(): render(_messages(instructions, observations, replies))
-  opening = said([first])
+  rendered = lambda observations, replies=(): render(_messages(instructions, observations, replies))
+  opening = rendered([first])
   before, after = _around(opening, first)
-  padded = said([f" {first} "])
+  padded = rendered([f" {first} "])
   if padded not in (f"{before} {first} {after}", opening):
     raise ValueError("changes the text of observations: use one that leaves it as it is")
-  longer = said([first, second], _REPLIES[:1])
+  longer = rendered([first, second], _REPLIES[:1])
   _, rest = _around(longer, _REPLIES[0])
   between, end = _around(rest, second)
   if end != after:
-    raise ValueError("treats later turns otherwise than the first one: use a plain one")
+    raise ValueError(
+      "renders later turns differently from the first one: use one that renders all alike"
+    )
   whole = before + first
   for reply, observation in zip(_THINKING, (second, third)):
     whole += after + reply + between + observation
@@ -82,7 +84,7 @@ def _find(render: Callable[[list[Message]], str], instructions: str) -> Pieces:
     after=after,
     between=between,
     strips=padded == opening,
-    grows=said(_OBSERVATIONS, _THINKING) == whole,
+    grows=rendered(_OBSERVATIONS, _THINKING) == whole,
     system=True,
   )
 
@@ -100,6 +102,6 @@ def _messages(
 
 def _around(text: str, part: str) -> tuple[str, str]:
   if text.count(part) != 1:
-    raise ValueError("does not show each observation and reply once: use a plain one")
+    raise ValueError("does not show each observation and reply once: use one that does")
   before, _, after = text.partition(part)
   return before, after

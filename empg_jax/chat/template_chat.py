@@ -9,24 +9,24 @@ from transformers import PreTrainedTokenizerFast
 
 from empg_jax.chat import actions, template
 
-# Llama 3 tells its reader the date; the same one in every run keeps runs reproducible.
+# Llama 3's template contains the date; a fixed one keeps runs reproducible.
 _DATE = "26 Jul 2024"
 
 
 class TemplateChat:
   """A `Chat` over a fast tokenizer and its template; the methods are those of `Chat`.
 
-  Text between special tokens is encoded at once, so that an observation has the ids which
-  the template applied to the whole conversation would give it. Thinking modes are switched
-  off (`enable_thinking=False`): the agent thinks within the reply, where it is trained. A
-  template that opens <think> itself all the same has the tag counted to the reply.
+  Text between special tokens is encoded as a whole, so an observation has the same ids as when
+  the template is applied to the whole conversation. Thinking modes are switched off
+  (`enable_thinking=False`): the agent thinks within the reply, which is trained. If a template
+  still opens <think> itself, the tag counts as part of the reply.
 
   Args:
     tokenizer: with a chat template.
     instructions: the system message; the template's own default if empty. Where the template
-      has no system role, they stand before the first observation.
-    name: what the tokenizer is called in messages.
-    rules: what makes a reply an action.
+      has no system role, they come before the first observation.
+    name: the tokenizer's name in messages.
+    rules: which replies hold an action.
 
   Raises:
     ValueError: the template is missing, fails, or does not mark the end of a reply.
@@ -59,7 +59,7 @@ class TemplateChat:
     if len(self._between) < 2:
       raise ValueError(
         f"The chat template of {name} puts {pieces.between!r} after a reply, and no special token"
-        " to end it with: write {{ eos_token }} behind the assistant's content in it."
+        " to end it: write {{ eos_token }} after the assistant's content in it."
       )
     self.end_id = self._added[self._between[1]]
     self._opened = "<think>" if pieces.after.rstrip().endswith("<think>") else ""
@@ -72,7 +72,7 @@ class TemplateChat:
 
   def reply(self, thought: str, action: str) -> list[int]:
     text = f"<think>{thought}</think><action>{action}</action>".removeprefix(self._opened)
-    text += self._between[0]  # a template's blank before the end is the reply's, for it is sampled
+    text += self._between[0]  # a blank before the end belongs to the reply: it is sampled
     return [*self._ids(_split(text, self._ordinary)), self.end_id]
 
   def text(self, ids: Sequence[int]) -> str:
@@ -106,7 +106,7 @@ def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) ->
         enable_thinking=False,
         date_string=_DATE,
       )
-    except Exception as error:  # A template is a program of the model's folder.
+    except Exception as error:  # A template is a program from the model's folder.
       raise ValueError(f"fails ({error}): use another one") from error
 
   try:
@@ -115,12 +115,12 @@ def _pieces(tokenizer: PreTrainedTokenizerFast, instructions: str, name: str) ->
     raise ValueError(f"The chat template of {name} {error}.") from error
   if not pieces.system:
     logging.getLogger(__name__).warning(
-      "The chat template of %s has no system role: the instructions stand before the first"
+      "The chat template of %s has no system role: the instructions come before the first"
       " observation.", name,
     )  # fmt: skip
   if not pieces.grows:
     logging.getLogger(__name__).warning(
-      "The chat template of %s rewrites earlier turns, as by taking out their thinking;"
+      "The chat template of %s rewrites earlier turns, for instance to remove their thinking;"
       " here a turn stays as it was sampled.", name,
     )  # fmt: skip
   return pieces
@@ -132,13 +132,13 @@ def _check_unspoken(
   for i, token in tokenizer.added_tokens_decoder.items():
     if token.special and i in plain.encode(str(token)).ids:
       raise ValueError(
-        f"In the vocabulary of {name} the special token {token} can be spelled by any text, so"
-        " that an observation could pretend to be a turn: use another tokenizer."
+        f"In the vocabulary of {name} ordinary text can encode to the special token {token}, so"
+        " an observation could imitate a turn: use another tokenizer."
       )
 
 
 def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-  """The same text encoder, to which special tokens are text like any other."""
+  """The same text encoder without special tokens: it encodes their names as ordinary text."""
   plain = tokenizers.Tokenizer(backend.model)
   for part in ("normalizer", "pre_tokenizer"):
     if (value := getattr(backend, part)) is not None:

@@ -1,4 +1,4 @@
-"""Hands a model's tokenizer on to a folder of weights made from it."""
+"""Copies a model's tokenizer into a folder of weights that were made from the model."""
 
 import pathlib
 
@@ -17,10 +17,10 @@ FILES = (
 
 
 def copy(home: pathlib.Path, out: paths.Path) -> None:
-  """Puts the tokenizer of `home`, a model's folder or GGUF file, into the folder `out`.
+  """Writes the tokenizer of `home`, a model's folder or GGUF file, to the folder `out`.
 
-  Files are copied as they are; from a GGUF file they are made. Those of another tokenizer that
-  lay there go: they would be read instead.
+  Files of a folder are copied unchanged; from a GGUF file they are made. Files of another
+  tokenizer in `out` are removed, because readers would use them instead.
   """
   if home.is_file():
     from empg_jax.chat import tokenizers  # only where needed: transformers takes seconds

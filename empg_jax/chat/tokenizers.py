@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from empg_jax.io import gguf_reader
 
-# How text is cut before the merges, by GGUF's name of the tokenizer: the classes of
-# characters that stay together, and how many digits do.
+# How text is split before the merges: the classes of characters that stay together, and how many
+# digits do.
 _WORDS = (
   r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*"
   r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -20,7 +20,7 @@ _UNUSED = 5
 
 
 def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
-  """tokenizer.json with its tokenizer_config.json and chat_template.jinja, as far as there.
+  """Reads tokenizer.json, with tokenizer_config.json and chat_template.jinja if they are there.
 
   Raises:
     ValueError: a file is damaged.
@@ -35,10 +35,10 @@ def from_folder(folder: pathlib.Path) -> PreTrainedTokenizerFast:
 
 
 def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
-  """The byte-level BPE tokenizer inside a GGUF file.
+  """Reads the byte-level BPE tokenizer of a GGUF file.
 
   Raises:
-    ValueError: it is no GGUF file, or its tokenizer is of another kind.
+    ValueError: it is not a GGUF file, or its tokenizer is of another kind.
   """
   reader = gguf_reader.read(file)
   value = lambda key: gguf_reader.value(reader, f"tokenizer.{key}")
@@ -57,9 +57,9 @@ def from_gguf(file: pathlib.Path) -> PreTrainedTokenizerFast:
 
 
 def _byte_level(value: Callable[[str], Any], cut: str) -> PreTrainedTokenizerFast:
-  """The tokenizer that a GGUF file's values under tokenizer.* describe, with this cut of text."""
+  """The tokenizer that a GGUF file's values under tokenizer.* describe; `cut` names the split."""
   types = value("ggml.token_type")
-  while types and types[-1] == _UNUSED:  # names that the converter made up for the model's padding
+  while types and types[-1] == _UNUSED:  # names that the converter invented for the model's padding
     types.pop()
   tokens = value("ggml.tokens")[: len(types)]
   merges = [tuple(merge.split(" ", 1)) for merge in value("ggml.merges")]

@@ -1,4 +1,4 @@
-"""Builder configs, which name a data set to tfds together with its builder."""
+"""Builder configs, which identify a dataset for TFDS together with its builder."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 @dataclasses.dataclass(kw_only=True)
 class DemonstrationsConfig(tfds.core.BuilderConfig):
-  """Which demonstrations: the arguments of an environment's `demonstrations`."""
+  """Demonstrations by the arguments of an environment's `demonstrations`."""
 
   environment: str
   episodes: int
@@ -18,6 +18,6 @@ class DemonstrationsConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(kw_only=True)
 class QuestionsConfig(tfds.core.BuilderConfig):
-  """Which questions: one of envs.deep_search.data.QUESTIONS."""
+  """Questions by their source, one of envs.deep_search.data.QUESTIONS."""
 
   questions: str

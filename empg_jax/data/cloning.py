@@ -22,10 +22,10 @@ class Rows(NamedTuple):
 def transcript(
   chat: Chat, demo: Demonstration, observation_weight: float
 ) -> tuple[list[int], list[float]]:
-  """The ids of an episode as the policy would live it, and what each counts.
+  """The ids of an episode as the policy would see it, and the weight of each.
 
-  Observations count `observation_weight`: learning to foresee them teaches a small model
-  sooner to look names up. Replies that were not the expert's count 0.
+  Observations weigh `observation_weight`: predicting them teaches a small model sooner to look
+  names up. Replies that were not the expert's weigh 0.
   """
   ids, weights = [], []
   for turn in demo.turns:
@@ -47,16 +47,16 @@ def batches(
   observation_weight: float,
   seed: int,
 ) -> Iterator[Rows]:
-  """Endless batches of about `tokens` tokens, rows of like length together.
+  """Yields batches of about `tokens` tokens without end, rows of similar length together.
 
   Args:
-    sources: data sets; an epoch goes once through all of them, shuffled together.
-    chat: the template.
+    sources: datasets; an epoch goes once through all of them, shuffled together.
+    chat: the tokenizer and its template.
     lengths: row lengths; an episode takes the shortest that holds it, and is left out
-      if none does. Lost ones and won ones alike teach only the expert's own replies.
+      if none does. From lost and won episodes alike only the expert's own replies are trained.
     tokens: of a batch, padding included; its rows are a multiple of `microbatch`.
     observation_weight: see `transcript`.
-    seed: of the order.
+    seed: determines the order.
   """
   rng = random.Random(seed)
   waiting = {length: [] for length in sorted(lengths)}

@@ -3,9 +3,9 @@
     source = demonstrations("alfworld", episodes=20_000, seed=0, size="small", noise=0.1)
     source[17].turns[0].action        # the first action of one of them
 
-A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
-needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
-the cache (EMPG_JAX_CACHE), and made again only for another environment, number, seed or option.
+A `tensorflow-datasets` builder writes them as ArrayRecord files; neither writing nor reading
+needs TensorFlow. The files are in the folder that the environment variable TFDS_DATA_DIR names,
+else in the cache (EMPG_JAX_CACHE). Another environment, number, seed or option makes new ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ _TEXTS = ("observation", "thought", "action")
 
 
 class Demonstrations(tfds.core.GeneratorBasedBuilder):
-  """Episodes of the expert: per turn what was read, thought and played."""
+  """Episodes of the expert: observation, thought and action of each turn."""
 
-  # Raised when games, expert or noise change, so that no older files are read for them.
+  # A change of games, expert or noise needs a new version, so that older files are not read.
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
 
@@ -58,7 +58,7 @@ class Demonstrations(tfds.core.GeneratorBasedBuilder):
 
 
 class Episodes(Sequence[Demonstration]):
-  """Demonstrations by index, each decoded from its record when asked for."""
+  """Demonstrations by index, each decoded from its record on access."""
 
   def __init__(self, records: Sequence[dict[str, Any]]):
     self._records = records
@@ -77,18 +77,18 @@ class Episodes(Sequence[Demonstration]):
 def demonstrations(
   environment: str, *, episodes: int, seed: int, data_dir: str | None = None, **options: Any
 ) -> Episodes:
-  """The first `episodes` demonstrations of a stream in shuffled order, made if need be.
+  """The first `episodes` demonstrations of a stream, in shuffled order; made if there are none.
 
   Args:
     environment: its name, a module of empg_jax.envs.
     episodes: how many.
     seed: of games, expert and noise.
-    data_dir: where they are kept; default: TFDS_DATA_DIR, or the cache.
+    data_dir: the folder of the files; default: TFDS_DATA_DIR, or the cache.
     **options: of the environment's `demonstrations(seed, **options)`.
 
   Raises:
-    ValueError: episodes is not positive, or the environment takes no such option.
-    OSError: they have to be made, and the folder cannot be written.
+    ValueError: episodes is not positive, or the environment has no such option.
+    OSError: they must be made, and the folder cannot be written.
   """
   if episodes < 1:
     raise ValueError(f"episodes must be at least 1, got {episodes!r}.")

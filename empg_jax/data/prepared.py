@@ -1,4 +1,4 @@
-"""Datasets of this package's own, made once by their builder and kept."""
+"""The package's own datasets, which their builders make once."""
 
 from collections.abc import Iterator
 import contextlib
@@ -16,15 +16,15 @@ def builder(
   config: tfds.core.BuilderConfig,
   data_dir: str | None = None,
 ) -> tfds.core.DatasetBuilder:
-  """The builder of a dataset that is there, made if need be, in ArrayRecord files.
+  """The builder of a dataset in ArrayRecord files, which are made if they are missing.
 
   Args:
     made_by: the builder's class.
-    config: which of its datasets.
+    config: identifies one of its datasets.
     data_dir: where it is kept; default: TFDS_DATA_DIR, or `datasets` in the cache (EMPG_JAX_CACHE).
 
   Raises:
-    OSError: it has to be made, and the folder cannot be written.
+    OSError: it must be made, and the folder cannot be written.
   """
   kept = data_dir or os.environ.get("TFDS_DATA_DIR") or str(cache.folder_for("datasets", ""))
   home = paths.on_disk(kept, "TFDS_DATA_DIR")
@@ -51,8 +51,8 @@ def _check_writable(home: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-  """Keeps TFDS from printing that it downloads, for nothing is downloaded, and its warnings."""
-  tfds.disable_progress_bar()  # ours knows how many there will be; theirs does not
+  """Silences TFDS: its warnings, and its messages of downloads, for nothing is downloaded."""
+  tfds.disable_progress_bar()  # unlike ours, it does not know the total
   before = logging.get_verbosity()
   if not logging.vlog_is_on(1):
     logging.set_verbosity(logging.ERROR)

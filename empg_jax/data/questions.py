@@ -1,15 +1,15 @@
-"""Deep Search's questions as a dataset: written once, read at random.
+"""Deep Search's questions as a dataset: made once, kept on disk, read at random.
 
     splits = questions("embedded")
     splits["train"][0]
 
 is {"id": "embedded/train/0", "question": "What is the capital of ..?", "answers": ["Warsaw", ..],
 "titles": ["Marie Curie", "Poland (Government)"], "type": "birth_capital", "hops": 2, "split":
-"train"}, and the environment plays it as `env.reset(id)`, with nothing to be prepared.
+"train"}, and the environment plays it as `env.reset(id)`.
 
-A `tensorflow-datasets` builder that writes ArrayRecord files; neither writing nor reading
-needs TensorFlow. They are kept where the environment variable TFDS_DATA_DIR says, else in
-the cache (EMPG_JAX_CACHE), and made again only for other questions. Other programs read them
+A `tensorflow-datasets` builder writes them as ArrayRecord files; neither writing nor reading
+needs TensorFlow. The files are in the folder that the environment variable TFDS_DATA_DIR names,
+else in the cache (EMPG_JAX_CACHE). Other questions make new ones. Other programs read them
 without this package, texts as bytes:
 
     builder = tfds.builder_from_directory(".../deep_search_questions/embedded-DIGEST/1.0.0")
@@ -30,9 +30,9 @@ from empg_jax.envs.deep_search import data
 
 
 class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
-  """Questions with their answers and the documents that lead there, in the order of the tasks."""
+  """Questions with their answers and supporting documents, in the order of the tasks."""
 
-  # Raised when the fields of a question change, so that no older files are read for it.
+  # A change of a question's fields needs a new version, so that older files are not read.
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
 
@@ -42,10 +42,10 @@ class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
       {
         "id": text,  # the task, as the environment plays it
         "question": text,
-        "answers": texts,  # each is right
-        "titles": texts,  # of the documents that lead there, in order; none if unknown
-        "type": text,  # its template, or the collection that it is from
-        "hops": np.int32,  # so many titles; 0 if unknown
+        "answers": texts,  # each is correct
+        "titles": texts,  # of the supporting documents, in order; none if unknown
+        "type": text,  # its template, or its collection
+        "hops": np.int32,  # the number of titles; 0 if unknown
         "split": text,
       }
     )
@@ -70,7 +70,7 @@ class DeepSearchQuestions(tfds.core.GeneratorBasedBuilder):
 
 
 class Records(Sequence[dict[str, Any]]):
-  """Questions by index, as plain values, each decoded from its record when asked for."""
+  """Questions by index, as plain values, each decoded from its record on access."""
 
   def __init__(self, records: Sequence[dict[str, Any]]):
     self._records = records
@@ -86,16 +86,16 @@ class Records(Sequence[dict[str, Any]]):
 
 
 def questions(source: str, *, data_dir: str | None = None) -> dict[str, Records]:
-  """The questions of every split that there is, made if need be.
+  """The questions of every split; the files are made if they are missing.
 
   Args:
     source: "embedded", "short", "files" or "tfds:NAME", as for envs.deep_search.tasks.
-    data_dir: where they are kept; default: TFDS_DATA_DIR, or the cache.
+    data_dir: the folder of the files; default: TFDS_DATA_DIR, or the cache.
 
   Raises:
     ValueError: an unknown source, or a broken file.
     FileNotFoundError: as for envs.deep_search.tasks.
-    OSError: they have to be made, and the folder cannot be written.
+    OSError: they must be made, and the folder cannot be written.
   """
   if source not in data.QUESTIONS:
     raise ValueError(f"source must be one of {', '.join(data.QUESTIONS)}, got {source!r}")

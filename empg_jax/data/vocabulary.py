@@ -5,16 +5,19 @@ import io
 
 import sentencepiece
 
-CONTROL = ("<|user|>", "<|assistant|>", "<|end|>")  # never found in text, only put in by id
+CONTROL = (
+  "<|user|>",
+  "<|assistant|>",
+  "<|end|>",
+)  # no text encodes to them; the chat adds their ids
 TAGS = ("<think>", "</think>", "<action>", "</action>")
 
 
 def train(texts: Iterable[str], size: int, phrases: Sequence[str] = ()) -> bytes:
   """A BPE model of at most `size` pieces, as the bytes of a SentencePiece model file.
 
-  Each of `phrases` is a piece of its own.
-
-  Decoding gives back the very text: nothing is normalised, no space is added or removed.
+  Each of `phrases` is one piece. Decoding returns the exact text: nothing is normalised, and no
+  space is added or removed.
   """
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(

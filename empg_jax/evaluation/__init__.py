@@ -1,1 +1,1 @@
-"""How good an agent is, with intervals, and whether one is better than another."""
+"""Evaluates agents: success with intervals, and paired comparisons of two agents."""

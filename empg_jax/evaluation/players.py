@@ -1,4 +1,4 @@
-"""Episodes without a policy: an expert's, a random agent's, a human's."""
+"""Episodes without a policy: of an expert, a random agent or a human."""
 
 from collections.abc import Callable, Sequence
 import random
@@ -22,16 +22,16 @@ class Agent(Protocol):
   """Plays one episode."""
 
   def act(self, observation: str, played: str | None) -> tuple[str, str]:
-    """A thought and the next action, after what was read and what was played before."""
+    """A thought and the next action, given the observation and the action before it."""
     ...
 
 
 class GivenUp(Exception):
-  """A human has had enough."""
+  """The human ended the input."""
 
 
 class Human:
-  """Reads what the terminal shows and types actions; the end of the input gives up."""
+  """A human who reads observations on the terminal and types actions; Ctrl-D gives up."""
 
   def __init__(self, ask: Callable[[str], str] = input):
     self._ask, self._turn = ask, 0
@@ -59,9 +59,9 @@ def agent(environment: ModuleType, env: Env, name: str, seed: str) -> Agent:
 
   Args:
     environment: the module of empg_jax.envs that `env` is of.
-    env: what it will play.
+    env: the environment that it will play.
     name: "expert", "random" or "human".
-    seed: of whatever it leaves to chance.
+    seed: of its random choices.
   """
   rng = random.Random(seed)
   if name == "human":
@@ -70,7 +70,7 @@ def agent(environment: ModuleType, env: Env, name: str, seed: str) -> Agent:
 
 
 class _Random:
-  """Chooses among what can be done."""
+  """Chooses uniformly among the possible actions."""
 
   def __init__(self, environment: ModuleType, env: Env, rng: random.Random):
     self._environment, self._env, self._rng = environment, env, rng
@@ -96,7 +96,7 @@ def collect(
     environment: the module of empg_jax.envs that it names.
     name: "expert" or "random".
     tasks: their names.
-    seed: of whatever the agent leaves to chance, with the task's name.
+    seed: of the agent's random choices, together with the task's name.
     progress: called with the number of episodes that have just ended.
 
   Raises:
@@ -133,7 +133,7 @@ def play(env: Env, agent: Agent, task: str, *, max_turns: int, group: int = 0) -
       ended = "done" if step.done else "turns"
   except GivenUp:
     info = {**info, "error": "given up"}
-  except (Exception, SystemExit) as error:  # Whatever it is, the evaluation goes on.
+  except (Exception, SystemExit) as error:  # The evaluation goes on after any error.
     ended, info = "aborted", {**info, **answers.cause(error)}
   return Episode(
     task=task,

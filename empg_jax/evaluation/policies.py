@@ -1,4 +1,4 @@
-"""A policy of a config's or of a run's, ready to play its environment."""
+"""The policy of a config or of a run, ready to play its environment."""
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -20,15 +20,15 @@ from empg_jax.types import Episode
 
 
 def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, paths.Path | None]:
-  """The config to play by, and the folder of the checkpoint to play if it is a run's.
+  """The config to play with, and the folder of the checkpoint if the policy is a run's.
 
   Args:
-    config: of --config; None where it was not given, as the next two.
-    workdir: of a run; what it has compiled is taken from there.
+    config: the value of --config; None if it was not given, like the next two.
+    workdir: of a run; programs that it has compiled are reused.
     step: of its checkpoint, or "best"; None for the newest.
 
   Raises:
-    ValueError: not one of --config and --workdir was given, or a step without a run.
+    ValueError: not exactly one of --config and --workdir was given, or a step without a run.
     FileNotFoundError: there is no such checkpoint.
   """
   if (workdir is None) == (config is None):
@@ -43,7 +43,7 @@ def find(config: Any, workdir: str | None, step: str | None) -> tuple[Any, paths
 
 
 def load(config: Any, checkpoint: paths.Path | None) -> tuple[Decoder, chats.Chat]:
-  """The model of a checkpoint, or that of the config; and how it is talked to."""
+  """The model of the checkpoint, or that of the config, and its chat."""
   home = folder.locate(config.model.path)
   rules = envs.find(config.env.name).REPLY
   chat = folder.chat(home, **rules | config.chat.to_dict())
@@ -53,7 +53,7 @@ def load(config: Any, checkpoint: paths.Path | None) -> tuple[Decoder, chats.Cha
 
 
 def check(config: Any, environment: ModuleType) -> None:
-  """Raises ValueError unless the sections that playing needs fit what they configure."""
+  """Raises ValueError unless the config's sections for playing fit what they configure."""
   arguments = configs.arguments(config.env)
   configs.check_arguments(environment.make, arguments, "config.env")
   configs.check_arguments(environment.tasks, config.tasks, "config.tasks", ["split"])
@@ -67,7 +67,7 @@ def check(config: Any, environment: ModuleType) -> None:
 
 
 def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Policy:
-  """Decodes with as many slots as so many episodes need, and no more than the config's."""
+  """A policy with as many slots as `episodes` need, and at most those of the config."""
   slots = min(config.policy.slots, -(-episodes // 2))
   spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
   return Policy(model, **spoken, **{**config.policy, "slots": slots})

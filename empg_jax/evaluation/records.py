@@ -1,4 +1,4 @@
-"""What is kept of an episode, and the file that keeps an evaluation."""
+"""The record of an episode, and the file of an evaluation."""
 
 from collections.abc import Sequence
 import json
@@ -12,7 +12,7 @@ from empg_jax import envs
 from empg_jax.io import json_text, paths
 from empg_jax.types import Episode
 
-# What has to be equal for two evaluations to be comparable.
+# Two evaluations are comparable if these are equal.
 SAME = ("environment", "split", "tasks")
 
 
@@ -33,7 +33,7 @@ class Record(TypedDict):
 
 
 def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
-  """What is kept of an episode that an agent played with `seed`."""
+  """The record of an episode that an agent played with `seed`."""
   entropy = [float(np.mean(turn.entropy)) for turn in episode.turns if len(turn.entropy)]
   return Record(
     task=episode.task,
@@ -51,13 +51,13 @@ def record(episode: Episode, environment: ModuleType, seed: int) -> Record:
 
 
 def write(path: str | os.PathLike, evaluation: dict[str, Any]) -> None:
-  """Writes an evaluation: SAME, `agent`, `episodes` (Records) and whatever else it holds."""
+  """Writes an evaluation: SAME, `agent`, `episodes` (Records), and any other entries."""
   paths.make_folder(paths.of(path).parent)
   paths.write(path, json_text.dumps(evaluation, indent=1) + "\n", whole=False)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-  """What `write` wrote. Raises ValueError if the file holds something else."""
+  """Reads what `write` wrote; raises ValueError if the file holds anything else."""
   try:
     evaluation = json.loads(paths.of(path).read_text())
     missing = {*SAME, "agent", "episodes"} - evaluation.keys()
@@ -76,7 +76,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _fault(episode: Record) -> str | None:
-  """What in an episode is not what a Record has there, if anything."""
+  """The first value in an episode that a Record cannot have there; None if there is none."""
   for name, kind in Record.__annotations__.items():
     x = episode[name]
     right = isinstance(x, (int, float) if kind is float else kind)
@@ -88,7 +88,7 @@ def _fault(episode: Record) -> str | None:
 
 
 def check_comparable(paths: Sequence[str], evaluations: Sequence[dict[str, Any]]) -> None:
-  """Raises ValueError unless all evaluations are of what the first one is, and of some pairs."""
+  """Raises ValueError unless all evaluations are of the first one's tasks, and share some pairs."""
   for path, other in zip(paths[1:], evaluations[1:]):
     for key in SAME:
       there, here = other[key], evaluations[0][key]

@@ -1,4 +1,4 @@
-"""Intervals and p values over tasks: plays of one task are alike, so tasks are the sample."""
+"""Intervals and p values over tasks: episodes of one task are alike, so tasks are the sample."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from empg_jax.evaluation.records import Record
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-_AT_ONCE = 500  # resamples, so that memory is small
+_AT_ONCE = 500  # resamples, to bound the memory
 METRICS = ("success", "reward", "score", "turns", "invalid")
 
 
@@ -23,7 +23,7 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-  """By how much b is above a on the same tasks and seeds."""
+  """b - a on the same tasks and seeds."""
 
   a: float
   b: float
@@ -32,9 +32,9 @@ class Difference(NamedTuple):
 
 
 def summarize(records: Sequence[Record]) -> dict[str, dict[str, int | Estimate]]:
-  """Estimates of METRICS over all episodes that were played, and by task type.
+  """Estimates of METRICS over all episodes that were not aborted, and by task type.
 
-  All but "invalid" are means over episodes; that is the share of all turns.
+  "invalid" is a share of all turns; the others are means over episodes.
 
   Returns {"all": {"tasks": n, "episodes": n, "success": Estimate, ...}, TYPE: {...}, ...}.
   """
@@ -49,7 +49,7 @@ def compare(
 ) -> Difference | None:
   """The paired difference b - a of a metric, of one task type if `kind` names it.
 
-  None if there is no task and seed that both have played.
+  None if they have no task and seed in common.
   """
   pairs: dict[str, list[tuple[float, float]]] = {}
   played = _by_pair(a)
@@ -66,7 +66,7 @@ def compare(
 
 
 def ratio(numerator: Float[np.ndarray, "N"], denominator: Float[np.ndarray, "N"]) -> Estimate:
-  """sum(numerator) / sum(denominator), and how it varies when the N tasks are drawn anew."""
+  """sum(numerator) / sum(denominator), with an interval from resampling the N tasks."""
   rng, count = np.random.default_rng(0), len(numerator)
   drawn = []
   for _ in range(RESAMPLES // _AT_ONCE):
@@ -78,11 +78,11 @@ def ratio(numerator: Float[np.ndarray, "N"], denominator: Float[np.ndarray, "N"]
 
 
 def sign_flip_p(deltas: Float[np.ndarray, "N"], grain: float = 0.01) -> float:
-  """Two-sided p value of the sum of the tasks' differences, were each sign a fair coin.
+  """Two-sided p value of the sum of the tasks' differences if each sign were a fair coin.
 
   Exact: the distribution of the sum over all 2^N signs, differences rounded to `grain`.
-  With differences of -1, 0 and 1 this is the sign test (McNemar's exact test). Where they are
-  so large that there would be more than a million sums, they are rounded more.
+  With differences of -1, 0 and 1 this is the sign test (McNemar's exact test). If they are so
+  large that there would be more than a million sums, the grain is coarser.
   """
   grain = max(grain, float(np.abs(deltas).sum()) / 1e6)
   steps = np.rint(np.asarray(deltas) / grain).astype(int)

@@ -1,4 +1,4 @@
-"""Evaluations as text."""
+"""Evaluations as tables of text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _SHOWN: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def results(summary: Mapping[str, Mapping[str, Any]]) -> str:
-  """A row a task type: means with their intervals; success and invalid turns in percent."""
+  """A row for each task type: means with intervals; success and invalid turns in percent."""
   rows = [["task type", "tasks", "episodes", *(heading for _, heading, _ in _SHOWN)]]
   for kind in [*(name for name in summary if name != "all"), "all"]:
     part = summary[kind]

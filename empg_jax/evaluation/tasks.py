@@ -1,4 +1,4 @@
-"""Some of a split's tasks, where it has more than are to be played."""
+"""Chooses some of a split's tasks."""
 
 from collections.abc import Callable, Sequence
 import itertools
@@ -6,7 +6,7 @@ import random
 
 
 def of_all_types(tasks: Sequence[str], kind: Callable[[str], str], count: int) -> list[str]:
-  """`count` of the tasks, always the same ones and none twice, types in turn while they last."""
+  """`count` different tasks, always the same ones, alternating between types while they last."""
   by_type: dict[str, list[str]] = {}
   for task in random.Random(0).sample(tasks, len(tasks)):
     by_type.setdefault(kind(task), []).append(task)

@@ -1,1 +1,1 @@
-"""Small runs that are disturbed on purpose, to show that nothing is lost (launch/soak.py)."""
+"""Small runs with injected faults, which must end as undisturbed ones do (launch/soak.py)."""

@@ -1,4 +1,4 @@
-"""Whether two runs came to the same, bit for bit."""
+"""Whether two runs have the same result, bit for bit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,19 +11,19 @@ from empg_jax.checkpoint import trained
 from empg_jax.io import paths
 from empg_jax.tracking import episode_files, metrics
 
-# What depends on the machine's hour: seconds, and what a process had to compile.
-_OF_THE_HOUR = ("time/", "compile/")
+# These differ between equal runs: seconds, and what a process had to compile.
+_VARYING = ("time/", "compile/")
 
 
 def states(left: paths.Path, right: paths.Path) -> list[str]:
-  """The leaves in which the newest checkpoints of two workdirs differ: parameters, moments."""
+  """The leaves (parameters, moments) in which two workdirs' newest checkpoints differ."""
   mine, theirs = map(_state, (left, right))
   names = sorted(mine.keys() | theirs.keys())
   return [name for name in names if not _same(mine.get(name), theirs.get(name))]
 
 
 def rows(left: paths.Path, right: paths.Path) -> list[int]:
-  """The steps whose metrics differ, but for the time taken, or are there once or twice only."""
+  """The steps whose metrics differ, times aside, or that do not have exactly one row in each."""
   mine, theirs = (
     [_timeless(row) for row in metrics.read_rows(workdir)] for workdir in (left, right)
   )
@@ -33,7 +33,7 @@ def rows(left: paths.Path, right: paths.Path) -> list[int]:
 
 
 def played(left: paths.Path, right: paths.Path) -> list[str]:
-  """The files of episodes in which two workdirs differ, or that only one of them has."""
+  """The files of episodes that differ between two workdirs, or that only one of them has."""
   mine, theirs = (
     {path.name: episode_files.read(path) for path in episode_files.files(workdir)}
     for workdir in (left, right)
@@ -42,7 +42,7 @@ def played(left: paths.Path, right: paths.Path) -> list[str]:
 
 
 def lost(workdir: paths.Path) -> dict[int, dict[str, int]]:
-  """The episodes that were aborted, by step and by the fault's name in the metrics."""
+  """How many episodes were aborted, by step and by the fault's name in the metrics."""
   found = {}
   for row in metrics.read_rows(workdir):
     faults = {name: x for name, x in row.items() if "/aborted_" in name and x}
@@ -66,4 +66,4 @@ def _same(left: np.ndarray | None, right: np.ndarray | None) -> bool:
 
 
 def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: x for name, x in row.items() if not name.startswith(_OF_THE_HOUR)}
+  return {name: x for name, x in row.items() if not name.startswith(_VARYING)}

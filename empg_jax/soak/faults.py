@@ -1,4 +1,4 @@
-"""What is done to a run: it, its workers or its files are hurt as machines hurt them."""
+"""Faults to inject into a run, its workers or its files, as machines cause them."""
 
 from collections.abc import Callable
 import contextlib
@@ -15,20 +15,20 @@ _TICK_S = 0.02
 
 
 def kill(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Ends the run without a warning."""
+  """Kills the run."""
   run.kill()
   run.wait()
 
 
 def kill_in_save(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Ends the run while a checkpoint is being written, or when it has none left to write."""
+  """Kills the run while it writes a checkpoint, or once it has ended."""
   saving = lambda: any("tmp" in path.name for path in (workdir / "checkpoints").iterdir())
   wait_until(lambda: saving() or run.poll() is not None, 0.001)
   kill(run, workdir, rng)
 
 
 def preempt(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Asks the run to stop, which it does in good order, or at once while it still begins."""
+  """Sends SIGTERM: the run saves and stops, or stops at once while it still starts."""
   run.terminate()
   wait_until(lambda: run.poll() is not None)
   if run.returncode not in (0, -signal.SIGTERM):
@@ -36,7 +36,7 @@ def preempt(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generat
 
 
 def damage(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Ends the run, and cuts a file of its newest checkpoint short if there is one before it."""
+  """Kills the run, and truncates a file of its newest checkpoint if there is an older one."""
   kill(run, workdir, rng)
   saved = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
   if len(saved) > 1:
@@ -47,12 +47,12 @@ def damage(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generato
 
 
 def kill_worker(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Ends one of its environments' processes."""
+  """Kills one of its workers."""
   _signal_worker(run, rng, signal.SIGKILL)
 
 
 def stop_worker(run: subprocess.Popen, workdir: pathlib.Path, rng: np.random.Generator) -> None:
-  """Makes one of them answer no more."""
+  """Suspends one of its workers."""
   _signal_worker(run, rng, signal.SIGSTOP)
 
 
@@ -69,11 +69,11 @@ KINDS: dict[str, Fault] = {
 
 
 def wait_until(happened: Callable[[], bool], tick_s: float = _TICK_S) -> None:
-  """Raises TimeoutError after an hour."""
+  """Waits for a condition; raises TimeoutError after an hour."""
   deadline = time.monotonic() + _WAIT_S
   while not happened():
     if time.monotonic() > deadline:
-      raise TimeoutError(f"what was waited for did not happen in {_WAIT_S:g} seconds")
+      raise TimeoutError(f"the expected event did not happen within {_WAIT_S:g} seconds")
     time.sleep(tick_s)
 
 

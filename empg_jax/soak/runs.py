@@ -1,4 +1,4 @@
-"""Runs of launch/train.py that cost little: a policy of one layer, a few short episodes a step."""
+"""Cheap runs of launch/train.py: a policy of one layer, a few short episodes a step."""
 
 from collections.abc import Mapping
 import json
@@ -20,7 +20,7 @@ SMALL: Mapping[str, Any] = {
   "rollout.tasks": 2,
   "rollout.group_size": 4,
   "rollout.max_turns": 3,
-  "rollout.invalid_penalty": 0.1,  # so that returns differ though such a policy wins nothing
+  "rollout.invalid_penalty": 0.1,  # so that returns differ although such a policy never wins
   "rollout.max_aborted": 1.0,
   "workers.count": 2,
   "workers.timeout_s": 20.0,
@@ -38,7 +38,7 @@ SMALL: Mapping[str, Any] = {
 
 
 def write_model(out: pathlib.Path) -> None:
-  """Writes the first layer of ALFWorld's tiny policy as a model of its own."""
+  """Writes a model that has the first layer of ALFWorld's tiny policy."""
   home = folder.locate("alfworld-tiny")
   out.mkdir(parents=True, exist_ok=True)
   shutil.copyfile(home / "tokenizer.model", out / "tokenizer.model")
@@ -50,7 +50,7 @@ def write_model(out: pathlib.Path) -> None:
 
 
 def command(workdir: paths.Path, model: paths.Path, steps: int, **changes: Any) -> list[str]:
-  """The command of such a run; `changes` of the config with __ for a dot."""
+  """The command of such a run; `changes` are config keys with __ for a dot."""
   settings = {**SMALL, "num_steps": steps, "model.path": model}
   settings |= {key.replace("__", "."): value for key, value in changes.items()}
   return [
@@ -61,9 +61,9 @@ def command(workdir: paths.Path, model: paths.Path, steps: int, **changes: Any) 
 
 
 def start(arguments: list[str], log: pathlib.Path) -> subprocess.Popen:
-  """Starts a command; what it prints is added to the file `log`.
+  """Starts a command and appends its output to the file `log`.
 
-  Runs whose logs are in one folder share their compiled programs.
+  Runs with logs in the same folder share their compiled programs.
   """
   environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
   environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(log.parent.absolute() / "compiled"))

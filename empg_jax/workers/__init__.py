@@ -1,10 +1,10 @@
-"""Environments in processes of their own, which may crash, hang or swell without hurting the run.
+"""Environments in worker processes, which may crash, hang or run out of memory: the run goes on.
 
     with workers.environments("empg_jax.envs.webshop", {}, count=8, ...) as make_env:
       episodes = collect(policy, chat, make_env, tasks, ...)
 
-`process` is a worker as its parent sees it, `child` the program that it runs, `pool` deals
-environments out over several and replaces those that fail.
+`process` is a worker as its parent sees it, `child` the program that it runs; `pool` distributes
+environments over several workers and replaces those that fail.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,21 +31,21 @@ def environments(
 
   Args:
     module: the full name of an environment's module ("empg_jax.envs.alfworld").
-    arguments: plain values, as JSON has them.
-    count: worker processes; 0: the environments live in this one, where nothing guards against
+    arguments: plain values of JSON.
+    count: worker processes; 0: the environments are in this process, without protection from
       crashes, endless loops and too much memory.
     timeout_s: how long an answer may take.
-    memory_mib: what a worker may hold; pages that it shares with others, such as files
-      mapped into memory, are not counted where the system tells them apart (Linux).
+    memory_mib: how much memory a worker may hold. Pages that it shares with others, such as
+      mapped files, do not count where the system reports them separately (Linux).
 
   Raises:
-    ValueError: the environment cannot be made; the message has its own words.
+    ValueError: the environment cannot be made; the message quotes its error.
   """
   if not count:
     make = functools.partial(importlib.import_module(module).make, **arguments)
     try:
       answers.try_out(make)
-    except (Exception, SystemExit) as error:  # Whatever it is, it is the environment's.
+    except (Exception, SystemExit) as error:  # Any error here is the environment's.
       reason = answers.fault(error)
       raise ValueError(f"No environment of {module} can be made: {reason}") from error
     yield make

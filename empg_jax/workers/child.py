@@ -1,10 +1,10 @@
-"""The program of a worker: it holds environments and plays what the pool asks for.
+"""The program of a worker: it holds environments and answers the pool's calls.
 
-Both directions carry messages of four bytes that tell the length, most significant first,
-and so much JSON. The first request is {"number", "module", "arguments"}, the others are
-{"number", "env", "method", "text"}: `method` is reset, step or close, and an environment
-is made when its number first comes up. An answer is {"number", "answer"}, or {"number",
-"error", "fault"} with what the environment raised, in words, and one of envs.FAULTS.
+A message in either direction is its length in four bytes, most significant first, and JSON of
+that length. The first request is {"number", "module", "arguments"}, the others are {"number",
+"env", "method", "text"}: `method` is reset, step or close, and the first call with a number makes
+that environment. An answer is {"number", "answer"}, or {"number", "error", "fault"} with the text
+of what the environment raised, and one of envs.FAULTS.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ def main() -> None:
       else:
         answer["answer"] = _play(envs, make, request)
       content = json_text.dumps(answer, lossless=True).encode()
-    except (Exception, SystemExit) as error:  # Whatever it is, it is the environment's.
+    except (Exception, SystemExit) as error:  # Any error here is the environment's.
       fault = answers.fault(error)
       answer |= {"answer": None, "error": str(fault), "fault": fault.kind}
       content = json_text.dumps(answer, lossless=True).encode()
@@ -47,14 +47,14 @@ def main() -> None:
 
 
 def _maker(module: str, arguments: dict[str, Any]):
-  """What makes an environment, after it has made one."""
+  """A function that makes an environment; it has made one already, as a check."""
   make = functools.partial(importlib.import_module(module).make, **arguments)
   answers.try_out(make)
   return make
 
 
 def _play(envs: dict[int, Any], make, request: dict[str, Any]) -> Any:
-  """What the environment says to one call."""
+  """The environment's answer to one call."""
   number, method = request["env"], request["method"]
   if method == "close":
     if number in envs:
@@ -67,7 +67,7 @@ def _play(envs: dict[int, Any], make, request: dict[str, Any]) -> Any:
 
 
 def _take_link() -> socket.socket:
-  """The socket that came as standard input; what environments print goes to standard error."""
+  """Takes the socket from standard input; what environments print goes to standard error."""
   link = socket.socket(fileno=os.dup(0))
   nothing = os.open(os.devnull, os.O_RDONLY)
   os.dup2(nothing, 0)
@@ -77,7 +77,7 @@ def _take_link() -> socket.socket:
 
 
 def _read(link: socket.socket, size: int) -> bytes:
-  """So many bytes; ends the process if there is nobody to send them any more."""
+  """Reads `size` bytes; ends the process if the other end is closed."""
   content = b""
   while len(content) < size:
     piece = link.recv(size - len(content))
@@ -88,20 +88,20 @@ def _read(link: socket.socket, size: int) -> bytes:
 
 
 def _end_with_parent(link: socket.socket, life: int) -> None:
-  """Ends this process, and those that it starts, however the parent ends, whatever runs here.
+  """Ends this process and its children when the parent ends, however it ends.
 
-  `life` is a pipe into which the parent never writes.
+  `life` is a pipe to which the parent never writes.
   """
   if sys.platform == "linux":
-    # The system itself ends all of the group when the parent's end of the pipe closes, also
-    # under code that never lets another thread run.
+    # The system kills the whole group when the parent's end of the pipe closes, even while code
+    # runs that blocks all other threads.
     fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC)
-    # And this process where another one holds that end too; 1 is PR_SET_PDEATHSIG.
+    # It kills this process also if another process holds that end; 1 is PR_SET_PDEATHSIG.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
   waiting = select.poll()
-  waiting.register(link, 0)  # for nothing but the other end's closing
+  waiting.register(link, 0)  # for the closing of the other end alone
 
   def end() -> None:
     waiting.poll()

@@ -1,8 +1,8 @@
-"""Environments dealt out over worker processes; a fault costs the episode that caused it.
+"""Environments in several worker processes; a fault costs only the episode that caused it.
 
-A worker holds several environments and is asked one thing at a time, so it is known whose
-call it did not survive. Another process takes its place, in which the other episodes are
-played again up to where they were: the same actions give the same texts.
+A worker holds several environments and gets one call at a time, so the pool knows which call
+ended it. A new process replaces it, and the pool replays the other episodes there: the same
+actions give the same texts.
 """
 
 import collections
@@ -15,29 +15,29 @@ from empg_jax.workers import process
 from empg_jax.workers.process import Unheard, Worker
 
 _WORKER = "its worker"  # in messages
-_MOST_ASKED = 3  # times that a call is put to workers that end before they read it
+_MOST_ASKED = 3  # times that a call is sent to workers that end before they read it
 
 
 class Session:
-  """An `Env` that lives in a worker; Pool.env makes it.
+  """An `Env` in a worker; Pool.env makes it.
 
-  Its methods raise Fault when the environment raised, or when its worker had to be
-  replaced on its account; after the latter nothing can be done with it but closing.
+  Its methods raise Fault if the environment raised, or if its worker had to be replaced because
+  of it; after the latter it can only be closed.
   """
 
   def __init__(self, pool: "Pool", place: "_Place", number: int):
     self._pool, self._place, self.number = pool, place, number
     self.pending: tuple[str, str] | None = None
-    self.asked = 0  # how often the worker was sent what is pending
+    self.asked = 0  # how often the pending call was sent
     self.answer: dict[str, Any] | None = None
     self.fault: Fault | None = None
-    self.played: list[tuple[str, str]] = []  # since the last reset, which is the first
-    self.last: Any = None  # what was answered to the last of them
+    self.played: list[tuple[str, str]] = []  # from the last reset on
+    self.last: Any = None  # the answer to the last of them
 
   def ask(self, method: str, text: str) -> None:
-    """Begins a call, which waits its turn if the worker is at another."""
+    """Begins a call, which waits while the worker is busy with another."""
     self.pending, self.asked, self.answer = (method, text), 0, None
-    if method == "reset":  # What was played before is over.
+    if method == "reset":  # The episode before is over.
       self.played, self.last = [], None
     if self.fault is None:
       self._pool.call(self._place, self)
@@ -54,9 +54,9 @@ class Session:
       self._place.sessions.remove(self)
 
   def _fetch(self, method: str, text: str) -> Any:
-    """What the environment answers to this call, which is made now if `ask` did not."""
+    """The environment's answer to this call, which begins now if `ask` has not begun it."""
     if self.pending not in (None, (method, text)):
-      self._wait()  # for an answer that nobody wants any more
+      self._wait()  # for the answer to an abandoned call
     if self.pending is None:
       self.ask(method, text)
     self._wait()
@@ -73,7 +73,7 @@ class Session:
 
 
 class _Place:
-  """A worker, those who live in it, and whom it is to hear, the first of them being heard."""
+  """A worker, its sessions, and the queue of their calls, the first of which was sent."""
 
   def __init__(self, worker: Worker):
     self.worker = worker
@@ -82,7 +82,7 @@ class _Place:
 
 
 class Pool:
-  """`count` workers; arguments as those of workers.environments. To be used in `with`."""
+  """`count` workers, with the arguments of workers.environments; a context manager."""
 
   def __init__(
     self,
@@ -104,7 +104,7 @@ class Pool:
       raise ValueError(f"No environment of {module} can be made in a worker: {fault}") from fault
 
   def env(self) -> Session:
-    """A new environment, in the worker that has the fewest."""
+    """Makes an environment in the worker that has the fewest."""
     place = min(self._places, key=lambda place: len(place.sessions))
     self._made += 1
     session = Session(self, place, self._made)
@@ -112,13 +112,13 @@ class Pool:
     return session
 
   def call(self, place: _Place, session: Session) -> None:
-    """Asks the worker what is pending in the session, now or after the others' calls."""
+    """Sends the session's pending call, now or after the calls of others."""
     place.queue.append(session)
     if len(place.queue) == 1:
       self._hear(place)
 
   def look(self) -> None:
-    """Takes the answers that are there, and asks on; waits a little if there are none."""
+    """Takes the answers that have arrived and sends the next calls; waits briefly if none has."""
     busy = [place for place in self._places if place.queue]
     process.wait([place.worker for place in busy])
     for place in busy:
@@ -140,12 +140,12 @@ class Pool:
       _note(session)
       try:
         place.worker.check_memory()
-      except Fault:  # Whose memory it is, playing again will show.
+      except Fault:  # The replay will show which episode needs the memory.
         self._replace(place)
     self._hear(place)
 
   def _hear(self, place: _Place) -> None:
-    """Puts the call of the queue's first."""
+    """Sends the first call of the queue."""
     if not place.worker.runs():  # It ended between two calls.
       self._replace(place)
     if place.queue:
@@ -154,7 +154,7 @@ class Pool:
       place.worker.send(_request(session, *session.pending), self._timeout_s)
 
   def _replace(self, place: _Place) -> None:
-    """Another worker, in which all episodes are where they were, but for those that break it."""
+    """Starts another worker and replays all episodes there, but for those that break it."""
     while True:
       place.worker.kill()
       place.worker = self._start()
@@ -172,14 +172,14 @@ class Pool:
           return
 
   def _play_again(self, place: _Place, session: Session) -> None:
-    """Brings an episode to where it was; Fault if the worker does not survive that."""
-    said = None
+    """Replays an episode; raises Fault if the worker does not survive that."""
+    answer = None
     for method, text in session.played:
       place.worker.send(_request(session, method, text), self._timeout_s)
-      said = _checked(method, _await(place.worker)).get("answer")
+      answer = _checked(method, _await(place.worker)).get("answer")
     place.worker.check_memory(now=True)
-    if said != session.last:
-      message = f"played again after another's fault, {session.played[-1]} was answered otherwise"
+    if answer != session.last:
+      message = f"played again after another's fault, {session.played[-1]} was answered differently"
       self._lose(place, session, Fault("error", message))
 
   def _lose(self, place: _Place, session: Session, fault: Fault) -> None:
@@ -208,14 +208,14 @@ def _await(worker: Worker) -> dict[str, Any]:
 
 
 def _ready(worker: Worker) -> None:
-  """Waits until the worker has made an environment; Fault if it does not."""
+  """Waits until the worker has made an environment; raises Fault if it does not."""
   answer = _await(worker)
   if "error" in answer:
     raise Fault("error", str(answer["error"]))
 
 
 def _checked(method: str, answer: dict[str, Any]) -> dict[str, Any]:
-  """The same answer; Fault if it is none to such a call."""
+  """Returns the answer; raises Fault if it does not fit such a call."""
   match method, answer:
     case _, {"error": str(), "fault": "error" | "garbage"}:
       return answer
@@ -229,7 +229,7 @@ def _checked(method: str, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _note(session: Session) -> None:
-  """Keeps what has been played, to play it again if need be."""
+  """Records what has been played, for a replay."""
   method, _ = session.pending
   if method == "close" or "error" in session.answer:
     return

@@ -1,7 +1,7 @@
-"""A worker process as its parent sees it: messages with a deadline, and what can go wrong.
+"""A worker process as its parent sees it: messages with a deadline, and the faults it may have.
 
-Nothing that comes from a worker is trusted: it is read as JSON of a bounded length, and
-an answer counts only if it carries the number of the request.
+Nothing from a worker is trusted: it is read as JSON of a bounded length, and an answer counts
+only if it has the number of the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,20 @@ from empg_jax.io import json_text
 
 MAX_MESSAGE = 16 * 2**20  # bytes
 _PIECE = 2**16  # bytes received at once
-_START_S = 120.0  # to load the environment, which may build an index first
-_LOOK_S = 0.1  # between looks at how much memory a busy worker holds
+_START_S = 120.0  # to load the environment, which may first build an index
+_LOOK_S = 0.1  # between checks of how much memory a busy worker holds
 
 
 class Unheard(Fault):
-  """The worker ended before it had read the request, which therefore changed nothing."""
+  """The worker ended before it read the request, so the request changed nothing."""
 
 
 class Worker:
-  """One process of `child`, asked one thing at a time.
+  """A process of `child`, which gets one request at a time.
 
   Args:
     module, arguments: the environment (`workers.environments`).
-    memory_mib: what the process may hold.
+    memory_mib: how much memory the process may hold.
   """
 
   def __init__(self, module: str, arguments: Mapping[str, Any], memory_mib: int):
@@ -50,7 +50,7 @@ class Worker:
         stdout=2,
         pass_fds=[life],
         env=_environment(),
-        start_new_session=True,  # the terminal's interrupt is the parent's affair
+        start_new_session=True,  # Ctrl-C reaches the parent alone
       )
     self._link.setblocking(False)
     self._memory = psutil.Process(self._process.pid).memory_info
@@ -59,20 +59,20 @@ class Worker:
     self.send({"module": module, "arguments": dict(arguments)}, _START_S)
 
   def send(self, request: dict[str, Any], timeout_s: float) -> None:
-    """Asks something, to be answered within so many seconds, and before the next is asked."""
+    """Sends a request, to be answered within `timeout_s` seconds and before the next request."""
     self._number += 1
     content = json_text.dumps(request | {"number": self._number}, lossless=True).encode()
     self._unsent = len(content).to_bytes(4, "big") + content
     self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
-    with contextlib.suppress(OSError):  # `answer` sends what does not go at once
+    with contextlib.suppress(OSError):  # `answer` sends the rest
       self._unsent = self._unsent[self._link.send(self._unsent) :]
 
   def answer(self) -> dict[str, Any] | None:
-    """The answer ("answer", or "error" in words) if it is there by now; never waits.
+    """The answer ("answer", or "error" as text) if it has arrived; never waits.
 
     Raises:
-      Unheard: there is going to be none, and the worker ended before it was asked.
-      Fault: there is going to be none.
+      Unheard: there will be none, because the worker ended before it read the request.
+      Fault: there will be none.
     """
     self._exchange()
     answer = self._message()
@@ -84,11 +84,11 @@ class Worker:
     return answer
 
   def check_memory(self, *, now: bool = False) -> None:
-    """Raises Fault if the process holds too much; looks only every so often if not `now`."""
+    """Raises Fault if the process holds too much memory; without `now`, checks now and then."""
     if not now and time.monotonic() < self._looked + _LOOK_S:
       return
     self._looked = time.monotonic()
-    with contextlib.suppress(psutil.Error):  # gone, which the link tells better
+    with contextlib.suppress(psutil.Error):  # it has ended, which the link reports better
       held = self._memory()
       held_mib = (held.rss - getattr(held, "shared", 0)) / 2**20
       if held_mib > self._memory_mib:
@@ -99,7 +99,7 @@ class Worker:
     return self._process.poll() is None
 
   def kill(self) -> None:
-    """Ends the process, and all that it started."""
+    """Ends the process and its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(self._process.pid, signal.SIGKILL)
     self._process.wait()
@@ -107,7 +107,7 @@ class Worker:
     self._life.close()
 
   def _exchange(self) -> None:
-    """Sends and receives what can be without waiting."""
+    """Sends and receives as much as possible without waiting."""
     try:
       if self._unsent:
         self._unsent = self._unsent[self._link.send(self._unsent) :]
@@ -117,12 +117,12 @@ class Worker:
           return
     except BlockingIOError:
       return
-    except OSError:  # The link closed with a part of the request in it that was never read.
+    except OSError:  # The link closed before the whole request was read.
       raise Unheard("crash", f"its worker {self._ending()} before it was asked") from None
     raise Fault("crash", f"its worker {self._ending()}")
 
   def _ending(self) -> str:
-    """How the process ended, whose end of the link is closed."""
+    """How the process ended; its end of the link is closed."""
     try:
       code = self._process.wait(timeout=1)
     except subprocess.TimeoutExpired:
@@ -130,7 +130,7 @@ class Worker:
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
   def _message(self) -> dict[str, Any] | None:
-    """The message that has been received, once it is whole."""
+    """The received message, once it is complete."""
     size = int.from_bytes(self._received[:4], "big")
     if size > MAX_MESSAGE:
       raise Fault("garbage", f"its worker sent no message: {bytes(self._received[:40])!r}")
@@ -147,7 +147,7 @@ class Worker:
 
 
 def wait(workers: Sequence[Worker]) -> None:
-  """Waits until one of them has something to say, or for a tenth of a second."""
+  """Waits until one of them can be read or written, or for a tenth of a second."""
   waiting = select.poll()
   for worker in workers:
     waiting.register(worker._link, select.POLLIN | (select.POLLOUT if worker._unsent else 0))
@@ -155,6 +155,6 @@ def wait(workers: Sequence[Worker]) -> None:
 
 
 def _environment() -> dict[str, str]:
-  """The child finds the same modules, has one thread to compute with, and takes no accelerator."""
+  """The child imports the same modules, computes on one thread, and uses no accelerator."""
   path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
   return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}

@@ -62,7 +62,7 @@ def test_a_reply_holds_a_command_or_has_a_fault(text):
 @pytest.mark.parametrize("name", ["alfworld-tiny", "webshop-tiny", "qwen2.5", "thinking", "llama3"])
 @settings(max_examples=60)
 @given(data=st.data())
-def test_every_sampled_reply_is_text_that_falls_into_its_tokens(name, data):
+def test_every_sampled_reply_is_the_text_of_its_tokens(name, data):
   # A model may have more ids than its tokenizer.
   ids = st.integers(0, chat(name).vocab_size + 64) | st.just(chat(name).end_id)
   reply = data.draw(st.lists(ids, max_size=16))
@@ -76,7 +76,7 @@ def test_every_sampled_reply_is_text_that_falls_into_its_tokens(name, data):
 @pytest.mark.parametrize("name", ["alfworld-tiny", "webshop-tiny", "qwen2.5", "thinking", "llama3"])
 @settings(max_examples=60)
 @given(observation=TEXTS)
-def test_no_observation_can_pretend_to_be_a_turn(name, observation):
+def test_no_observation_can_imitate_a_turn(name, observation):
   empty, ids = chat(name).opening("x"), chat(name).opening(observation)
   assert ids.count(chat(name).end_id) == empty.count(chat(name).end_id)
   assert chat(name).following(observation, ended=False).count(chat(name).end_id) >= 1

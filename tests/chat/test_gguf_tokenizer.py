@@ -36,7 +36,7 @@ def write(path, tok, pre, padding=0):
 
 
 @pytest.mark.parametrize("family", PRE)
-def test_its_chat_is_that_of_the_folder(family, tmp_path):
+def test_its_chat_equals_that_of_the_folder(family, tmp_path):
   tok = tokenizer(family)
   write(tmp_path / "model.gguf", tok, PRE[family], padding=5)
   chat, expected = load(tmp_path / "model.gguf", "Be brief."), TemplateChat(tok, "Be brief.")
@@ -56,7 +56,7 @@ def test_its_chat_is_that_of_the_folder(family, tmp_path):
     ("llama-bpe", ["123", "4"]),
   ],
 )
-def test_digits_are_cut_as_the_model_was_trained(pre, pieces, tmp_path):
+def test_digits_are_split_as_in_training(pre, pieces, tmp_path):
   tok = tokenizer("llama3")
   assert "123" in tok.vocab
   write(tmp_path / "model.gguf", tok, pre)

@@ -31,12 +31,12 @@ def test_a_sentencepiece_reply():
     ("a\n\U0001f600", ["a", "\n", "", "", "", "\U0001f600"]),
   ],
 )
-def test_a_character_of_several_tokens_is_its_last_ones(text, found):
+def test_a_character_of_several_tokens_belongs_to_the_last_one(text, found):
   assert splitter(of_bytes)(list(text.encode())) == found
   assert splitter(of_bytes)([*text.encode(), 0]) == [*found, ""]
 
 
-def test_what_is_no_character_is_lost_in_no_token():
+def test_bytes_that_are_no_character_are_kept():
   for ids in ([97, 255, 98], [97, 0xC3], [0xC3, 97, 0xA9]):
     found = splitter(of_bytes)(ids)
     assert "".join(found) == of_bytes(ids) and len(found) == len(ids)

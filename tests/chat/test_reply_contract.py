@@ -23,7 +23,7 @@ def chat(environment, **changed):
   return chats.load(folder.locate("alfworld-tiny"), **rules)
 
 
-def test_an_answer_in_chinese_is_one_where_the_environment_says_so():
+def test_an_answer_in_chinese_is_valid_where_the_environment_allows_it():
   assert chat("deep_search").action(ANSWER) == "<answer>晚上九点</answer>"
   for environment in ("alfworld", "webshop"):
     assert chat(environment).action(ANSWER) is None
@@ -53,7 +53,7 @@ class SaidAloud:
     self.text, self.action = lambda ids: ANSWER, chat.action
 
 
-def test_upper_case_stays_where_the_environment_tells_it_apart():
+def test_upper_case_stays_where_the_environment_distinguishes_it():
   text = "<think>a</think><action><search>ABBA</search></action>"
   assert chat("deep_search").action(text) == "<search>ABBA</search>"
   assert chat("alfworld").action(text) == "<search>abba</search>"
@@ -65,7 +65,7 @@ def test_upper_case_stays_where_the_environment_tells_it_apart():
   ("a</think><action>look</action>", "look"),
   ("<think>a<action>look</action>", None),  # in a thought that does not end
 ])  # fmt: skip
-def test_think_tags_need_not_be_there_where_none_are_wanted(text, action):
+def test_think_tags_are_optional_where_the_environment_needs_none(text, action):
   assert actions.action(text, actions.Rules(think=False)) == action
   assert actions.action(text) is None
 
@@ -80,7 +80,7 @@ def test_think_tags_need_not_be_there_where_none_are_wanted(text, action):
   ("<think><action>go</think>north</action>", None),
   ("<think>a</think>" + 3000 * "<action>" + "<think>", None),
 ])  # fmt: skip
-def test_an_action_in_a_thought_is_a_thought(text, action):
+def test_an_action_in_a_thought_is_no_action(text, action):
   assert actions.action(text) == action
   assert (actions.fault(text) is None) == (action is not None)
 

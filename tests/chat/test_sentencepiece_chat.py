@@ -28,11 +28,11 @@ def chat():
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_any_text_comes_back_to_the_letter(chat, text):
+def test_any_text_decodes_to_itself(chat, text):
   assert chat.text(chat.encode(text)) == text
 
 
-def test_a_name_has_the_same_pieces_wherever_it_stands(chat):
+def test_a_name_has_the_same_pieces_everywhere(chat):
   name = chat.encode(" apple 12")
   for text in (", a apple 12, and", "take apple 12 from", "You pick up the apple 12."):
     ids = chat.encode(text)

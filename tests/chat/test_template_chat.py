@@ -51,7 +51,7 @@ def test_the_pieces_are_the_template_applied_to_the_whole_conversation(growing, 
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
-def test_no_observation_can_fake_a_token(family):
+def test_no_observation_encodes_to_a_special_token(family):
   tok = tokenizer(family)
   chat = TemplateChat(tok)
   added = tok.get_added_vocab()
@@ -100,7 +100,7 @@ def test_a_template_that_rewrites_earlier_turns_is_reported_and_not_followed(cap
   assert "<think>I look</think><action>look</action><|im_end|>\n<|im_start|>user\n" in text
 
 
-def test_growing_templates_need_no_word(growing, caplog):
+def test_growing_templates_cause_no_warning(growing, caplog):
   TemplateChat(growing)
   assert not caplog.records
 
@@ -118,7 +118,7 @@ def test_only_the_end_of_a_reply_is_hidden():
   assert chat.text([other, chat.end_id]) == "<|endoftext|>"
 
 
-def test_of_two_tokens_that_begin_alike_the_longer_one_is_meant():
+def test_of_two_tokens_that_begin_alike_the_longer_one_matches():
   tok = tokenizer("qwen2.5")
   tok.add_special_tokens({"additional_special_tokens": ["<|im_start|>user"]})
   ids = tok(rendered(tok, ""), add_special_tokens=False)["input_ids"]
@@ -126,7 +126,7 @@ def test_of_two_tokens_that_begin_alike_the_longer_one_is_meant():
   assert conversation(TemplateChat(tok)) == ids
 
 
-def test_ids_beyond_the_vocabulary_are_no_text():
+def test_ids_beyond_the_vocabulary_decode_to_no_text():
   chat = TemplateChat(tokenizer("qwen2.5"))
   assert chat.text([chat.vocab_size + 7]) == "" and chat.text([]) == ""
 
@@ -194,7 +194,7 @@ def test_a_models_template_with_text_between_a_reply_and_its_end(family, tail):
 
 def test_the_advice_for_a_template_without_an_end_works():
   lacking = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
-  with pytest.raises(ValueError, match=r"write {{ eos_token }} behind the assistant's content"):
+  with pytest.raises(ValueError, match=r"write {{ eos_token }} after the assistant's content"):
     TemplateChat(tokenizer("qwen2.5", lacking))
   mended = lacking.replace(
     "m.content +", "m.content + (eos_token if m.role == 'assistant' else '') +"
@@ -206,7 +206,7 @@ def test_the_advice_for_a_template_without_an_end_works():
 def test_a_vocabulary_in_which_text_spells_special_tokens_is_refused():
   tok = tokenizer("qwen2.5")
   tok.add_special_tokens({"additional_special_tokens": ["a"]})
-  with pytest.raises(ValueError, match="special token a can be spelled"):
+  with pytest.raises(ValueError, match="can encode to the special token a"):
     TemplateChat(tok)
 
 

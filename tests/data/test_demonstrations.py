@@ -20,7 +20,7 @@ def test_the_dataset_holds_what_the_expert_played(tmp_path):
   assert list(tmp_path.rglob("*.array_record*"))
 
 
-def test_it_is_made_once_and_again_only_for_other_arguments(tmp_path, monkeypatch):
+def test_it_is_made_once_for_the_same_arguments(tmp_path, monkeypatch):
   first = demonstrations(**TINY, data_dir=str(tmp_path))[4]
   calls = []
 
@@ -42,7 +42,7 @@ def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
   assert list(tmp_path.rglob("*.array_record*"))
 
 
-def test_else_it_is_the_project_s_cache_and_nothing_alarming_is_printed(
+def test_the_default_folder_is_the_cache_and_no_warning_is_printed(
   tmp_path, monkeypatch, capfd, caplog
 ):
   monkeypatch.delenv("TFDS_DATA_DIR", raising=False)

@@ -38,7 +38,7 @@ def test_the_expert_is_good_and_a_random_agent_is_not(name, env, split, least):
   assert success["expert"] >= least and success["random"] < least / 2
 
 
-def test_an_expert_that_knows_no_such_task_is_reported_in_a_sentence():
+def test_an_expert_without_such_a_task_is_reported_in_a_sentence():
   config, environment = prepared("alfworld")
   with pytest.raises(ValueError, match="agent expert could play no episode of .*; the first, of x"):
     players.collect(config, environment, "expert", ["x"], seed=0)

@@ -32,7 +32,7 @@ def test_the_interval_is_that_of_a_mean_of_independent_tasks():
   assert high == pytest.approx(mean + half, abs=0.004)
 
 
-def test_plays_of_one_task_are_not_counted_as_independent():
+def test_episodes_of_one_task_are_not_counted_as_independent():
   once = [record(str(i), i % 2 == 0) for i in range(100)]
   often = [record(str(i), i % 2 == 0, seed) for i in range(100) for seed in range(9)]
   assert statistics.summarize(often)["all"]["success"] == pytest.approx(
@@ -40,7 +40,7 @@ def test_plays_of_one_task_are_not_counted_as_independent():
   )
 
 
-def test_equal_tasks_in_pairs_say_more_than_their_means():
+def test_paired_differences_have_narrower_intervals_than_means():
   a = [record(str(i), i < 50) for i in range(100)]
   b = [record(str(i), i < 58) for i in range(100)]
   found = statistics.compare(a, b, "success")
@@ -71,7 +71,7 @@ def test_the_p_value_of_single_plays_is_the_binomials():
   assert statistics.sign_flip_p(deltas) == pytest.approx(2 * tail)
 
 
-def test_tables_tell_means_intervals_and_differences():
+def test_tables_show_means_intervals_and_differences():
   a = [record(str(i), i < 5) for i in range(10)]
   b = [record(str(i), True) for i in range(10)]
   text = tables.results(statistics.summarize(a))
