@@ -58,9 +58,7 @@ def test_a_dimension_that_its_axis_does_not_divide_is_not_sharded(state):
 
 def test_a_weight_without_a_sharding_is_refused():
   mesh = sharding.make_mesh()
-  with pytest.raises(
-    ValueError, match=r"router.weight \[4, 16\] has no sharding: add 'router'"
-  ):
+  with pytest.raises(ValueError, match=r"router.weight \[4, 16\] has no sharding: add 'router'"):
     sharding.shardings({"mlp": {"router": {"weight": jnp.zeros((4, 16))}}}, mesh)
 
 
