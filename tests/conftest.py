@@ -21,11 +21,13 @@ import jax
 import jaxtyping
 import pytest
 
-# Processes that tests start share a compilation cache, also those of pytest-xdist's workers,
-# which inherit the variable.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="empg_jax_programs_")
-  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# Processes that tests start share a compilation cache, and all processes share what environments
+# build on disk. The workers of pytest-xdist inherit the variables.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _SHARED = tempfile.mkdtemp(prefix="empg_jax_tests_")
+  atexit.register(shutil.rmtree, _SHARED, ignore_errors=True)
+  os.environ["EMPG_JAX_CACHE"] = os.path.join(_SHARED, "cache")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(_SHARED, "programs")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 
@@ -41,12 +43,10 @@ hypothesis.settings.register_profile("empg_jax", deadline=None, derandomize=True
 hypothesis.settings.load_profile("empg_jax")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _cache_of_its_own(tmp_path_factory):
-  """Environments build their files in a folder that pytest cleans up."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("EMPG_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
+def pytest_collection_modifyitems(items):
+  """Files with long tests come first, so that processes side by side end together."""
+  long = {item.path for item in items if item.get_closest_marker("slow")}
+  items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture

@@ -6,6 +6,9 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = ("--repeats=1", "--layers=1", "--width=128", "--vocab=64", "--dtype=float32")
 SPREAD = {"median", "min", "max"}

@@ -19,6 +19,7 @@ from empg_jax.io import paths
 from empg_jax.soak import compare, faults, runs
 from empg_jax.tracking import episode_files, metrics
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 10
 

@@ -22,6 +22,7 @@ def evaluate(*arguments):
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   policy, expert = tmp_path / "policy.json", tmp_path / "expert.json"
   shared = (

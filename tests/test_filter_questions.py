@@ -48,6 +48,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_played(tmp_
   assert done.stderr == f"error: --out={tmp_path} is a folder: name a file.\n"
 
 
+@pytest.mark.slow
 def test_a_policy_that_answers_nothing_keeps_every_question(tmp_path):
   texts = [f"Question: {data.question(task).text}" for task in deep_search.tasks("train")[:200]]
   (tmp_path / "tokenizer.model").write_bytes(vocabulary.train(texts, 600, deep_search.PHRASES))

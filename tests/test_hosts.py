@@ -87,6 +87,7 @@ def check_table(workdir):
   assert list(workdir.glob("compiled/jit_train_step-*"))
 
 
+@pytest.mark.slow
 def test_distributed_processes_check_play_train_and_go_on_as_one(tmp_path):
   check_table(tmp_path)
   first, second = run_two("launch/train.py", tmp_path)

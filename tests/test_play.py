@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -20,6 +22,7 @@ def play(*arguments, typed=""):
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_prints_every_turn_with_its_entropy():
   done = play(ALFWORLD, "--episodes=2", "--split=valid_unseen", "--temperature=0",
               "--config.rollout.max_turns=3")  # fmt: skip

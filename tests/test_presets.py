@@ -106,6 +106,7 @@ def test_deep_search_has_the_four_rows_of_the_papers_ablation():
     assert made(row).algorithm.to_dict() == whole.algorithm.to_dict() | {off: 0.0}
 
 
+@pytest.mark.slow
 def test_it_trains_from_a_folder_of_the_hub(tmp_path):
   """With the model's own tokenizer and chat template, and a KL penalty to the initial policy."""
   tokenizer = runpy.run_path(str(ROOT / "tests" / "chat" / "families.py"))["tokenizer"]("qwen2.5")

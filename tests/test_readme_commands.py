@@ -48,7 +48,7 @@ TESTS = {
   "empg_jax.cli.docs": "tests/test_reference.py",
 }
 OF_ABSL = {"verbosity", "help"}
-OF_CI = ("python3 -m venv .venv", "pip install -r requirements.txt", ".venv/bin/pytest")
+OF_CI = ("python3 -m venv .venv", "pip install -r requirements.txt", ".venv/bin/pytest -n 2")
 CHECKS = (".venv/bin/ruff check", ".venv/bin/ruff format", ".venv/bin/mypy")
 
 
@@ -111,7 +111,7 @@ def test_the_tests_named_here_run_their_commands():
 
 def test_ci_runs_the_quickstart():
   run = (ROOT / ".ci" / "run").read_text()
-  assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", "pytest"))
+  assert all(part in run for part in ("python3 -m venv .venv", "requirements.txt", OF_CI[-1]))
   assert all(part in run for part in CHECKS[:2])  # a test runs the third
   assert any(all(part in line for part in OF_CI) for line in LINES["README.md"])
 

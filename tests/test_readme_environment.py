@@ -62,6 +62,7 @@ def test_it_is_an_environment_that_can_be_won(folder, monkeypatch):
   del sys.modules["my_lab.guess_number"]
 
 
+@pytest.mark.slow
 def test_it_trains_by_the_command_beside_it(folder):
   line = next(
     line for line in readmes.TEXTS[README].splitlines() if "--config=my_lab/guess_number.py" in line

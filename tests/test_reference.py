@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import readmes
 
 import empg_jax
@@ -14,6 +15,7 @@ import empg_jax
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_every_public_module_has_its_page(tmp_path):
   (command,) = readmes.blocks("empg_jax/README.md", "bash")
   assert command.split()[2] == "empg_jax.cli.docs"

@@ -11,6 +11,7 @@ from empg_jax.soak import compare, runs
 from empg_jax.tracking import metrics
 from empg_jax.workdir import resume
 
+pytestmark = pytest.mark.slow
 CHANGES = {
   "workers__count": 0, "evaluation__every": 2, "checkpoint__every": 2, "checkpoint__keep": 3,
   "optimizer__decay_steps": 0, "optimizer__warmup_steps": 2,

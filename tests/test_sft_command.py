@@ -87,6 +87,7 @@ def made(tmp_path_factory):
   return home / "model", out
 
 
+@pytest.mark.slow
 def test_it_writes_a_model_and_its_tokenizer(made):
   path, out = made
   assert "step 2/2  loss " in out
@@ -95,6 +96,7 @@ def test_it_writes_a_model_and_its_tokenizer(made):
   assert model.config.num_hidden_layers == 1
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_an_existing_model(made, tmp_path):
   settings = {**SMALL, "model.path": made[0], "sft.demonstrations.small.episodes": 6}
   settings |= {"sft.optimizer.warmup_steps": 0, "sft.batches.lengths": "(3072,)"}
@@ -106,6 +108,7 @@ def test_it_goes_on_from_an_existing_model(made, tmp_path):
   assert chats.load(tmp_path / "model").vocab_size == chats.load(made[0]).vocab_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["webshop.py", "deep_search.py"])
 def test_a_policy_is_cloned_and_then_trained(config, tmp_path):
   settings = {**SMALL, **FRESH, "sft.demonstrations.embedded.episodes": 20}

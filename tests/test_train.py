@@ -18,6 +18,7 @@ from empg_jax.tracking import episode_files
 from empg_jax.training import replay
 from empg_jax.types import Batch
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
   "num_steps": 4,

@@ -12,10 +12,12 @@ from empg_jax.generation.policy import Policy
 from empg_jax.models import folder
 from empg_jax.rollout.actor import collect
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TASKS = 70  # of each split
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize(
   ("name", "split", "least", "most"),
   [

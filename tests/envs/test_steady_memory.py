@@ -8,6 +8,8 @@ import pytest
 
 from empg_jax.config import lookup
 
+pytestmark = pytest.mark.slow
+
 
 def play(env, environment, tasks, rng, steps):
   """So many steps, of which every tenth is no action."""

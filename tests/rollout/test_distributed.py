@@ -15,6 +15,7 @@ import two_hosts
 
 from empg_jax.rollout import shares
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

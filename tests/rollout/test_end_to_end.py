@@ -18,6 +18,7 @@ from empg_jax.training import state as states
 from empg_jax.training.score import token_stats
 from empg_jax.training.step import train_step
 
+pytestmark = pytest.mark.slow
 GROUP, KEY = 4, jax.random.key(3)
 
 
