@@ -17,6 +17,7 @@ from ml_collections import config_flags
 from empg_jax.cli import command_line
 from empg_jax.distributed import sharding
 from empg_jax.io import json_text, paths, words
+from empg_jax.models import fetching
 from empg_jax.plan import chips, planner, report, shapes, topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
@@ -36,7 +37,8 @@ def main(argv):
   topology.prepare(_TOPOLOGY.value)
   config, chip = _CONFIG.value, chips.of(_TOPOLOGY.value)
   preset = command_line.config_name().partition(":")[2]
-  shape = shapes.of(config.model.path, preset)
+  with fetching.without_weights():
+    shape = shapes.of(config.model.path, preset)
   mesh = topology.mesh(topology.devices(_TOPOLOGY.value, _SLICES.value), **config.mesh)
   for key, rows in (("train.size", config.train.size), ("policy.slots", config.policy.slots)):
     sharding.check_rows(key, rows, mesh.size, **config.mesh)

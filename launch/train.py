@@ -35,7 +35,7 @@ from empg_jax.generation import decode
 from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run, settings
-from empg_jax.models import fingerprint
+from empg_jax.models import fetching, fingerprint
 from empg_jax.rollout import play
 from empg_jax.rollout.rows import explain_rows
 from empg_jax.tracking import episode_files, metrics, report, trackers
@@ -134,13 +134,14 @@ def leave(run, writer, checkpointer, shown):
 
 def describe(config, environment, workdir):
   """Prints what the run would take, on machines that need not be here."""
-  settings.check(config, environment, devices=dry_run.devices(config))
-  init_from.find(workdir, _INIT_FROM.value, config)
-  resume.check(workdir, config, **resumed(workdir))
-  preset = command_line.config_name().partition(":")[2]
-  with_config = dict(show_config=_SHOW_CONFIG.value)
-  for line in dry_run.lines(config, environment, workdir, preset, **with_config):
-    hosts.print_once(line)
+  with fetching.without_weights():
+    settings.check(config, environment, devices=dry_run.devices(config))
+    init_from.find(workdir, _INIT_FROM.value, config)
+    resume.check(workdir, config, **resumed(workdir))
+    preset = command_line.config_name().partition(":")[2]
+    with_config = dict(show_config=_SHOW_CONFIG.value)
+    for line in dry_run.lines(config, environment, workdir, preset, **with_config):
+      hosts.print_once(line)
 
 
 def claim(workdir, config, algorithm, origin):

@@ -16,6 +16,8 @@ import tempfile
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false " + os.environ.get("XLA_FLAGS", "")
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the hub itself
+
 import hypothesis
 import jax
 import jaxtyping

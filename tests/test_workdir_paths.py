@@ -120,7 +120,9 @@ def test_a_resume_or_export_finds_the_model_from_any_folder(home, tmp_path):
 # What opens a path or fails for one in a bucket; and where that is of a disk, or no path of users.
 OPENS = ("pathlib.Path", "open", "os.open", "gzip.open", "zipfile.ZipFile", "np.load")
 DISK_ONLY = ("absolute", "resolve", "mkdir", "write_text", "write_bytes", "rename", "glob", "rglob")
-OURS = r"__file__|sys\.argv\[0\]|os\.devnull|'/proc/.*|spec\..*|frames\[-1\]\.filename|packed"
+OURS = (
+  r"__file__|sys\.argv\[0\]|os\.devnull|'/proc/.*|spec\..*|frames\[-1\]\.filename|packed|snapshot.*"
+)
 ELSEWHERE = {
   "empg_jax/io/paths.py", "empg_jax/io/cache.py",  # the way itself
   "empg_jax/io/gguf_reader.py", "empg_jax/models/folder.py",  # of models that are located
@@ -128,6 +130,7 @@ ELSEWHERE = {
   "empg_jax/config/config.py", "empg_jax/cli/command_line.py",  # --config's file is code
   "empg_jax/checkpoint/literal_path.py", "empg_jax/workdir/lock.py",  # of disks
   "empg_jax/data/prepared.py", "empg_jax/workers/process.py", "launch/export.py",
+  "empg_jax/cli/docs.py",  # the docstrings' pages
 }  # fmt: skip
 # Of copies and of what is made on this host's disk: their paths come from io.cache, or are refused.
 ON_DISK = ("empg_jax/envs/", "empg_jax/soak/", "launch/soak.py", "launch/serve_search.py")

@@ -14,7 +14,7 @@ from empg_jax.config import config as configs, slices
 from empg_jax.distributed import sharding
 from empg_jax.io import cache, json_text, paths, words
 from empg_jax.kernels import hardware
-from empg_jax.models import folder
+from empg_jax.models import fetching, folder
 from empg_jax.models.decoder import DecoderConfig
 from empg_jax.plan import chips, fitting, memory, shapes
 from empg_jax.plan.compiling import TooLarge
@@ -210,7 +210,11 @@ def _files(config, workdir: paths.Path) -> Iterator[str]:
     " for each device that samples"
   )
   yield f"  the environment's own files, if any: {cache.folder_for(config.env.name, '')}"
-  yield "  nothing is downloaded"
+  path = config.model.path
+  if paths.in_bucket(path) or fetching.is_hub_name(path) and not paths.of(path).exists():
+    yield f"  the weights of {path} are fetched to this host, unless they are there"
+  else:
+    yield "  nothing is downloaded"
 
 
 def _mesh(config) -> AbstractMesh:

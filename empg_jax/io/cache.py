@@ -4,7 +4,8 @@ They are kept under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, in a folder e
 after what it was made from, so that other sources make another one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import fcntl
 import fnmatch
 import functools
@@ -47,8 +48,7 @@ def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> N
   """
   if folder.is_dir():  # so a cache that can only be read will do
     return
-  with _lock(folder) as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with one_at_a_time(folder):
     if folder.is_dir():
       return
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
@@ -57,6 +57,18 @@ def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> N
       draft.rename(folder)
     finally:
       shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
+  """In `with`, this process alone works on a folder of the cache, of all of this host.
+
+  Raises:
+    OSError: the cache cannot be written.
+  """
+  with _lock(folder) as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
 
 
 def _lock(folder: pathlib.Path) -> TextIO:

