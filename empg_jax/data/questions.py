@@ -100,7 +100,8 @@ def questions(source: str, *, data_dir: str | None = None) -> dict[str, Records]
   if source not in data.QUESTIONS:
     raise ValueError(f"source must be one of {', '.join(data.QUESTIONS)}, got {source!r}")
   if not data.splits(source):
-    raise FileNotFoundError(f"there are no files of questions in {data.data_folder()}/questions")
+    home = data.data_folder("questions/*")
+    raise FileNotFoundError(f"there are no files of questions in {home}/questions")
   name = source.removeprefix("tfds:").replace("/", "-")
   wanted = QuestionsConfig(name=f"{name}-{data.digest(source)}", questions=source)
   builder = prepared.builder(DeepSearchQuestions, wanted, data_dir)

@@ -4,26 +4,18 @@ from collections.abc import Iterable, Sequence
 import hashlib
 import json
 import mmap
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from empg_jax.io import cache, json_text
+from empg_jax.io import json_text
 
 
 def digest(paths: Iterable[pathlib.Path]) -> str:
   """What tells the files at `paths` from others, by name, size and time of change."""
   stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
   return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
-
-
-def local(path: str | os.PathLike, names: Sequence[str] = ()) -> pathlib.Path:
-  """A path on a disk, as io.cache.local."""
-  from empg_jax import console  # workers have no use for its libraries otherwise
-
-  return cache.local(path, console.Progress, names)
 
 
 class Writer:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import pathlib
 
-from empg_jax.envs._shared import disk, json_files
+from empg_jax.envs._shared import copies, json_files
 from empg_jax.io import paths
 
 _FILE = "game.tw-pddl"
@@ -61,7 +61,7 @@ def _folder(split: str) -> pathlib.Path:
   root = os.environ.get("ALFWORLD_DATA")
   if not root:
     raise FileNotFoundError(f"games='official' needs the official games: {_HINT}")
-  home = disk.local(paths.expanded(root), [f"json_2.1.1/{split}/*/*/{_FILE}"])
+  home = copies.local(paths.expanded(root), [f"json_2.1.1/{split}/*/*/{_FILE}"])
   folder = home / "json_2.1.1" / split
   if not folder.is_dir():
     raise FileNotFoundError(f"there is no folder {folder}: {_HINT}")

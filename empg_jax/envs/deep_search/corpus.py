@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from empg_jax.envs._shared import bm25, disk, json_files
+from empg_jax.envs._shared import bm25, copies, disk, json_files
 from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
 from empg_jax.io import cache, paths
@@ -82,7 +82,7 @@ def data_folder(names: str) -> pathlib.Path:
   named = os.environ.get("DEEP_SEARCH_DATA")
   if not named:
     raise FileNotFoundError(f"your own corpus and questions are not set up: {HINT}")
-  return disk.local(paths.expanded(named), [names]).resolve()
+  return copies.local(paths.expanded(named), [names]).resolve()
 
 
 def read(path: pathlib.Path) -> Iterator[Passage]:

@@ -12,7 +12,7 @@ import functools
 import os
 import pathlib
 
-from empg_jax.envs._shared import disk, json_files
+from empg_jax.envs._shared import copies, disk, json_files
 from empg_jax.envs.webshop import embedded
 from empg_jax.envs.webshop.shop import Shop, build_once, folder_for, open_shop
 from empg_jax.io import paths
@@ -62,7 +62,7 @@ def _paths(catalogue: str, goals: str, data: str | None) -> list[pathlib.Path]:
   if not data:
     raise FileNotFoundError(f"catalogue={catalogue!r} needs WebShop's files: {hint}")
   names = [*_FILES[catalogue], *([_HUMAN] if goals == "human" else [])]
-  files = [disk.local(paths.expanded(data), names).resolve() / name for name in names]
+  files = [copies.local(paths.expanded(data), names).resolve() / name for name in names]
   for path in files:
     if not path.is_file():
       raise FileNotFoundError(f"there is no file {path}: {hint}")
