@@ -14,7 +14,7 @@ from absl import flags
 import uvicorn
 
 from empg_jax.cli import command_line
-from empg_jax.envs._shared import disk
+from empg_jax.envs._shared import copies
 from empg_jax.envs.deep_search import corpus as corpora, server
 from empg_jax.io import words
 
@@ -29,7 +29,7 @@ def main(argv):
   del argv
   name = _CORPUS.value
   known = name in corpora.CORPORA
-  corpus = corpora.corpus(name) if known else corpora.from_file(disk.local(name).resolve())
+  corpus = corpora.corpus(name) if known else corpora.from_file(copies.local(name).resolve())
   listening = _listen(_HOST.value, _PORT.value)
   config = uvicorn.Config(server.app(corpus), log_level="warning", limit_concurrency=MAX_REQUESTS)
   host, port = listening.getsockname()[:2]
