@@ -85,18 +85,17 @@ def train(run, workdir, origin, kept):
       with report.compiling("the sampler"):
         evaluate_first(run, writer, keep, shown)
       for step in range(first + 1, config.num_steps + 1):
-        begun = time.monotonic()
         with report.compiling("the sampler"):
           groups = run.collect(step)
         guard.check_aborted(groups.played, config.rollout.max_aborted, step)
-        played = time.monotonic()
+        begun = time.monotonic()
         order, rows = run.pack(groups)
         with report.compiling("the update"):
           updated = run.update(rows)
         watched, notes = guard.watch(step, updated, rows, groups.kept, writer.rows, workdir)
         report.notes(notes)
         guard.check_finite(int(run.state.skipped), step)
-        took = dict(rollout_s=played - begun, update_s=time.monotonic() - played)
+        took = dict(rollout_s=groups.seconds, update_s=time.monotonic() - begun)
         writer.write(step, play.summarize(groups), updated, watched)
         writer.write(step, report.throughput(groups.played, rows, **took), compiled())
         if saves(config, step) and hosts.is_first():
@@ -105,7 +104,7 @@ def train(run, workdir, origin, kept):
           writer.write(step, run.evaluate(step, keep=keep))
         shown.row(writer.flush())
         if saves(config, step):
-          checkpointer.save(step, run.state, scores=metrics.scores(writer.rows))
+          checkpointer.save(step, run.saved(), scores=metrics.scores(writer.rows))
     except preemption.Stopped:
       return leave(run, writer, checkpointer, shown)
   checkpointer.close()
@@ -127,7 +126,7 @@ def leave(run, writer, checkpointer, shown):
     shown.row(row)
   done = writer.rows[-1]["step"] if writer.rows else 0
   if done and not checkpointer.holds(done):
-    checkpointer.save(done, run.state, scores=metrics.scores(writer.rows))
+    checkpointer.save(done, run.saved(), scores=metrics.scores(writer.rows))
   checkpointer.close()
   hosts.print_once(f"stopped after step {done}: the same command goes on from there")
 
@@ -180,11 +179,11 @@ def saves(config, step):
 
 def restore(checkpointer, run):
   """Gives the run the newest checkpoint's state; its step, or 0 where there is none."""
-  restored = checkpointer.restore(run.state)
+  restored = checkpointer.restore(run.template(), run.fit)
   if restored is None:
     return 0
   hosts.print_once(f"going on from the checkpoint of step {restored.step}")
-  run.state = restored.state
+  run.restore(restored.state)
   return restored.step
 
 

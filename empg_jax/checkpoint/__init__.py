@@ -8,7 +8,7 @@ checkpoint can be read without this package:
 Random keys are not stored: they derive from the step (`jax.random.fold_in`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import contextlib
 import os
 from typing import Any, NamedTuple
@@ -115,7 +115,9 @@ class Checkpointer:
     """Whether a step is saved, and not known to be damaged."""
     return step in self._manager.all_steps() and step not in self._damaged
 
-  def restore(self, template: PyTree) -> Restored | None:
+  def restore(
+    self, template: PyTree, fit: Callable[[PyTree, Collection[str]], PyTree] | None = None
+  ) -> Restored | None:
     """Restores the newest intact checkpoint, or returns None if there are no checkpoints.
 
     Warns of a damaged one, takes the one before it, and leaves the damaged one in place until
@@ -125,6 +127,8 @@ class Checkpointer:
     Args:
       template: a state of the wanted structure, whose arrays (or `jax.ShapeDtypeStruct`s
         with shardings) give the shape, dtype and sharding of each leaf.
+      fit: returns the template without what a checkpoint may lack, given the dotted names of
+        the leaves that it holds.
 
     Raises:
       MisfitError: the checkpoints are of another state; the message names the leaves.
@@ -134,7 +138,7 @@ class Checkpointer:
     failed: dict[int, ValueError] = {}
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
-        restored = Restored(step, *read(self._manager.directory / str(step), template))
+        restored = Restored(step, *read(self._manager.directory / str(step), template, fit))
       except ValueError as error:
         failed[step] = type(error)(self._path.named(str(error)))
         continue

@@ -1,6 +1,6 @@
 """Reads one checkpoint, DIRECTORY/STEP, whole or in part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 import functools
 import json
 import operator
@@ -37,7 +37,9 @@ def steps(directory: str | os.PathLike) -> list[int]:
   return sorted(int(path.name) for path in found)
 
 
-def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
+def read(
+  folder: Any, template: PyTree, fit: Callable[[PyTree, Collection[str]], PyTree] | None = None
+) -> tuple[PyTree, Any]:
   """Returns the state and the extra value; see Checkpointer.restore.
 
   `folder` is an Orbax path, CheckpointManager.directory / STEP. All hosts of a run return or
@@ -47,25 +49,27 @@ def read(folder: Any, template: PyTree) -> tuple[PyTree, Any]:
     MisfitError: the checkpoint is of another state.
     ValueError: it is damaged, here or on another host.
   """
-  wanted = leaves(template)
 
   def read_files():
     saved, extra = (
       json.loads((folder / item / "metadata").read_text()) for item in ("leaves", "extra")
     )
+    fitting = template if fit is None else fit(template, saved)
+    wanted = leaves(fitting)
     check_fit(str(folder), saved, wanted)
     targets = nested({path: target(leaf) for path, leaf in wanted.items()})
     # Not through the manager, in which intact hosts would wait for one that failed.
     state = ocp.StandardCheckpointHandler().restore(
       folder / "state", args=ocp.args.StandardRestore(targets)
     )
-    return saved, extra["extra"], state
+    return saved, extra["extra"], state, fitting
 
-  saved, extra, state = _agreed(read_files)
+  saved, extra, state, fitting = _agreed(read_files)
+  wanted = leaves(fitting)
   found = {path: functools.reduce(operator.getitem, path, state) for path in wanted}
   check_unchanged(found, saved)
   restored = [like_template(wanted[path], leaf) for path, leaf in found.items()]
-  return jax.tree.unflatten(jax.tree.structure(template), restored), extra
+  return jax.tree.unflatten(jax.tree.structure(fitting), restored), extra
 
 
 def _agreed(read_files: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ _LEAST = {
   "rollout.window": -1,
   "rollout.invalid_penalty": 0,
   "rollout.max_aborted": 0,
+  "rollout.ahead": 0,
   "workers.count": 0,
   "workers.memory_mib": 1,
   "policy.slots": 1,
@@ -37,7 +38,7 @@ _LEAST = {
   "sft.batches.microbatch": 1,
   "sft.batches.tokens": 1,
 }
-_MOST = {"rollout.max_aborted": 1}
+_MOST = {"rollout.max_aborted": 1, "rollout.ahead": 1}
 _MORE_THAN_0 = {"workers.timeout_s", "policy.temperature", "optimizer.clip_norm", "lora.alpha"}
 _LENGTHS = {
   "policy.piece_lengths", "policy.windows", "pack.lengths", "train.lengths", "sft.batches.lengths",

@@ -22,8 +22,8 @@ _OPERATIONAL = {
 _STEERING = {
   "optimizer", "policy.max_length", "policy.max_reply", "policy.temperature",
   "policy.compute_dtype", "rollout.tasks", "rollout.group_size", "rollout.max_turns",
-  "rollout.max_rounds", "rollout.invalid_penalty", "train.minibatches", "train.epochs",
-  "train.entropies", "train.truncation", "train.compute_dtype",
+  "rollout.max_rounds", "rollout.ahead", "rollout.invalid_penalty", "train.minibatches",
+  "train.epochs", "train.entropies", "train.truncation", "train.compute_dtype",
 }  # fmt: skip
 # Of any algorithm or base algorithm.
 _STEERING_OF_ALGORITHMS = {

@@ -73,6 +73,7 @@ def _tiny_sampling() -> dict[str, Any]:
   return dict(
     # rollout.actor.collect; max_rounds of sampling for groups that differ: rollout.dynamic;
     # window -1: a row is an episode; n: a row is a turn, with the n turns before it as context;
+    # ahead 1: a step's episodes are played while the step before is updated (loop.run);
     # max_aborted: the largest share of a step's episodes that may be aborted (training.guard).
     rollout=dict(
       tasks=16,
@@ -82,6 +83,7 @@ def _tiny_sampling() -> dict[str, Any]:
       max_rounds=0,
       window=-1,
       max_aborted=0.2,
+      ahead=0,
     ),
     workers=dict(count=0, timeout_s=60.0, memory_mib=2048),  # workers.environments
     policy=dict(  # generation.policy.Policy
@@ -126,14 +128,10 @@ def released(model: str) -> dict[str, Any]:
       num_steps=150,
       model=dict(path="", dtype=dtype),
       lora=shared["lora"] | dict(rank=made.rank, alpha=2.0 * made.rank or 16.0),
-      rollout=dict(
-        tasks=16,
-        group_size=8,
+      rollout=shared["rollout"]
+      | dict(
         max_turns=50,
-        max_rounds=0,
-        window=-1,
         invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
-        max_aborted=0.2,
       ),
       workers=dict(count=8, timeout_s=60.0, memory_mib=2048),
       policy=dict(

@@ -67,6 +67,11 @@ def make_mesh(
   return Mesh(_arranged(devices[: math.prod(sizes)], sizes), AXES, (AxisType.Auto,) * 3)
 
 
+def count(devices: int = 0, **axes: int) -> int:
+  """How many devices a mesh of these axes takes, of `devices` or of those that are here."""
+  return math.prod(_sizes(devices or len(jax.devices()), **axes))
+
+
 def _sizes(count: int, **axes: int) -> tuple[int, ...]:
   """The axes' sizes on `count` devices, with a 0 resolved."""
   wanted = ", ".join(f"{name} {size}" for name, size in axes.items())

@@ -14,7 +14,7 @@ from empg_jax.training import microbatch, state as states
 from empg_jax.training.step import train_step
 
 # Of config.rollout; the rest is collect's.
-_OF_LAUNCHER = ("tasks", "max_rounds", "window", "max_aborted")
+_OF_LAUNCHER = ("tasks", "max_rounds", "window", "max_aborted", "ahead")
 
 
 def check(config, environment, *, devices: int = 0) -> None:
@@ -58,6 +58,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   sharding.check_rows("policy.slots", config.policy.slots, devices, **config.mesh)
   algorithms.make(**config.algorithm.to_dict())
   _check_groups(config.rollout.group_size, config.rollout.max_rounds)
+  _check_ahead(config, devices)
   if config.policy.max_length > max(config.pack.lengths):
     raise ValueError(
       f"config.policy.max_length is {config.policy.max_length} and the longest of"
@@ -100,4 +101,14 @@ def _check_groups(size: int, max_rounds: int) -> None:
       f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the members of a group"
       " of one cannot differ, so no round would end with a group to train on; set max_rounds to"
       " 0, or group_size to 2 or more."
+    )
+
+
+def _check_ahead(config, devices: int) -> None:
+  """Two programs at a time that both span several devices could wait for each other for ever."""
+  taken = sharding.count(devices, **config.mesh)
+  if config.rollout.get("ahead", 0) and taken > 1:
+    raise ValueError(
+      f"config.rollout.ahead is 1 and config.mesh takes {taken} devices: playing ahead of the"
+      " update needs a mesh of one device, so set rollout.ahead to 0 or the axes of mesh to 1."
     )

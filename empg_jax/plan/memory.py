@@ -62,7 +62,8 @@ def items(
 ) -> list[Item]:
   """What a run of launch/train.py keeps in memory, at its largest.
 
-  Excludes activations and other temporaries of a program; plan.compiling has them.
+  Excludes activations and other temporaries of a program; plan.compiling has them. With
+  rollout.ahead=1 those of a turn come on top of the update's.
 
   Args:
     config: of the run.
@@ -97,7 +98,21 @@ def items(
     found.append(_item("reference policy", jax.eval_shape(cast, held), mesh, "train"))
   sampling = jax.eval_shape(lambda model: casting.cast(model, dtype), held)
   found.append(_copied("policy that samples", sampling, mesh, copies))
-  return [*found, *_caches(config, shape, mesh, dtype), _batch(config, mesh)]
+  found += [*_caches(config, shape, mesh, dtype), _batch(config, mesh)]
+  return _overlapping(found, trained, mesh) if config.rollout.get("ahead", 0) else found
+
+
+def _overlapping(found: Sequence[Item], trained: Any, mesh) -> list[Item]:
+  """With rollout.ahead=1 an update runs while the policy samples from a copy of its own."""
+  beside = [
+    item._replace(lives=(*item.lives, "train"))
+    if "turn" in item.lives and "train" not in item.lives
+    else item
+    for item in found
+  ]
+  copy = _item("copy of what is trained, to sample ahead", trained, mesh)
+  before = copy._replace(name="copy of the step before", lives=("turn", "reshard"))
+  return [*beside, copy, before]
 
 
 def _caches(config, shape: DecoderConfig, mesh, dtype) -> list[Item]:

@@ -22,6 +22,10 @@ class Groups(NamedTuple):
   """Groups that were played and are not kept."""
   short: int
   """Groups that are kept though some of their episodes were aborted."""
+  seconds: float = 0.0
+  """That playing them took."""
+  lag: int = 0
+  """Steps that the policy which sampled them is behind the one that they update."""
 
 
 def differing_groups(

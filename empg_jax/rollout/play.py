@@ -146,5 +146,5 @@ def owes_evaluation(config: ml_collections.ConfigDict, row: Mapping[str, Any]) -
 def summarize(groups: Groups) -> dict[str, int | float]:
   """What a training step's episodes sum up to, those of dropped groups included."""
   summary = metrics.summarize(groups.played) | metrics.entropy_by_turn(groups.played)
-  counts = {"groups_dropped": groups.dropped, "groups_short": groups.short}
+  counts = {"groups_dropped": groups.dropped, "groups_short": groups.short, "lag": groups.lag}
   return metrics.prefixed("train", summary | counts)

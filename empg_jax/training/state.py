@@ -33,6 +33,8 @@ class TrainState(NamedTuple):
   skipped: Int[Array, ""]
   """Updates skipped in a row because loss or gradient was not finite; 0 after a finite one."""
   value_head: ValueHead | None = None
+  sampler: Decoder | Adapters | None = None
+  """In a checkpoint of a run with rollout.ahead=1: the model that plays the next step."""
 
   @property
   def trained(self) -> Trained:
@@ -55,7 +57,7 @@ def create(
   return state._replace(opt_state=optimizer.init(state.trained))
 
 
-def copy(model: Decoder) -> Decoder:
+def copy(model: Decoder | Adapters) -> Decoder | Adapters:
   """Copies the parameters: the arrays of a state are donated."""
   return jax.tree.map(jnp.copy, model)
 

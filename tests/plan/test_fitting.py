@@ -12,9 +12,10 @@ from empg_jax.plan.compiling import TooLarge
 ROOM = {"v5e": 1.5, "v5p": 4.0}
 
 
-def counted(name, **policy):
+def counted(name, ahead=0, **policy):
   config = configs.load(f"configs/alfworld.py:{name}")
   config.policy.update(policy)
+  config.rollout.ahead = ahead
   sizes = tuple(config.mesh[axis] for axis in sharding.AXES)
   mesh = AbstractMesh(sizes, sharding.AXES, axis_types=(AxisType.Auto,) * 3)
   return config, memory.items(config, shapes.of("", name), mesh)
@@ -34,6 +35,18 @@ def test_a_preset_takes_all_of_its_hardware_and_fits_it(name):
   # A GPU's turn takes about as much beside its cache.
   room = ROOM.get(made.topology.partition(":")[0], cache.device / 2**30)
   fitting.check(items, unknown(items), chips.of(made.topology).memory - room)
+
+
+def test_ahead_an_update_shares_the_memory_with_what_samples_meanwhile():
+  name = "qwen2.5-0.5b-h100"
+  (_, apart), (_, ahead) = counted(name), counted(name, ahead=1)
+  sampling = sum(
+    item.device for item in apart if "turn" in item.lives and "train" not in item.lives
+  )
+  copy = next(item.device for item in apart if item.name.startswith("parameters"))
+  more = memory.needs(ahead, "train") - memory.needs(apart, "train")
+  assert more == sampling + copy > copy
+  assert memory.needs(ahead, "reshard") == memory.needs(apart, "reshard") + 2 * copy
 
 
 def test_the_papers_presets_are_of_the_same_hardware():
