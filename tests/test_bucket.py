@@ -63,7 +63,7 @@ def test_a_bucket_without_its_package_is_one_sentence(monkeypatch):
   monkeypatch.setattr(paths.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(ImportError, match="gs://a/b cannot be used: .* pip install 'empg-jax.gcs.'"):
     paths.of("gs://a/b")
-  with pytest.raises(ValueError, match="s3://a/b is neither a path of a disk nor one of a bucket"):
+  with pytest.raises(ValueError, match="s3://a/b is neither a path on a disk nor one in a bucket"):
     paths.expanded("s3://a/b")
 
 

@@ -225,7 +225,7 @@ def test_remedy_for_an_episode_longer_than_the_rows():
         (dict(train__size=3), "choose train.minibatches and train.size", dict(train__size=2)),
         (dict(policy__max_length=2048), "raise the one or lower the other",
          dict(policy__max_length=2048, pack__lengths=(2048,))),
-        (dict(model__dtype="bfloat16"), "or adapters beside these .config.lora.rank",
+        (dict(model__dtype="bfloat16"), "or adapters .config.lora.rank",
          dict(model__dtype="bfloat16", lora__rank=4)),
         (dict(rollout__group_size=1, rollout__tasks=128, rollout__max_rounds=3),
          "set max_rounds to 0, or group_size to 2",

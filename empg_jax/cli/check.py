@@ -1,6 +1,6 @@
-"""The first minutes on new hardware: all that a run does, once, planned beside measured.
+"""Checks new hardware: does every part of a run once, and compares planned with measured figures.
 
-Only compiled programs stay in the workdir, which the run finds again; the folder `check` there is
+Only compiled programs stay in the workdir, for the run to load; the folder `check` there is
 removed at the end.
 """
 
@@ -28,12 +28,12 @@ from empg_jax.training.state import TrainState
 from empg_jax.types import Batch
 
 _PROBE = 2**24  # bytes that each host writes
-_PATIENCE_S = 20  # in which a host has to see what another one wrote
-_COLUMNS = 27, 25  # of a row's name and of what was planned
+_PATIENCE_S = 20  # within which a host must see what another host wrote
+_COLUMNS = 27, 25  # widths of a row's name and planned figure
 
 
 class Row(NamedTuple):
-  """One thing that was done."""
+  """One part of a run, with its planned and measured figures."""
 
   what: str
   planned: str
@@ -45,12 +45,12 @@ class Row(NamedTuple):
 
 
 def rows(run: Run, workdir: paths.Path) -> Iterator[Row]:
-  """Does all that a run does, once; a row for each thing, as it is done.
+  """Does every part of a run once and yields a row for each.
 
-  All processes of the run have to ask.
+  All processes of the run call it.
 
   Raises:
-    ValueError: something cannot be done, or does not fit; what and why.
+    ValueError: a part fails or does not fit; the message says which and why.
   """
   folder = workdir / "check"
   try:
@@ -88,7 +88,7 @@ def _devices(run: Run) -> Row:
 
 
 def _disk(folder: paths.Path) -> Row:
-  """Each host writes a file, and reads those of all."""
+  """Each host writes a file and reads those of all hosts."""
   begun, me = time.monotonic(), hosts.process_index()
   content = np.random.default_rng(me).bytes(_PROBE)
   paths.make_folder(folder)
@@ -98,8 +98,8 @@ def _disk(folder: paths.Path) -> Row:
   for other, wanted in enumerate(sums):
     if _sum(_seen(folder / f"host{other}")) != wanted:
       raise ValueError(
-        f"host {me} does not see in {folder} what host {other} wrote there: --workdir has to be on"
-        " a disk or in a bucket that all hosts see."
+        f"host {me} does not see in {folder} what host {other} wrote there: --workdir must be on"
+        " a disk or in a bucket that all hosts share."
       )
   hosts.gather(np.zeros(1, np.int32))  # all have read
   file.unlink()
@@ -109,7 +109,7 @@ def _disk(folder: paths.Path) -> Row:
 
 
 def _seen(file: paths.Path) -> bytes:
-  """A file's content, once it is there; nothing if it does not come."""
+  """A file's content, once it appears; empty if it does not."""
   deadline = time.monotonic() + _PATIENCE_S
   while time.monotonic() < deadline:
     with contextlib.suppress(FileNotFoundError):
@@ -130,7 +130,7 @@ def _planner(run: Run) -> planner.Planner:
 
 
 def _programs() -> tuple[str, ...]:
-  """Where each device samples apart, what is planned for a mesh is not what runs."""
+  """The programs to plan; where each device samples on its own, plans of a mesh do not apply."""
   whole = hardware.current().whole_mesh or hosts.is_multiprocess()
   return memory.PROGRAMS if whole else ("train",)
 
@@ -158,7 +158,7 @@ def _compiled(report: Report) -> Row:
 
 
 def _play(run: Run) -> tuple[Batch, Row]:
-  """One group of episodes, as the rows of a whole step."""
+  """Plays one group of episodes; returns it as the rows of a whole step."""
   begun, whole = time.monotonic(), run.config
   run.config = ml_collections.ConfigDict(whole)
   with run.config.unlocked():
@@ -184,7 +184,7 @@ def _first_update(run: Run, rows: Batch) -> Row:
 
 
 def _update(run: Run, rows: Batch, report: Report, chip: chips.Chip) -> Row:
-  """The update of a step all of whose rows are full, and the handover of the new policy."""
+  """The update of a step with full rows, and the handover of the new policy."""
   full = _full(rows, max(run.config.pack.lengths))
   if full.tokens.shape != rows.tokens.shape:  # another program
     run.update(full)
@@ -200,7 +200,7 @@ def _update(run: Run, rows: Batch, report: Report, chip: chips.Chip) -> Row:
 
 
 def _full(rows: Batch, length: int) -> Batch:
-  """As many rows of `length` tokens without padding: the first one's turns, again and again."""
+  """As many rows of `length` tokens without padding, repeating the first row's turns."""
   count, first = len(rows.tokens), int(np.argmax((rows.steps > 0).any(axis=1)))
   seen = int(np.flatnonzero(rows.steps[first])[-1]) + 1
   again = lambda x: np.resize(x[first, :seen], (count, length)) if np.ndim(x) == 2 else x
@@ -242,9 +242,7 @@ def _checkpoint(run: Run, folder: paths.Path) -> Iterator[Row]:
   with jax.set_mesh(run.mesh):
     equal = _same(restored.state, run.state)
   if not equal:
-    raise ValueError(
-      f"{folder} gives back another state than was saved there: its disk is damaged."
-    )
+    raise ValueError(f"{folder} restores another state than was saved there: its disk is damaged.")
   yield Row("restore it", "the same, bit for bit", f"{took:.0f} s")
 
 

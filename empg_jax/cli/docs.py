@@ -2,9 +2,9 @@
 
     python -m empg_jax.cli.docs [FOLDER]
 
-Signatures and fields show the annotations of the source, as Float[Array, "B T"], not the long
-names that these evaluate to. The folder is a few megabytes: its pages share a style sheet and a
-script, have no copy of the source, and the browser builds the search index.
+Signatures and fields show the annotations of the source, such as Float[Array, "B T"], not the
+long names of their values. The folder takes a few megabytes: its pages share a style sheet and a
+script, contain no source, and the browser builds the search index.
 """
 
 import argparse
@@ -24,14 +24,14 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
 
 def modules() -> list[str]:
-  """The package and what is at its root, for its page names five functions and no module."""
+  """The package and the modules at its root, as the package's page lists only five functions."""
   packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
   files = [path.stem for path in PACKAGE.glob("[a-z]*.py")]
   return ["empg_jax", *(f"empg_jax.{name}" for name in sorted(packages + files))]
 
 
 def write(folder: pathlib.Path, names: Sequence[str]) -> None:
-  """Writes a page for each public module in these, and the files that the pages share."""
+  """Writes a page for each public module in `names`, and the files that the pages share."""
   evaluated = doc.Function.signature.func
   doc.Function.signature = property(lambda function: _signature(function, evaluated(function)))
   doc.Variable.annotation_str = property(_annotation)
@@ -43,7 +43,7 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> None:
 
 
 def _share(path: pathlib.Path, folder: pathlib.Path) -> None:
-  """Moves a page's styles and its script of the search into files of the folder."""
+  """Moves a page's styles and search script into shared files of the folder."""
   page = path.read_text()
   styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
   scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -67,7 +67,7 @@ def _share(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 class _Source:
-  """An annotation that shows as its source."""
+  """An annotation whose repr is its source."""
 
   def __init__(self, text: str):
     self._text = text
@@ -77,7 +77,7 @@ class _Source:
 
 
 def _signature(function: doc.Function, evaluated: inspect.Signature) -> inspect.Signature:
-  """The signature with annotations as the source has them, where it has them."""
+  """The signature with the annotations of the source, where there are any."""
   texts = _annotations(*function.taken_from)
   parameters = [
     parameter.replace(annotation=_Source(texts[name])) if name in texts else parameter
@@ -103,7 +103,7 @@ def _annotations(module: str, qualname: str) -> dict[str, str]:
 
 @functools.cache
 def _of_module(name: str) -> dict[str, dict[str, str]]:
-  """All annotations of a module as its source has them, by qualified name of what has them."""
+  """All annotations in a module's source, by the qualified name of their owner."""
   spec = importlib.util.find_spec(name)
   if spec is None or not (spec.origin or "").endswith(".py"):
     return {}

@@ -1,8 +1,8 @@
-"""Paths as a user writes them: of a disk, or of a bucket, gs://BUCKET/FOLDER.
+"""Paths that users give: on a disk, or in a bucket, gs://BUCKET/FOLDER.
 
-`of` gives the object that reads and lists either one: `pathlib.Path`, or `etils.epath.Path` for a
-bucket. What writes goes through `write`, `placed` and `filled`, for a bucket has objects alone: no
-folders, no renaming and no appending, but an object is there whole or not at all.
+`of` returns the object that reads and lists either: `pathlib.Path`, or `etils.epath.Path` for a
+bucket. Writers use `write`, `placed` and `filled`, because a bucket has only objects: no folders,
+no renaming and no appending, but objects appear atomically.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ import pathlib
 import shutil
 import tempfile
 
-Path = pathlib.PurePath  # what `of` gives
+Path = pathlib.PurePath  # the result of `of`
 BUCKET = "gs://"
 _NEEDS = "a bucket needs the package gcsfs: pip install 'empg-jax[gcs]'"
-_LIBRARIES = ("gcsfs", "google")  # few of their exceptions are OSErrors
+_LIBRARIES = ("gcsfs", "google")  # most of their exceptions are not OSErrors
 _PIECE = 2**24  # bytes copied at once
 
 
@@ -32,11 +32,11 @@ def expanded(path: str) -> str:
   """The path with a leading `~` or `~user` expanded to the home folder.
 
   A shell does not expand it in --workdir=~/runs. Raises ValueError if there is no such home, or
-  if the path is an address of anything but a bucket.
+  if the path is a URL of anything but a bucket.
   """
   if "://" in path and not in_bucket(path):
     raise ValueError(
-      f"{path} is neither a path of a disk nor one of a bucket, {BUCKET}BUCKET/FOLDER."
+      f"{path} is neither a path on a disk nor one in a bucket, {BUCKET}BUCKET/FOLDER."
     )
   found = os.path.expanduser(path)
   if path.startswith("~") and found == path:
@@ -53,18 +53,20 @@ def in_bucket(path: str | os.PathLike) -> bool:
 
 
 def of(path: str | os.PathLike) -> Path:
-  """The object for a path; what it has beside `pathlib.PurePath` is exists, is_file, is_dir,
-  iterdir, open for reading, read_text, read_bytes and unlink.
+  """The object for a path.
+
+  Besides the methods of `pathlib.PurePath` it has exists, is_file, is_dir, iterdir, open (for
+  reading), read_text, read_bytes and unlink.
 
   Raises:
-    ImportError: it is in a bucket, and the package for that is not installed.
+    ImportError: the path is in a bucket, and the package for buckets is not installed.
   """
   if not in_bucket(path):
     return pathlib.Path(path)
   if importlib.util.find_spec("gcsfs") is None:
     raise ImportError(f"{os.fspath(path)} cannot be used: {_NEEDS}")
-  # One library for all buckets, also beside TensorFlow, and no question of a bucket's kind before
-  # every call; and what another host wrote a moment ago is seen.
+  # One library for all buckets, also if TensorFlow is installed; no query of the bucket's type
+  # before every call; and no cached listings, so that other hosts' writes are seen at once.
   os.environ.setdefault("EPATH_USE_TF", "false")
   os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
   from etils import epath
@@ -75,14 +77,14 @@ def of(path: str | os.PathLike) -> Path:
 
 
 def on_disk(path: str | os.PathLike, what: str) -> pathlib.Path:
-  """A path that has to be of a disk, without ~. Raises ValueError if `what` names a bucket."""
+  """A path that must be on a disk, with ~ expanded; `what` is its name in the ValueError."""
   if in_bucket(path):
     raise ValueError(f"{what} is {path}, a bucket: give a folder on a disk.")
   return pathlib.Path(expanded(os.fspath(path)))
 
 
 def from_root(path: str | os.PathLike) -> Path:
-  """The object for a path, from the root of its disk or bucket."""
+  """The object for the absolute path."""
   return of(path) if in_bucket(path) else pathlib.Path(path).absolute()
 
 
@@ -95,13 +97,13 @@ def absolute(path: str) -> str:
 
 
 def make_folder(folder: str | os.PathLike, mode: int = 0o777) -> None:
-  """Makes a folder and those above it, if need be; a bucket has none to make."""
+  """Creates a folder and its parents if needed; does nothing in a bucket."""
   if not in_bucket(folder):
     pathlib.Path(folder).mkdir(mode=mode, parents=True, exist_ok=True)
 
 
 def entries(folder: str | os.PathLike) -> list[Path]:
-  """What is in a folder, by name; nothing if there is no such folder."""
+  """The entries of a folder, sorted; empty if there is no such folder."""
   try:
     return sorted(of(folder).iterdir())
   except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +111,7 @@ def entries(folder: str | os.PathLike) -> list[Path]:
 
 
 def size(file: str | os.PathLike) -> int:
-  """The bytes of a file; 0 if there is none."""
+  """The size of a file in bytes; 0 if there is none."""
   try:
     found = of(file).stat()
   except FileNotFoundError:
@@ -118,12 +120,12 @@ def size(file: str | os.PathLike) -> int:
 
 
 def write(file: str | os.PathLike, content: str | bytes, *, whole: bool = True) -> None:
-  """Writes a file, whole or not at all, also when several processes of one run do it.
+  """Writes a file atomically, even when several processes of one run do so.
 
-  Without `whole` a disk's file is written in place, as a pipe or a device has to be.
+  Without `whole`, writes a file on a disk in place, as pipes and devices need.
 
   Raises:
-    OSError: it cannot be written; what was there still is.
+    OSError: it cannot be written; an existing file is unchanged.
   """
   content = content.encode() if isinstance(content, str) else content
   if in_bucket(file):
@@ -138,10 +140,10 @@ def write(file: str | os.PathLike, content: str | bytes, *, whole: bool = True) 
 
 @contextlib.contextmanager
 def placed(file: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Yields a path on a disk; what is written there becomes `file`, whole or not at all.
+  """Yields a path on a disk; the file written there becomes `file`, atomically.
 
   Raises:
-    OSError: it cannot be written; what was there still is.
+    OSError: it cannot be written; an existing file is unchanged.
   """
   file = of(file)
   if in_bucket(file):
@@ -155,7 +157,7 @@ def placed(file: str | os.PathLike) -> Iterator[pathlib.Path]:
     partial.touch()
     mode = partial.stat().st_mode
     yield partial
-    partial.chmod(mode)  # safetensors makes files that nobody else may read
+    partial.chmod(mode)  # safetensors makes its files private
     partial.replace(file)
   except BaseException:
     with contextlib.suppress(OSError):
@@ -165,9 +167,9 @@ def placed(file: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def filled(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Yields a folder on a disk; what is in it at the end is in `folder`, which is made if need be.
+  """Yields a folder on a disk whose files go to `folder`, which is created if needed.
 
-  For libraries that write several files and know of no buckets.
+  For libraries that write several files and do not support buckets.
   """
   folder = of(folder)
   if not in_bucket(folder):
@@ -186,7 +188,7 @@ def _upload(file: pathlib.Path, to: Path) -> None:
 
 
 def remove(folder: str | os.PathLike) -> None:
-  """Removes a folder and all in it, if it is there."""
+  """Removes a folder and its contents, if it exists."""
   if not in_bucket(folder):
     shutil.rmtree(folder, ignore_errors=True)
   else:
@@ -196,7 +198,7 @@ def remove(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def bucket_errors(path: str | os.PathLike) -> Iterator[None]:
-  """In `with`, what a bucket's library raises becomes the OSError that a disk would raise."""
+  """In `with`, converts exceptions of a bucket's library to OSErrors, as a disk raises."""
   try:
     yield
   except Exception as error:
@@ -207,7 +209,7 @@ def bucket_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 def bucket_fault(error: BaseException) -> str | None:
-  """What a bucket answered, in one line, if it was a bucket that an exception came from."""
+  """The message of an exception from a bucket's library, on one line; None for others."""
   frame, inside = error.__traceback__, False
   while frame is not None and not inside:
     module = frame.tb_frame.f_globals.get("__name__", "")

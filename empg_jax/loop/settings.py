@@ -1,4 +1,4 @@
-"""Whether a config describes what a script is to do, checked before anything is loaded."""
+"""Checks that a config is valid for a script, before anything is loaded."""
 
 from empg_jax import algorithms, chat as chats, envs, workers
 from empg_jax.checkpoint import Checkpointer
@@ -13,7 +13,7 @@ from empg_jax.rollout.pack import pack
 from empg_jax.training import microbatch, state as states
 from empg_jax.training.step import train_step
 
-# Of config.rollout; the rest is collect's.
+# Of config.rollout; the others are arguments of collect.
 _OF_LAUNCHER = ("tasks", "max_rounds", "window", "max_aborted", "ahead")
 
 
@@ -23,7 +23,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   Args:
     config: of launch/train.py.
     environment: the module of empg_jax.envs that config.env names.
-    devices: of the machines that it is meant for; 0: those that are here.
+    devices: of the machines that it is for; 0: those here.
   """
   check_arguments = configs.check_arguments
   check_arguments(environment.make, configs.arguments(config.env), "config.env")
@@ -50,7 +50,7 @@ def check(config, environment, *, devices: int = 0) -> None:
   if config.model.dtype != "float32" and not config.lora.rank:
     raise ValueError(
       f"config.model.dtype is {config.model.dtype}, in which most updates would be rounded away:"
-      " train float32 parameters, or adapters beside these (config.lora.rank)."
+      " train float32 parameters, or adapters (config.lora.rank)."
     )
   rows = config.rollout.tasks * config.rollout.group_size
   microbatch.check(rows, config.train.size, config.train.minibatches)
@@ -71,7 +71,7 @@ def check_cloning(config, environment) -> None:
   """Raises ValueError unless the sections of launch/sft.py fit what they configure.
 
   Raises:
-    FileNotFoundError: cloning goes on from a model that is not there.
+    FileNotFoundError: the model that cloning starts from does not exist.
   """
   if "sft" not in config:
     raise ValueError(
@@ -98,9 +98,9 @@ def check_cloning(config, environment) -> None:
 def _check_groups(size: int, max_rounds: int) -> None:
   if size < 2 and max_rounds:
     raise ValueError(
-      f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the members of a group"
-      " of one cannot differ, so no round would end with a group to train on; set max_rounds to"
-      " 0, or group_size to 2 or more."
+      f"config.rollout.group_size is {size} and max_rounds {max_rounds}: the returns of a group"
+      " of one cannot differ, so no round would yield a group to train on; set max_rounds to 0,"
+      " or group_size to 2 or more."
     )
 
 

@@ -76,10 +76,10 @@ class Lock:
 
 
 class _LockFile:
-  """The file of a workdir on a disk, held with flock where the disk has that."""
+  """The lock file of a workdir on a disk, held with flock where the disk supports it."""
 
   def __init__(self, file: paths.Path):
-    """Raises OSError if it cannot be opened, or another process keeps it."""
+    """Raises OSError if it cannot be opened, or another process holds it."""
     self._file = file
     self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -89,7 +89,7 @@ class _LockFile:
       raise
 
   def read(self) -> dict[str, Any]:
-    """What the holder wrote; nothing if there is none, or it is just writing."""
+    """The holder's record; empty if there is none or it is being written."""
     return _read(self._file)
 
   def write(self, line: str) -> None:

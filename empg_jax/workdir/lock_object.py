@@ -1,7 +1,7 @@
-"""The lock of a workdir in a bucket: an object that is replaced only as it was seen last.
+"""The lock of a workdir in a bucket: an object that is replaced only if it is unchanged.
 
-A bucket has no flock. It does replace an object on the condition that it is still of the
-generation that a process has read, so of two runs that want the same lock one is refused.
+A bucket has no flock, but it can replace an object on the condition that it still has the
+generation that a process has read. Of two runs that take the same lock, one is refused.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from empg_jax.io import paths
 
 
 class LockObject:
-  """One object of a bucket, as one process sees it."""
+  """One object of a bucket, as seen by one process."""
 
-  certain = False  # whether a holder that ended is known to have: no kernel lets go of it
+  certain = False  # whether the lock of an ended process is released: there is no kernel to do so
 
   def __init__(self, path: paths.Path):
     """Raises OSError if the bucket cannot be used."""
@@ -25,12 +25,12 @@ class LockObject:
     self._path = path
     with paths.bucket_errors(path):
       self._blob = storage.Client().bucket(bucket).blob(name)
-      self._generation = 0  # that `write` replaces; 0: there is none
+      self._generation = 0  # that `write` replaces; 0: no object
       self._written = b""
       self._content()
 
   def read(self) -> dict[str, Any]:
-    """What the holder wrote; nothing if there is none. Raises OSError if that cannot be known."""
+    """The holder's record; empty if there is none. Raises OSError if it cannot be read."""
     with paths.bucket_errors(self._path):
       content = self._content()
     try:
@@ -40,7 +40,7 @@ class LockObject:
     return found if isinstance(found, dict) else {}
 
   def write(self, line: str) -> None:
-    """Replaces what was read last.
+    """Replaces the content that was read last.
 
     Raises:
       BlockingIOError: another process has replaced it since.
@@ -54,21 +54,21 @@ class LockObject:
         self._blob.upload_from_string(self._written, if_generation_match=self._generation)
         self._generation = self._blob.generation
       except exceptions.PreconditionFailed:
-        # Unless it was this process's own try, whose answer got lost.
+        # Unless an earlier attempt of this process succeeded and its response was lost.
         if self._content() != self._written:
           raise BlockingIOError from None
 
   def release(self) -> None:
-    """Removes the object, if it is still what this process wrote."""
+    """Removes the object if it still has what this process wrote."""
     with contextlib.suppress(OSError), paths.bucket_errors(self._path):
       if self._content() == self._written:
         self._blob.delete(if_generation_match=self._generation)
 
   def close(self) -> None:
-    """Leaves the object as it is."""
+    """Leaves the object unchanged."""
 
   def _content(self) -> bytes:
-    """The object's bytes, whose generation is the one to replace."""
+    """The object's bytes; records their generation for `write`."""
     from google.api_core import exceptions
 
     found = self._blob.bucket.get_blob(self._blob.name)
@@ -76,4 +76,4 @@ class LockObject:
     try:
       return found.download_as_bytes(if_generation_match=self._generation) if found else b""
     except (exceptions.NotFound, exceptions.PreconditionFailed):
-      return b""  # replaced at this moment: `write` will find out
+      return b""  # replaced at this moment: `write` will fail
