@@ -13,8 +13,12 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import TYPE_CHECKING
 
-Path = pathlib.PurePath  # the result of `of`
+if TYPE_CHECKING:
+  Path = pathlib.Path
+else:
+  Path = pathlib.PurePath  # the result of `of`: epath's paths are not subclasses of pathlib.Path
 BUCKET = "gs://"
 _NEEDS = "a bucket needs the package gcsfs: pip install 'empg-jax[gcs]'"
 _LIBRARIES = ("gcsfs", "google")  # most of their exceptions are not OSErrors
