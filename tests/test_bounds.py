@@ -35,7 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def test_a_value_out_of_bounds_is_refused_with_the_bounds(key, value, wanted):
   with pytest.raises(ValueError) as error:
     bounds.check([("seed", 0), (key, value)])
-  assert str(error.value) == f"config.{key} is {value!r}: it has to {wanted}."
+  assert str(error.value) == f"config.{key} is {value!r}: it must {wanted}."
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_every_command_with_a_config_checks_the_bounds():
     cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
   )  # fmt: skip
   assert done.returncode == 1
-  assert done.stderr == "error: config.policy.slots is 0: it has to be at least 1.\n"
+  assert done.stderr == "error: config.policy.slots is 0: it must be at least 1.\n"
 
 
 @pytest.mark.parametrize("section", ["optimizer", "sft.optimizer"])

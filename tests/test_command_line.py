@@ -127,11 +127,11 @@ WRONG = {
   "--config=toy.py --config.rollout={'a':3}": (
     "config.rollout is a section: set one of its keys, greedy, group_size"
   ),
-  "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it has to be like 0",
-  "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it has to be like 0",
+  "--config=toy.py --config.seed=abc": "config.seed cannot be 'abc': it must be like 0",
+  "--config=toy.py --config.seed=1.5": "config.seed cannot be '1.5': it must be like 0",
   "--config=toy.py --config.rollout.greedy=maybe": "config.rollout.greedy cannot be 'maybe':"
-  " it has to be like False",
-  "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it has to"
+  " it must be like False",
+  "--config=toy.py --config.lengths=(1,2.5)": "config.lengths cannot be (1, 2.5): it must"
   " be like (1, 2)",
   "--config=other/named.py --config.env.name=my_lab.nothing": (
     "there is no module 'my_lab.nothing': Python looks for it in the current folder, in that"

@@ -41,8 +41,8 @@ def test_a_section_that_is_the_arguments_of_its_function_passes():
       "config.rollout has an unknown key 'policy': there are chunks, group_size, temperature",
     ),
     (dict(temperature=1.0), "config.rollout lacks the key 'group_size'"),
-    (dict(group_size="8"), "config.rollout.group_size is '8', but has to be of type int"),
-    (dict(group_size=True), "config.rollout.group_size is True, but has to be of type int"),
+    (dict(group_size="8"), "config.rollout.group_size is '8', but must be of type int"),
+    (dict(group_size=True), "config.rollout.group_size is True, but must be of type int"),
   ],
 )
 def test_a_section_that_does_not_fit_its_function_is_refused(section, sentence):

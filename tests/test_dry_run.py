@@ -117,7 +117,9 @@ def test_a_run_that_goes_on_says_so(tmp_path):
 def test_what_does_not_fit_its_slice_is_missing_memory_with_the_change_that_fits():
   text = described("configs/alfworld.py:qwen2.5-7b", policy__max_length=393_216)
   (sentence,) = re.findall("Memory: .*", text.partition("\nMISSING\n")[2])
-  assert "the rollout does not fit: it takes 26.2 GiB a chip, 10.5 more than the 15.75" in sentence
+  assert (
+    "the rollout does not fit: it takes 26.2 GiB per chip, 10.5 more than the 15.75" in sentence
+  )
   assert sentence.endswith("it fits with config.policy.slots=16.")
   assert "Memory" not in described("configs/alfworld.py:qwen2.5-7b")
 

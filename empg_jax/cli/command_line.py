@@ -295,4 +295,4 @@ def _unknown_flag(name: str, described: Mapping[str, Any]) -> str:
 
 
 def _not_like(key: str, value: str, described: Mapping[str, Any]) -> str:
-  return f"config.{key} cannot be {value}: it has to be like {described[key]!r}"
+  return f"config.{key} cannot be {value}: it must be like {described[key]!r}"

@@ -14,7 +14,7 @@ import empg_jax
 
 COMMANDS = {
   "train": "train a policy by reinforcement learning",
-  "check": "do all that a run does once, on new hardware: planned beside measured",
+  "check": "do every part of a run once on new hardware: planned and measured",
   "evaluate": "play a split with a policy, an expert or a random agent; compare two results",
   "play": "print episodes turn by turn",
   "pages": "write the episodes of a run as one HTML page",

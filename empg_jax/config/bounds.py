@@ -66,7 +66,7 @@ def check(values: Iterable[tuple[str, Any]]) -> None:
   for key, value in found.items():
     wanted = _wanted(key, value)
     if wanted:
-      raise ValueError(f"config.{key} is {value!r}: it has to {wanted}.")
+      raise ValueError(f"config.{key} is {value!r}: it must {wanted}.")
   _check_warm_ups(found)
   _check_conversations(found)
 

@@ -149,9 +149,9 @@ def check_arguments(
     wanted = free[key].annotation
     if typing.get_origin(wanted) is typing.Literal and value not in typing.get_args(wanted):
       known = ", ".join(map(repr, typing.get_args(wanted)))
-      raise ValueError(f"{where}.{key} is {value!r}, but has to be one of {known}")
+      raise ValueError(f"{where}.{key} is {value!r}, but must be one of {known}")
     if wanted in _PLAIN and not is_like(value, wanted()):
-      raise ValueError(f"{where}.{key} is {value!r}, but has to be of type {wanted.__name__}")
+      raise ValueError(f"{where}.{key} is {value!r}, but must be of type {wanted.__name__}")
   for name, parameter in free.items():
     if parameter.default is parameter.empty and name not in section:
       raise ValueError(f"{where} lacks the key '{name}'")

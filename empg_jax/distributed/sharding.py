@@ -90,7 +90,7 @@ def _sizes(count: int, **axes: int) -> tuple[int, ...]:
 def _check_all_hosts(taken: int, count: int) -> None:
   if jax.process_count() > 1 and taken != count:
     raise ValueError(
-      f"config.mesh takes {taken} of {count} devices, but on several hosts it has to take all:"
+      f"config.mesh takes {taken} of {count} devices, but on several hosts it must take all:"
       " make one of its axes 0."
     )
 

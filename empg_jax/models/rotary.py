@@ -21,7 +21,7 @@ class Llama3Scaling:
     if not 0 < self.low_freq_factor < self.high_freq_factor:
       raise ValueError(
         f"The rope scaling has low_freq_factor {self.low_freq_factor} and high_freq_factor"
-        f" {self.high_freq_factor}: the first has to be above 0 and below the second."
+        f" {self.high_freq_factor}: the first must be above 0 and below the second."
       )
 
 

@@ -22,7 +22,7 @@ class TooLarge(Exception):
   def __init__(self, needed: float, there: float, program: str = ""):
     over = needed - there
     super().__init__(
-      f"it takes {needed:.1f} GiB a chip, {over:.1f} more than the {there:.2f} that there are"
+      f"it takes {needed:.1f} GiB per chip, {over:.1f} more than the {there:.2f} available"
     )
     self.needed, self.there, self.program = needed, there, program
 

@@ -55,7 +55,7 @@ class Planner(NamedTuple):
     except compiling.TooLarge as error:
       what, advice = fitting.PHASES[error.program], self._advice(error.program, config)
       raise ValueError(
-        f"The {what} does not fit beside all that the run keeps: {error}; {advice}."
+        f"The {what} does not fit together with all that the run keeps: {error}; {advice}."
       ) from error
 
   def items(self, config: ml_collections.ConfigDict) -> list[memory.Item]:

@@ -35,5 +35,5 @@ def test_it_equals_plain_loops(ddof):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_ddof_is_refused_before_a_run(name):
-  with pytest.raises(ValueError, match="ddof is 2, but has to be one of 0, 1"):
+  with pytest.raises(ValueError, match="ddof is 2, but must be one of 0, 1"):
     algorithms.make(name, ddof=2)

@@ -108,7 +108,7 @@ def test_the_configs_themselves_are_accepted(parse):
         (["--config", ""], "no config: give --config=configs/FILE.py"),
         (["--config", "--config"], "no config: give --config=configs/FILE.py"),
         (["--config=configs/alfworld.py", HERE, "--config.algorithm.base.aggregation="],
-         "aggregation is '', but has to be one of 'token_mean'"),
+         "aggregation is '', but must be one of 'token_mean'"),
     ],
     ids=range(3),
 )  # fmt: skip

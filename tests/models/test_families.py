@@ -105,7 +105,7 @@ def test_head_dim_defaults_to_that_of_the_family():
         ("llama", {"hidden_size": None, "mlp_bias": True}, "hidden_size is missing; mlp_bias is"),
         ("llama", {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "lacks low_freq"),
         ("llama", {"rope_scaling": {"rope_type": "llama3", **LLAMA3, "low_freq_factor": 4.0}},
-         "has to be above 0 and below the second"),
+         "must be above 0 and below the second"),
     ],
 )  # fmt: skip
 def test_unsupported_options_are_refused(model_type, options, message):

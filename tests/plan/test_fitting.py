@@ -66,7 +66,7 @@ def test_seven_billion_parameters_leave_half_of_a_chip():
 def test_the_error_says_how_much_memory_is_missing_and_which_change_fits():
   config, items = counted("qwen2.5-1.5b", slots=64)
   with pytest.raises(
-    TooLarge, match=r"takes 19\.\d GiB a chip, 3\.\d more than the 15.75"
+    TooLarge, match=r"takes 19\.\d GiB per chip, 3\.\d more than the 15.75"
   ) as error:
     fitting.check(items, unknown(items), 15.75)
   assert error.value.program == "turn"
