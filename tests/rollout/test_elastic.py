@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from empg_jax.config import kinds
+from empg_jax.config import key_kinds
 from empg_jax.distributed import sharding
 from empg_jax.rollout import shares
 
@@ -63,4 +63,4 @@ def test_a_run_goes_on_on_other_slices_and_hosts_with_the_same_episodes(tmp_path
 
 @pytest.mark.parametrize("key", ["mesh.data", "mesh.fsdp", "mesh.tensor"])
 def test_the_mesh_may_change_at_every_start(key):
-  assert kinds.kind(key) == "operational"
+  assert key_kinds.kind(key) == "operational"
