@@ -10,6 +10,8 @@ import pytest
 from empg_jax import console
 from empg_jax.checkpoint import Checkpointer, proof, steps
 from empg_jax.cli import command_line
+from empg_jax.envs import alfworld, deep_search
+from empg_jax.envs.webshop import data as shops, generate
 from empg_jax.io import cache, paths
 from empg_jax.models import folder
 from empg_jax.tracking import metrics
@@ -200,3 +202,35 @@ def test_a_model_is_read_from_a_bucket_and_only_what_is_needed_of_it(bucket):
   assert folder.chat(f"{bucket}/model").vocab_size == folder.chat(home).vocab_size
   with pytest.raises(FileNotFoundError, match="There is no model in gs://.*/none"):
     folder.locate(f"{bucket}/none")
+
+
+def test_games_catalogues_and_corpora_are_read_from_a_bucket(bucket, monkeypatch):
+  for name in ("ALFWORLD_DATA", "WEBSHOP_DATA", "DEEP_SEARCH_DATA"):
+    monkeypatch.setenv(name, f"{bucket}/{name}")
+  game = alfworld.tasks("train")[0]
+  home = f"{bucket}/ALFWORLD_DATA/json_2.1.1/train/{game.split('/', 2)[2]}"
+  paths.write(f"{home}/game.tw-pddl", json.dumps(alfworld.read_game(game)))
+  (official,) = alfworld.tasks("train", games="official")
+  assert alfworld.make().reset(official) == alfworld.make().reset(game)
+
+  made = generate.catalogue("bucket", 200)
+  for name, content in (("items_shuffle", made.items), ("items_ins_v2", made.attributes)):
+    paths.write(f"{bucket}/WEBSHOP_DATA/{name}_1000.json", json.dumps(content))
+  assert len(shops.shop("small", "synthetic")) == 200
+
+  passage = {"id": "0", "contents": '"Nero"\nNero ruled Rome.'}
+  question = {"question": "Who ruled Rome?", "answer": ["Nero"]}
+  paths.write(f"{bucket}/DEEP_SEARCH_DATA/corpus.jsonl", json.dumps(passage))
+  paths.write(f"{bucket}/DEEP_SEARCH_DATA/questions/train/nq.jsonl", json.dumps(question))
+  (task,) = deep_search.tasks("train", questions="files")
+  env = deep_search.make(corpus="files")
+  assert "Who ruled Rome?" in env.reset(task)
+  assert deep_search.tasks("train", questions="files") == [task]
+  with pytest.raises(FileNotFoundError, match="in questions/test|questions/test: set"):
+    deep_search.tasks("test", questions="files")
+
+
+def test_a_cache_in_a_bucket_is_refused(monkeypatch):
+  monkeypatch.setenv("EMPG_JAX_CACHE", "gs://a/cache")
+  with pytest.raises(ValueError, match="EMPG_JAX_CACHE is gs://a/cache, a bucket: give a folder"):
+    cache.folder_for("toy", "x")

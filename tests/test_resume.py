@@ -7,6 +7,7 @@ import ml_collections
 import pytest
 
 from empg_jax.config import config as configs, key_kinds
+from empg_jax.distributed import hosts
 from empg_jax.workdir import resume
 
 
@@ -43,6 +44,11 @@ def test_the_config_of_a_run_is_read_from_its_workdir(tmp_path):
   resume.claim(tmp_path / "new" / "run", run_config())
   assert configs.read(tmp_path / "new" / "run") == run_config()
   assert [file.name for file in (tmp_path / "new" / "run").iterdir()] == ["config.json"]
+
+
+def test_of_several_processes_the_first_one_writes(tmp_path, monkeypatch):
+  monkeypatch.setattr(hosts, "is_first", lambda: False)
+  assert resume.claim(tmp_path, run_config()) == [] and list(tmp_path.iterdir()) == []
 
 
 def test_other_files_in_a_workdir_do_not_matter(tmp_path):

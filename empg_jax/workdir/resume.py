@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from empg_jax.config import config as configs, key_kinds
+from empg_jax.distributed import hosts
 from empg_jax.io import json_text, paths
 
 FILE = "amendments.jsonl"
@@ -51,8 +52,8 @@ def claim(
 ) -> list[Change]:
   """Sets up `workdir` for a run of `config`, or checks that its run may go on with `config`.
 
-  Writes WORKDIR/config.json unless a run has begun there. Creates the folder if needed, for its
-  user only, because it will hold everything that the policy reads and writes.
+  The first process writes WORKDIR/config.json unless a run has begun there. Creates the folder if
+  needed, for its user only, because it will hold everything that the policy reads and writes.
 
   Args:
     workdir: of the run.
@@ -71,7 +72,8 @@ def claim(
     paths.make_folder(folder, 0o700)
     if not has_begun(folder) or not (folder / configs.FILE).exists():
       _check_own(folder, config)
-      paths.write(folder / configs.FILE, _text(config))
+      if hosts.is_first():  # a bucket refuses many writes of one object at once
+        paths.write(folder / configs.FILE, _text(config))
   except OSError as error:
     raise ValueError(f"the workdir {workdir} cannot be used: {error.strerror}") from error
   return check(folder, config, amend=amend, model_moves=model_moves)
