@@ -1,7 +1,7 @@
-"""Things that are made on this host's disk once, and used by all its processes from then on.
+"""A cache on this host's disk, built once and shared by all its processes.
 
-They are kept under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, in a folder each, named
-after what it was made from, so that other sources make another one.
+Each entry is a folder under $EMPG_JAX_CACHE, by default ~/.cache/empg_jax, named after its
+sources, so that other sources give another entry.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ from empg_jax.io import paths
 
 
 def folder_for(environment: str, key: str) -> pathlib.Path:
-  """Where an environment keeps what `key` stands for; ValueError if there is no home folder."""
+  """The folder of an environment's entry `key`; raises ValueError if there is no home folder."""
   return _root() / environment / key
 
 
@@ -39,14 +39,14 @@ def _root() -> pathlib.Path:
 
 
 def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> None:
-  """Calls `build` with an empty folder that becomes `folder`, unless that is there.
+  """Calls `build` with an empty folder that becomes `folder`, unless that exists.
 
-  Other processes wait meanwhile. What `build` raises leaves nothing behind.
+  Other processes wait for it. If `build` raises, nothing is left.
 
   Raises:
     OSError: the cache cannot be written.
   """
-  if folder.is_dir():  # so a cache that can only be read will do
+  if folder.is_dir():  # first, so that a read-only cache works
     return
   with one_at_a_time(folder):
     if folder.is_dir():
@@ -61,7 +61,7 @@ def build_once(folder: pathlib.Path, build: Callable[[pathlib.Path], None]) -> N
 
 @contextlib.contextmanager
 def one_at_a_time(folder: pathlib.Path) -> Iterator[None]:
-  """In `with`, this process alone works on a folder of the cache, of all of this host.
+  """In `with`, locks a folder of the cache against the host's other processes.
 
   Raises:
     OSError: the cache cannot be written.
@@ -87,19 +87,19 @@ def local(
   progress: Callable[[str, int, str], Any],
   names: Sequence[str] = (),
 ) -> pathlib.Path:
-  """A path on a disk: the path itself, or a copy of what is in a bucket.
+  """A path on a disk: the path itself, or a copy of a bucket's folder or file.
 
-  A host copies once, whatever its processes, and again when something in the bucket has changed
-  since; a process keeps what it has seen first.
+  A host copies once for all its processes, and again when the bucket's objects have changed; a
+  process keeps using its first copy.
 
   Args:
     path: of a folder or file.
     progress: console.Progress.
-    names: patterns of what is needed in a bucket's folder: "*.json", "questions/*/*"; none: all
-      that is in it and below.
+    names: patterns of the files needed from a bucket's folder: "*.json", "questions/*/*"; empty:
+      all files in it and below.
 
   Raises:
-    FileNotFoundError: nothing is there.
+    FileNotFoundError: there is no such file.
     OSError: it cannot be copied.
   """
   if not paths.in_bucket(path):
@@ -132,7 +132,7 @@ def _local(
 
 
 def _objects(source: paths.Path, names: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-  """The objects of a bucket's folder, or the one of that name: by name, where and what each is."""
+  """The object `source`, or those in that folder: {name: (path, metadata)}."""
   import fsspec
 
   home = os.fspath(source).removeprefix(paths.BUCKET)
@@ -147,7 +147,7 @@ def _objects(source: paths.Path, names: Sequence[str]) -> dict[str, tuple[str, d
 
 
 def _get(there: list[str], places: list[str], done: Callable[[int], None]) -> None:
-  """Copies objects side by side."""
+  """Copies objects in parallel."""
   import fsspec
 
   class Counting(fsspec.Callback):

@@ -1,4 +1,4 @@
-"""What each kind of hardware wants: the one place that tells CPUs, GPUs and TPUs apart."""
+"""Settings per kind of hardware: the only module that distinguishes CPUs, GPUs and TPUs."""
 
 from collections.abc import Callable
 import os
@@ -13,7 +13,7 @@ CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the 
 
 
 class Platform(NamedTuple):
-  """The shape that programs take on one kind of hardware."""
+  """How programs are built for one kind of hardware."""
 
   name: str
   attention: str  # of whole rows in bfloat16, by a file of kernels.attention
@@ -31,11 +31,11 @@ class Platform(NamedTuple):
 
   @property
   def whole_heads(self) -> bool:
-    """Whether `tensor` has to divide the heads, as kernels take whole ones."""
+    """Whether `tensor` must divide the heads, because kernels take whole heads."""
     return self.attention != "blocks"
 
   def attention_of(self, dtype: jax.typing.DTypeLike, head_dim: int) -> str:
-    """The file of kernels.attention for operands of a type; cuDNN has 16-bit heads alone."""
+    """The file of kernels.attention for operands of a dtype; cuDNN supports only 16-bit ones."""
     if self.attention != "cudnn":
       return self.attention
     fits = jnp.dtype(dtype).itemsize == 2 and head_dim % 8 == 0 and head_dim <= 128
@@ -65,57 +65,57 @@ TPU = Platform(
 )  # fmt: skip
 
 
-_NAMED = {"tpu": TPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}  # by JAX
+_NAMED = {"tpu": TPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}  # JAX's names
 
 
 def of(where: str | jax.Device | Mesh) -> Platform:
-  """The hardware of a name, a device or a mesh; what has no name here counts as a CPU."""
+  """The platform of a name, a device or a mesh; unknown ones count as CPUs."""
   if isinstance(where, Mesh):
     where = where.devices.flat[0]
   return _NAMED.get(where if isinstance(where, str) else where.platform, CPU)
 
 
 def current() -> Platform:
-  """What the program being traced is to run on.
+  """The platform that the program being traced is for.
 
-  The mesh in context tells, which may be of chips that are not there.
+  It is that of the mesh in context, which may be of other hardware, or else of JAX's backend.
   """
   device = jax.sharding.get_abstract_mesh().abstract_device
   return of(jax.default_backend() if device is None else device.platform)
 
 
 def dispatch_loss(*args: Any, kernels: Callable, blocks: Callable) -> Any:
-  """What the loss's way on the hardware returns for `args`.
+  """Calls the platform's implementation of the loss with `args`.
 
-  JAX chooses when it lowers the program, not when it traces it: a program can be traced here and
-  compiled for hardware that is not here, without a mesh that says so.
+  JAX chooses it when it lowers the program, not when it traces it: a program can be traced here
+  and compiled for other hardware without a mesh of it.
   """
-  ways = {"kernels": kernels, "blocks": blocks}
-  others = {name: ways[x.loss] for name, x in _NAMED.items() if x.loss != CPU.loss}
-  return jax.lax.platform_dependent(*args, default=ways[CPU.loss], **others)
+  choices = {"kernels": kernels, "blocks": blocks}
+  others = {name: choices[x.loss] for name, x in _NAMED.items() if x.loss != CPU.loss}
+  return jax.lax.platform_dependent(*args, default=choices[CPU.loss], **others)
 
 
 def finds_hosts() -> bool:
-  """Whether JAX finds a run's hosts by itself: on TPU slices, whose chips it has seen."""
+  """Whether JAX finds a run's hosts by itself, as on TPU slices."""
   return (jax.config.jax_platforms or "").startswith("tpu")
 
 
 def prepare() -> None:
   """Splits a CPU into host devices, so that the halves of the slots decode side by side.
 
-  Of a GPU's memory, JAX is to take nearly all, unless XLA_PYTHON_CLIENT_MEM_FRACTION says how
-  much. To be called before JAX looks for devices; without effect on TPUs.
+  Lets JAX preallocate most of a GPU's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set. Call
+  it before JAX initialises its devices; it has no effect on TPUs.
   """
   os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))
   jax.config.update("jax_num_cpu_devices", min(CPU_DEVICES, os.cpu_count() or 1))
 
 
 def keep_programs(folder: os.PathLike) -> None:
-  """Keeps compiled programs in a folder and takes them from there, also once it was copied.
+  """Caches compiled programs in a folder, which may be copied.
 
-  The environment's JAX_COMPILATION_CACHE_DIR takes the folder's place: runs may share one.
-  XLA's own cache of tuned kernels stays off: its path would be part of a program's key, and a
-  kept program needs none.
+  JAX_COMPILATION_CACHE_DIR, if set, replaces the folder, so that runs may share one. XLA's own
+  cache of tuned kernels stays off: its path would be part of a program's key, and a cached
+  program does not need it.
   """
   folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", folder)
   jax.config.update("jax_compilation_cache_dir", str(folder))

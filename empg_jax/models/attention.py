@@ -24,16 +24,15 @@ def causal_attention(
 ) -> Float[Array, "B T H D"]:
   """Softmax attention of each token over the tokens up to itself, without [T, T] scores.
 
-  Rows and heads stay where they are: the key/value heads are divided over the mesh's axis
-  `tensor`.
+  Rows and heads are not moved: the key/value heads are sharded over the mesh's axis `tensor`.
 
   Args:
-    q, k, v: of one length; each key/value head serves H / K query heads in turn.
+    q, k, v: of one length; each key/value head serves H / K consecutive query heads.
     compute_dtype: of the operands of the matrix products.
     implementation: a file of kernels.attention; None: the one for the hardware.
 
   Raises:
-    ValueError: the heads do not divide over the mesh, and a kernel is to compute them.
+    ValueError: a kernel is used and the heads do not divide over the mesh.
   """
   name = implementation or hardware.current().attention_of(compute_dtype, q.shape[-1])
   causal = importlib.import_module(f"empg_jax.kernels.attention.{name}").causal

@@ -1,7 +1,7 @@
-"""Models that are not on this host's disk yet: in a bucket, or on the Hugging Face hub.
+"""Fetches models from a bucket or the Hugging Face hub.
 
-Only the files that are read are fetched, by one process of a host, into the cache of io.cache or
-into huggingface_hub's own.
+One process of a host fetches only the files that are needed, into the cache of io.cache or of
+huggingface_hub.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +25,7 @@ _with_weights = contextvars.ContextVar("with_weights", default=True)
 
 @contextlib.contextmanager
 def without_weights() -> Iterator[None]:
-  """In `with`, models are located without their weights: config and tokenizer are enough."""
+  """In `with`, models are located without their weights, with config and tokenizer only."""
   token = _with_weights.set(False)
   try:
     yield
@@ -39,7 +39,7 @@ def is_complete() -> bool:
 
 
 def from_bucket(address: str) -> pathlib.Path:
-  """A copy of a bucket's folder with a model, or of the GGUF file that is named.
+  """A copy of a bucket's folder with a model, or of a GGUF file.
 
   Raises:
     FileNotFoundError: there is no model.
@@ -58,7 +58,7 @@ def from_bucket(address: str) -> pathlib.Path:
 
 
 def _weights(there: Collection[str], index: Callable[[], str]) -> list[str]:
-  """The files with weights that are read, of those that are `there`; `index` gives INDEX's text."""
+  """The needed weight files among those `there`; `index` returns the text of INDEX."""
   if INDEX in there:
     return sorted({*json.loads(index())["weight_map"].values()})
   return [SINGLE] if SINGLE in there else sorted(x for x in there if x.endswith(".gguf"))
@@ -70,13 +70,13 @@ def is_hub_name(name: str) -> bool:
 
 
 def from_hub(name: str) -> pathlib.Path:
-  """The folder of a model in huggingface_hub's cache, fetched if need be.
+  """The folder of a model in huggingface_hub's cache, fetched if needed.
 
   Args:
     name: ORGANIZATION/MODEL, or ORGANIZATION/MODEL@REVISION for a branch, a tag or a commit.
 
   Raises:
-    FileNotFoundError: there is no such model, or it cannot be had; the message says why.
+    FileNotFoundError: there is no such model, or it cannot be fetched; the message says why.
     OSError: the disk is full.
   """
   return _from_hub(name, is_complete())
@@ -121,7 +121,7 @@ def _from_hub(name: str, complete: bool) -> pathlib.Path:
 
 
 def _fetched(repo: str, revision: str | None, complete: bool) -> pathlib.Path:
-  """The folder of a revision in huggingface_hub's cache, with the files that are read."""
+  """The folder of a revision in huggingface_hub's cache, with the needed files."""
   from huggingface_hub import HfApi, snapshot_download
 
   def fetch(names: Collection[str], revision: str | None) -> pathlib.Path:
@@ -147,7 +147,7 @@ def _download(repo: str, *files: str) -> str:
 
 
 def _bars() -> type:
-  """The hub's progress bars; without a terminal, a line a minute of what takes longer."""
+  """The hub's progress bars; without a terminal, one line per minute for long downloads."""
   from huggingface_hub.utils import tqdm
 
   class Lines(tqdm):
