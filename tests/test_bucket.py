@@ -1,4 +1,4 @@
-"""A bucket holds all that a run writes and reads, by a server of its protocol on this machine."""
+"""A run reads and writes everything in a bucket, with a local server of its protocol."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_files_are_written_read_listed_and_removed(bucket):
   assert paths.entries(home) == []
 
 
-def test_what_is_not_written_to_its_end_is_not_there(bucket):
+def test_an_incomplete_write_leaves_no_file(bucket):
   file = paths.of(bucket) / "file"
   paths.write(file, "before")
   with pytest.raises(KeyboardInterrupt), paths.placed(file) as partial:
@@ -50,7 +50,7 @@ def test_what_is_not_written_to_its_end_is_not_there(bucket):
   assert file.read_text() == "before"
 
 
-def test_a_bucket_that_is_not_there_is_one_sentence(bucket):
+def test_a_missing_bucket_is_reported_in_one_line(bucket):
   with pytest.raises(OSError, match="gs://no-such/a cannot be used: there is no such") as error:
     paths.write("gs://no-such/a", "")
   assert command_line.is_for_the_user(error.value)
@@ -61,7 +61,7 @@ def test_a_bucket_that_is_not_there_is_one_sentence(bucket):
   assert "a bucket cannot be used: there is no" in command_line._message_of(error.value)
 
 
-def test_a_bucket_without_its_package_is_one_sentence(monkeypatch):
+def test_a_bucket_without_its_package_is_reported_in_one_line(monkeypatch):
   monkeypatch.setattr(paths.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(ImportError, match="gs://a/b cannot be used: .* pip install 'empg-jax.gcs.'"):
     paths.of("gs://a/b")
@@ -116,7 +116,7 @@ def test_checkpoints_are_saved_kept_and_restored(bucket):
   again.close()
 
 
-def test_a_checkpoint_that_cannot_be_read_again_does_not_count(bucket, monkeypatch):
+def test_a_checkpoint_that_cannot_be_read_back_is_discarded(bucket, monkeypatch):
   directory = f"{bucket}/checkpoints"
   saver = Checkpointer(directory)
   saver.save(1, state(1))
@@ -144,7 +144,7 @@ def fast(monkeypatch):
   monkeypatch.setattr(lock, "_SILENCE_S", 1.0)
 
 
-def test_a_second_run_is_refused_and_one_that_was_killed_is_no_obstacle(bucket, fast, capsys):
+def test_a_second_run_in_a_bucket_is_refused_unless_the_first_was_killed(bucket, fast, capsys):
   held = lock.take(bucket)
   with pytest.raises(ValueError, match=f"{bucket} is in use by process"):
     lock.take(bucket)
@@ -156,7 +156,7 @@ def test_a_second_run_is_refused_and_one_that_was_killed_is_no_obstacle(bucket, 
   assert "was left by process 7 on elsewhere" in capsys.readouterr().err
 
 
-def test_of_two_runs_at_once_one_gets_the_bucket(bucket):
+def test_of_two_simultaneous_runs_one_gets_the_lock(bucket):
   first, second = (lock_object.LockObject(paths.of(bucket) / lock.FILE) for _ in range(2))
   assert first.read() == second.read() == {}
   first.write('{"a": 1}')
@@ -170,7 +170,7 @@ def test_of_two_runs_at_once_one_gets_the_bucket(bucket):
   assert second.read() == {"b": 2}
 
 
-def test_what_is_in_a_bucket_is_copied_once(bucket, monkeypatch):
+def test_files_in_a_bucket_are_copied_once(bucket, monkeypatch):
   paths.write(f"{bucket}/data/a.json", "1")
   paths.write(f"{bucket}/data/q/b.json", "2")
   paths.write(f"{bucket}/data/q/c.txt", "3")
@@ -191,7 +191,7 @@ def test_what_is_in_a_bucket_is_copied_once(bucket, monkeypatch):
     cache.local(f"{bucket}/nothing", console.Progress, ["q/*"])
 
 
-def test_a_model_is_read_from_a_bucket_and_only_what_is_needed_of_it(bucket):
+def test_only_the_needed_files_of_a_model_are_read_from_a_bucket(bucket):
   home = folder.locate("alfworld-tiny")
   for file in home.iterdir():
     paths.write(f"{bucket}/model/{file.name}", file.read_bytes())

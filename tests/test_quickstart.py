@@ -32,7 +32,7 @@ def test_it_runs_to_its_end_and_prints_a_line_a_step(executed):
   assert "--- turn 1" in printed(executed[2]) and "nan" not in printed(executed[-2])
 
 
-def test_what_it_shows_was_computed_and_is_small():
+def test_its_outputs_are_computed_and_small():
   assert all(cell.outputs for cell in CODE[1:-1])
   assert any("image/png" in output.get("data", {}) for output in CODE[3].outputs)
   assert FILE.stat().st_size < 60_000

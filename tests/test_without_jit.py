@@ -1,4 +1,4 @@
-"""JAX_DISABLE_JIT=1: a run does the same, and each of its parts shows numbers."""
+"""JAX_DISABLE_JIT=1: a run does the same, and arrays in every part are concrete."""
 
 import json
 import os

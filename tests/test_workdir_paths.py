@@ -154,13 +154,13 @@ def opened(path):
   sorted([*(ROOT / "empg_jax").rglob("*.py"), *(ROOT / "launch").glob("*.py")]),
   ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_a_users_path_is_opened_in_one_place_which_knows_buckets(path):
+def test_only_io_paths_opens_paths_of_users(path):
   name = path.relative_to(ROOT).as_posix()
   if name not in ELSEWHERE and not name.startswith(ON_DISK):
     assert list(opened(path)) == []
 
 
-def test_what_opens_a_path_is_found(tmp_path):
+def test_calls_that_open_a_path_are_found(tmp_path):
   (tmp_path / "x.py").write_text(
     "open(name)\npathlib.Path(a).read_text()\nfile.write_text('')\n"
     "pathlib.Path(__file__)\nopen(os.devnull)\npaths.of(a).read_text()\n"

@@ -1,4 +1,4 @@
-"""Models by their names on the Hugging Face hub, by a server of its protocol on this machine."""
+"""Models by name from the Hugging Face hub, with a local server of its protocol."""
 
 import errno
 import hashlib
@@ -88,7 +88,7 @@ def hub(tmp_path, monkeypatch):
   server.server_close()
 
 
-def test_only_what_is_read_is_fetched_and_once(hub):
+def test_only_needed_files_are_fetched_and_once(hub):
   home = folder.locate("lab/tiny")
   assert home.name == COMMIT
   read = {path.name for path in SHIPPED.iterdir()} - {"README.md"}
@@ -101,7 +101,7 @@ def test_only_what_is_read_is_fetched_and_once(hub):
   assert folder.locate("lab/tiny") == home and hub.sent == []
 
 
-def test_a_revision_is_a_folder_of_its_own(hub):
+def test_each_revision_has_its_own_folder(hub):
   assert folder.locate("lab/tiny@v1").name == OLDER
   assert folder.locate(f"lab/tiny@{COMMIT}").name == COMMIT
 
@@ -128,7 +128,7 @@ def test_of_several_gguf_files_none_is_fetched(hub):
   assert hub.sent == []
 
 
-def test_config_and_tokenizer_are_enough_where_no_weights_are_needed(hub):
+def test_weights_are_not_fetched_where_they_are_not_needed(hub):
   with fetching.without_weights():
     home = folder.locate("lab/tiny")
     assert folder.open_source("lab/tiny").config and folder.chat("lab/tiny")
@@ -149,14 +149,14 @@ def test_config_and_tokenizer_are_enough_where_no_weights_are_needed(hub):
     ),
   ],
 )
-def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch, name, refused, message):
+def test_a_refusal_of_the_hub_is_reported_in_one_line(hub, monkeypatch, name, refused, message):
   monkeypatch.setattr(Hub, "refused", refused)
   with pytest.raises(FileNotFoundError, match=message) as error:
     folder.locate(name)
   assert command_line.is_for_the_user(error.value) and "\n" not in str(error.value)
 
 
-def test_offline_the_cache_is_enough_and_what_is_not_there_is_one_sentence(hub, monkeypatch):
+def test_offline_the_cache_is_used_and_a_missing_model_is_reported_in_one_line(hub, monkeypatch):
   home = folder.locate("lab/tiny")
   fetching._from_hub.cache_clear()
   monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -165,7 +165,7 @@ def test_offline_the_cache_is_enough_and_what_is_not_there_is_one_sentence(hub, 
     folder.locate("lab/other")
 
 
-def test_a_full_disk_is_one_sentence(hub, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line_for_a_fetch(hub, monkeypatch):
   def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
