@@ -1,14 +1,14 @@
 """Measures the parts of a training step on this machine.
 
-  python launch/benchmark.py --suite=step              the update: time, memory, its floor
+  python launch/benchmark.py --suite=step              the update: time, memory, lower bound
   python launch/benchmark.py --suite=rollout           sampling: long replies, long episodes
   python launch/benchmark.py --suite=envs              ALFWorld: resets and steps
-  python launch/benchmark.py --suite=loss              log-probability and entropy: ways to them
-  python launch/benchmark.py --suite=step --json=F     the same, and all of it as JSON
+  python launch/benchmark.py --suite=loss              log-probability and entropy, each way
+  python launch/benchmark.py --suite=step --json=F     the first, with all results as JSON
 
-The default model is of Qwen2's shape with 12.3 million random parameters; --model takes the
-shape of a released one instead. CPU seconds are those of all threads of this process; other
-programs hardly change them.
+The default model has Qwen2's shape with 12.3 million random parameters; --model takes the shape
+of a released one. CPU seconds count all threads of this process, and hardly depend on other
+programs.
 """
 
 import os
@@ -26,12 +26,15 @@ from empg_jax.plan import shapes
 
 SUITES = {"step": step, "rollout": rollout, "envs": envs, "loss": loss}
 
-_SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what is measured")
+_SUITE = flags.DEFINE_enum("suite", "step", list(SUITES), "what to measure")
 _JSON = command_line.define_path("json", None, "file to write the results to")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each kind", lower_bound=1)
 
 _MODEL = flags.DEFINE_enum(
-  "model", None, list(shapes.KNOWN), "the shape of a released model, for --layers, --width, --vocab"
+  "model",
+  None,
+  list(shapes.KNOWN),
+  "the shape of a released model, instead of --layers, --width and --vocab",
 )
 _LAYERS = flags.DEFINE_integer("layers", 4, "layers of the model", lower_bound=1)
 _WIDTH = flags.DEFINE_integer("width", 256, "its width, in heads of 64", lower_bound=128)
@@ -41,23 +44,25 @@ _DTYPES = flags.DEFINE_multi_enum(
 )
 
 _ROWS = flags.DEFINE_integer("rows", 8, "rows of the batch, or conversations", lower_bound=1)
-_PROMPT = flags.DEFINE_integer("prompt", 128, "tokens read first", lower_bound=1)
+_PROMPT = flags.DEFINE_integer("prompt", 128, "tokens of the prompt", lower_bound=1)
 _COMPLETION = flags.DEFINE_integer(
   "completion", 384, "step, loss: the agent's tokens", lower_bound=1
 )
 _SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8"], "step: rows in a microbatch")
-_REMAT = flags.DEFINE_bool("remat", False, "step: compute layers again in the backward pass")
+_REMAT = flags.DEFINE_bool("remat", False, "step: recompute layers in the backward pass")
 _MATMUL = flags.DEFINE_integer("matmul", 2048, "step: side of the matrices", lower_bound=1)
 
 _REPLY = flags.DEFINE_integer("reply", 128, "rollout: tokens of a long reply", lower_bound=2)
 _TURNS = flags.DEFINE_integer("turns", 30, "rollout, envs: turns of an episode", lower_bound=1)
-_OBSERVATION = flags.DEFINE_integer("observation", 48, "rollout: tokens a turn", lower_bound=1)
-_ACTION = flags.DEFINE_integer("action", 16, "rollout: tokens sampled a turn", lower_bound=1)
+_OBSERVATION = flags.DEFINE_integer(
+  "observation", 48, "rollout: tokens of an observation", lower_bound=1
+)
+_ACTION = flags.DEFINE_integer("action", 16, "rollout: tokens of a turn's reply", lower_bound=1)
 
 _GAMES = flags.DEFINE_integer("games", 100, "envs: games in each repeat", lower_bound=1)
 
 _VOCABS = flags.DEFINE_list("vocabs", ["32768", "151936"], "loss: sizes of the vocabulary")
-_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "loss: of a TPU to compile for")
+_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "loss: the TPU topology to compile for")
 
 
 def main(argv):
@@ -72,7 +77,7 @@ def main(argv):
 
 
 def arguments() -> dict:
-  """What the chosen suite is called with."""
+  """The arguments of the chosen suite."""
   if _SUITE.value == "envs":
     return dict(games=_GAMES.value, max_turns=_TURNS.value, repeats=_REPEATS.value)
   if _SUITE.value == "loss":
@@ -108,7 +113,7 @@ def arguments() -> dict:
 
 
 def model_config() -> DecoderConfig:
-  """The released model's, or a Qwen2-like one: half as many key/value as query heads, tied."""
+  """A released model's config, or one like Qwen2's: two query heads a key/value head, tied."""
   if _MODEL.value:
     return shapes.KNOWN[_MODEL.value]
   if _WIDTH.value % 128:
@@ -136,7 +141,7 @@ def numbers(flag: flags.FlagHolder) -> list[int]:
 
 
 def given() -> dict:
-  """The flags of this file, as they were."""
+  """The values of this file's flags."""
   mine = flags.FLAGS.get_key_flags_for_module(flags.FLAGS.find_module_defining_flag("suite"))
   return {flag.name: flag.value for flag in mine}
 

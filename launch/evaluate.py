@@ -1,4 +1,4 @@
-"""Plays an agent on the tasks of a split: success and more, by task type, with intervals.
+"""Evaluates an agent on a split: success, return, turns by task type, with intervals.
 
   python launch/evaluate.py --workdir=runs/alfworld --split=valid_unseen --json=trained.json
   python launch/evaluate.py --workdir=runs/alfworld --step=25 --seeds=3
@@ -8,8 +8,8 @@
   python launch/evaluate.py --workdir=runs/alfworld --keep=runs/evaluated
   python launch/evaluate.py --compare start.json trained.json
 
-The last compares evaluations of the same tasks with the first of them, task by task. What the one
-before it keeps, launch/pages.py shows turn by turn.
+--compare compares the other evaluations with the first one, over the tasks and seeds that both
+played. launch/pages.py shows the episodes that --keep writes.
 """
 
 import dataclasses
@@ -28,21 +28,25 @@ from empg_jax.models import folder
 from empg_jax.tracking import episode_files
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
-_WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
-_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
-_MODEL = command_line.define_path("model", None, "its folder; default: that of the config")
+_WORKDIR = command_line.define_path("workdir", None, "a run's folder, instead of --config")
+_STEP = flags.DEFINE_string("step", None, "the checkpoint's, or best; default: the newest")
+_MODEL = command_line.define_path("model", None, "the model's folder; default: that of the config")
 _AGENT = flags.DEFINE_enum("agent", "policy", players.AGENTS, "who plays")
-_SPLIT = flags.DEFINE_string("split", None, "of the tasks; default: the first of evaluation")
+_SPLIT = flags.DEFINE_string(
+  "split", None, "the tasks' split; default: the first of config.evaluation"
+)
 _EPISODES = flags.DEFINE_integer(
   "episodes", 0, "tasks of all types in turn; 0: the whole split", lower_bound=0
 )
 _TEMPERATURE = flags.DEFINE_float(
-  "temperature", None, "of the sampling, 0 is greedy; default: evaluation's", lower_bound=0.0
+  "temperature", None, "of sampling, 0 is greedy; default: config.evaluation's", lower_bound=0.0
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "plays of each task", lower_bound=1)
 _JSON = command_line.define_path("json", None, "file to write every episode and the summary to")
-_KEEP = command_line.define_path("keep", None, "folder to write all that was read and said to")
-_COMPARE = flags.DEFINE_bool("compare", False, "compare the files that follow")
+_KEEP = command_line.define_path(
+  "keep", None, "folder to write the episodes to, for launch/pages.py"
+)
+_COMPARE = flags.DEFINE_bool("compare", False, "compare the given files")
 
 
 def main(argv):
@@ -85,7 +89,7 @@ def main(argv):
 
 
 def find_config():
-  """The config, and the folder of the checkpoint whose model plays, if it is a run's."""
+  """The config, and the folder of the checkpoint if a run's model plays."""
   config, checkpoint = policies.find(_CONFIG.value, _WORKDIR.value, _STEP.value)
   if _MODEL.value and checkpoint:
     raise ValueError("--model plays a folder with --config, and --workdir a checkpoint of a run.")
@@ -95,7 +99,7 @@ def find_config():
 
 
 def make_agent(config, environment, checkpoint, count):
-  """Plays tasks with a seed; what it is called; and the text of its ids."""
+  """A function that plays tasks with a seed, the agent's name, and the text of its ids."""
   if _AGENT.value != "policy":
 
     def collect(tasks, seed, progress):
@@ -117,7 +121,7 @@ def make_agent(config, environment, checkpoint, count):
 
 
 def compare(paths):
-  """Prints each file's evaluation against the first one's."""
+  """Prints how each file's evaluation compares with that of the first file."""
   if len(paths) < 2:
     raise ValueError("--compare takes two files of --json or more: --compare A.json B.json")
   evaluations = [records.read(path) for path in paths]

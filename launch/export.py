@@ -1,12 +1,12 @@
-"""Writes the model of a run as a Hugging Face folder, adapters merged into it.
+"""Exports the model of a run as a Hugging Face folder, with adapters merged into it.
 
   python launch/export.py --checkpoint=runs/alfworld [--step=best] --out=exported
 
---checkpoint is the workdir of a run, for its newest checkpoint or the one of --step, or one of
-its checkpoints, runs/alfworld/checkpoints/30. The folder holds safetensors, config.json,
-generation_config.json, the tokenizer and its chat template, and is read by transformers, and here
-as --config.model.path. A tiny policy's Qwen2 is called seed_oss there, which is the same function:
-AutoTokenizer gives whatever is called qwen2 the tokenizer of Qwen2.
+--checkpoint is a run's workdir, for its newest checkpoint or that of --step, or one of its
+checkpoints, such as runs/alfworld/checkpoints/30. The folder has safetensors, config.json,
+generation_config.json, the tokenizer and its chat template; transformers reads it, and so does
+--config.model.path. The config of a tiny policy names the type seed_oss, which computes the same
+as qwen2: for the type qwen2, AutoTokenizer always loads the tokenizer of Qwen2.
 """
 
 from absl import flags
@@ -18,10 +18,10 @@ from empg_jax.io import paths
 from empg_jax.models import folder
 
 _CHECKPOINT = command_line.define_path("checkpoint", None, "WORKDIR or WORKDIR/checkpoints/STEP")
-_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
+_STEP = flags.DEFINE_string("step", None, "the checkpoint's, or best; default: the newest")
 _OUT = command_line.define_path("out", None, "folder to write the model to")
 _DTYPE = flags.DEFINE_enum(
-  "dtype", None, exporting.DTYPES, "of the tensors; by default as they were trained"
+  "dtype", None, exporting.DTYPES, "of the tensors; default: as in training"
 )
 flags.mark_flags_as_required(["checkpoint", "out"])
 

@@ -1,12 +1,12 @@
-"""Leaves out the questions of Deep Search from which a policy would learn nothing.
+"""Filters Deep Search's questions: removes those from which a policy would learn nothing.
 
   python launch/filter_questions.py --config=configs/deep_search.py --out=questions.jsonl
 
-Each question of --split is played --direct times with a first action that is the last, where only
-a policy that knows the answer can give it, and --plays times as in training. As in the paper
-(arXiv 2509.09265), a question that was answered once without a search or every time with them is
-dropped. The others are written as `--config.tasks.questions=files` reads them from
-$DEEP_SEARCH_DATA/questions/train/.
+Each question of --split is played --direct times with a single action, so that only a policy that
+knows the answer can give it, and --plays times as in training. As in the paper (arXiv 2509.09265),
+a question is removed if it was answered at least once without a search, or every time with
+searches. The file is for $DEEP_SEARCH_DATA/questions/train/, which
+`--config.tasks.questions=files` reads.
 """
 
 import collections
@@ -28,10 +28,12 @@ from empg_jax.rollout.actor import collect
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _OUT = command_line.define_path("out", None, "file for the questions that are kept", required=True)
-_SPLIT = flags.DEFINE_string("split", "train", "of which questions")
-_DIRECT = flags.DEFINE_integer("direct", 5, "plays of each without a search", lower_bound=1)
-_PLAYS = flags.DEFINE_integer("plays", 8, "plays of each as in training", lower_bound=1)
-_QUESTIONS = flags.DEFINE_integer("questions", None, "only so many of them", lower_bound=1)
+_SPLIT = flags.DEFINE_string("split", "train", "the questions' split")
+_DIRECT = flags.DEFINE_integer("direct", 5, "episodes of each without a search", lower_bound=1)
+_PLAYS = flags.DEFINE_integer("plays", 8, "episodes of each as in training", lower_bound=1)
+_QUESTIONS = flags.DEFINE_integer(
+  "questions", None, "how many to play; default: all", lower_bound=1
+)
 
 
 def main(_):
@@ -56,7 +58,7 @@ def main(_):
   key = jax.random.key(config.seed)
 
   def won(title, plays, max_turns, **changes):
-    """How often each task was won."""
+    """The number of wins of each task."""
     with (
       workers.environments(
         environment.__name__, settings | changes, **config.get("workers", {})
@@ -77,8 +79,7 @@ def main(_):
   lines = map(filtering.line, map(data.question, kept))
   paths.write(out, "".join(lines), whole=False)
   counts = collections.Counter(verdicts)
-  told = (f"{counts[name]} {name}" for name in filtering.VERDICTS)
-  print(f"{out}: " + ", ".join(told))
+  print(f"{out}: " + ", ".join(f"{counts[name]} {name}" for name in filtering.VERDICTS))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Makes the page on which a run's episodes are read: one HTML file, opened from disk.
+"""Writes a page that shows a run's episodes: one HTML file that opens from disk.
 
   python launch/pages.py --workdir=runs/alfworld
   python launch/pages.py --workdir=runs/alfworld/episodes/step_000025.valid_seen.jsonl.gz
 
-The first shows all that launch/train.py wrote down in the workdir, the second one evaluation.
+The first shows all episodes that launch/train.py wrote to the workdir, the second one evaluation.
 """
 
 from empg_jax import pages
@@ -30,12 +30,12 @@ def main(_):
   out = paths.of(_OUT.value) if _OUT.value else beside
   workdir = source.parent.parent if source.is_file() else source
   shown = pages.write(files, title(workdir), out, list(map(str, resume.seen(workdir))))
-  told = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
-  print(f"{out}: {told}, {paths.size(out) / 1e6:.1f} MB")
+  shown = f"{words.count(shown, 'episode')} of {words.count(len(files), 'file')}"
+  print(f"{out}: {shown}, {paths.size(out) / 1e6:.1f} MB")
 
 
 def title(workdir):
-  """The run's name, environment, method and seed; where there is no config, what was given."""
+  """The run's name, environment, method and seed; without a config, the value of --workdir."""
   try:
     config = configs.read(workdir)
   except FileNotFoundError:

@@ -1,14 +1,15 @@
-"""Says what a run takes on TPUs or GPUs that are not there: memory, operations, exchanges, time.
+"""Plans a run for TPUs or GPUs that are not there: memory, operations, communication, time.
 
-  pip install 'jax[tpu]'      brings the compiler for TPUs; no TPU is needed
-  pip install 'jax[cuda13]'   brings the one for GPUs, 4.6 GB; no GPU is needed
+  pip install 'jax[tpu]'      installs the compiler for TPUs; no TPU is needed
+  pip install 'jax[cuda13]'   installs the one for GPUs, 4.6 GB; no GPU is needed
   python launch/plan.py --config=configs/alfworld.py:qwen2.5-7b --topology=v5e:8x8
   python launch/plan.py --config=configs/alfworld.py:qwen2.5-7b-h100x8 --topology=h100:8
 
-Every program of the run is compiled for the topology by the hardware's own compiler. Memory and
-exchanges are what it says; the times are a roofline's, of the chip's published peaks. Ends with
-exit code 1, and the cheapest change that fits, if a program does not fit beside all that the run
-keeps meanwhile. GPUs are those of one host, h100:8, or of several, h100:2x8.
+The hardware's own compiler compiles every program of the run for the topology. Memory and
+communication are the compiler's figures; times are a roofline from the chip's published peaks. If
+a program does not fit beside all that the run keeps in memory, the script names the cheapest
+change that fits, and ends with exit code 1. GPUs are those of one host, h100:8, or of several,
+h100:2x8.
 """
 
 from absl import flags
@@ -22,11 +23,13 @@ from empg_jax.plan import chips, planner, report, shapes, topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "KIND:SHAPE: v5p:4x4x8, h100:8", required=True)
-_SLICES = flags.DEFINE_integer("slices", 1, "slices of it, over the data center", lower_bound=1)
-_PROGRAMS = flags.DEFINE_multi_enum(
-  "program", list(planner.PROGRAMS), list(planner.PROGRAMS), "what is compiled; may be repeated"
+_SLICES = flags.DEFINE_integer(
+  "slices", 1, "number of slices, connected by the data center's network", lower_bound=1
 )
-_QUICK = flags.DEFINE_bool("quick", False, "less of the compiler's effort")
+_PROGRAMS = flags.DEFINE_multi_enum(
+  "program", list(planner.PROGRAMS), list(planner.PROGRAMS), "what to compile; may be repeated"
+)
+_QUICK = flags.DEFINE_bool("quick", False, "compile with less effort")
 _FIND_BATCH = flags.DEFINE_bool("find-batch", False, "look for the largest microbatch that fits")
 _JSON = command_line.define_path("json", None, "file to write the results to")
 

@@ -1,13 +1,13 @@
-"""Plays a few episodes and prints them: what an agent sees and does, and how sure a policy is.
+"""Plays a few episodes and prints them, with the entropy of each step.
 
   python launch/play.py --config=configs/alfworld.py --episodes=1 --split=valid_seen
   python launch/play.py --workdir=runs/alfworld --step=best
   python launch/play.py --env=webshop --agent=expert
   python launch/play.py --env=alfworld --agent=human --config.env.show_commands=True
 
-`--env=NAME` is short for `--config=configs/NAME.py`. The second plays a checkpoint of a run;
-other weights are played with `--config.model.path=FOLDER`. `--config.seed` chooses the games,
-which are of all task types in turn. A human types actions; Ctrl-D gives up.
+`--env=NAME` is short for `--config=configs/NAME.py`. --workdir plays a checkpoint of a run, and
+`--config.model.path=FOLDER` another model. `--config.seed` chooses the games, which alternate
+between the task types. A human types actions; Ctrl-D gives up.
 """
 
 import re
@@ -26,13 +26,15 @@ from empg_jax.tracking import transcript
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 flags.DEFINE_alias("env", "config")
-_WORKDIR = command_line.define_path("workdir", None, "of a run, instead of --config")
-_STEP = flags.DEFINE_string("step", None, "of the checkpoint, or best; default: the newest")
+_WORKDIR = command_line.define_path("workdir", None, "a run's folder, instead of --config")
+_STEP = flags.DEFINE_string("step", None, "the checkpoint's, or best; default: the newest")
 _AGENT = flags.DEFINE_enum("agent", "policy", [*players.AGENTS, "human"], "who plays")
-_EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of another game", lower_bound=1)
-_SPLIT = flags.DEFINE_string("split", None, "of which games; default: the first of evaluation")
+_EPISODES = flags.DEFINE_integer("episodes", 1, "how many, each of a different game", lower_bound=1)
+_SPLIT = flags.DEFINE_string(
+  "split", None, "the games' split; default: the first of config.evaluation"
+)
 _TEMPERATURE = flags.DEFINE_float(
-  "temperature", None, "of the sampling; 0 is greedy; default: as in training", lower_bound=0.0
+  "temperature", None, "of sampling, 0 is greedy; default: as in training", lower_bound=0.0
 )
 
 
@@ -50,12 +52,12 @@ def main(argv):
     episodes = played_by_agent(config, environment, tasks)
   for episode in episodes:
     lines = list(transcript.lines(episode, k=config.algorithm.get("k", 1.0)))
-    for line in lines[-1:] if _AGENT.value == "human" else lines:  # who has seen the others
+    for line in lines[-1:] if _AGENT.value == "human" else lines:  # who saw the others
       print(line, flush=True)
 
 
 def played_by_policy(config, environment, tasks, checkpoint):
-  """The episodes of the checkpoint's or the config's model, one after the other."""
+  """Yields episodes of the checkpoint's or the config's model."""
   model, chat = policies.load(config, checkpoint)
   policy = policies.make(config, model, chat, episodes=1)
   if _TEMPERATURE.value is not None:
@@ -66,7 +68,7 @@ def played_by_policy(config, environment, tasks, checkpoint):
 
 
 def played_by_agent(config, environment, tasks):
-  """The episodes of an expert, a random agent or a human."""
+  """Yields episodes of an expert, a random agent or a human."""
   shown = {} if _AGENT.value == "human" else environment.PLAIN
   env = environment.make(**configs.arguments(config.env) | shown)
   for number, task in enumerate(tasks):

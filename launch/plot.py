@@ -3,12 +3,12 @@
   python launch/plot.py --workdir=runs/alfworld --out=plots
   python launch/plot.py --workdir=runs/seed0 --workdir=runs/seed1 --workdir=runs/grpo --out=plots
 
-Runs whose configs differ in nothing but the seed are one curve: their mean, and a band from the
-lowest to the highest of them. The figures of entropy, gradients and g are measured: the initial
-policy of each curve's first run plays --episodes training tasks, which it and the trained policy
-then score. Where no run has a KL penalty, its first runs' initial policies score as many of their
-training episodes for the figure of KL. --episodes=0 leaves all these out. What a run does not hold
-is reported and left out.
+Runs whose configs differ only in the seed form one curve: their mean, and a band from the lowest
+to the highest. For the figures of entropy, gradients and g, the initial policy of each curve's
+first run plays --episodes training tasks, and the initial and the trained policy score them. If no
+run has a KL penalty, the figure of KL is measured too: the initial policy of each curve's first run
+scores as many of its training episodes. --episodes=0 omits these figures. The script names the
+figures for which the runs lack data.
 """
 
 import functools
@@ -20,9 +20,9 @@ from empg_jax.cli import command_line
 from empg_jax.io import words
 from empg_jax.kernels import hardware
 
-_WORKDIRS = command_line.define_paths("workdir", "of a run; may be repeated", required=True)
+_WORKDIRS = command_line.define_paths("workdir", "a run's folder; may be repeated", required=True)
 _OUT = command_line.define_path("out", None, "folder for the figures", required=True)
-_EPISODES = flags.DEFINE_integer("episodes", 64, "that are scored", lower_bound=0)
+_EPISODES = flags.DEFINE_integer("episodes", 64, "how many to score", lower_bound=0)
 
 
 def main(argv):
@@ -50,7 +50,7 @@ def main(argv):
 
 
 def drifts(drawn, drift):
-  """How far the first run of each curve went from its initial policy, by the curve's label."""
+  """The KL of each curve's first run to its initial policy, by the curve's label."""
   found = {}
   for curve in drawn:
     workdir = curve.runs[0].workdir
@@ -65,7 +65,7 @@ def drifts(drawn, drift):
 
 
 def figures():
-  """The modules that draw. ImportError if Matplotlib is not installed."""
+  """The modules that draw; raises ImportError if Matplotlib is not installed."""
   try:
     import matplotlib as _  # noqa: F401
   except ImportError:

@@ -1,11 +1,11 @@
-"""Serves a corpus by Search-R1's retrieval protocol, for agents in other processes or places.
+"""Serves a corpus with Search-R1's retrieval protocol, for agents in other processes or hosts.
 
   python launch/serve_search.py                                     the embedded corpus
   python launch/serve_search.py --corpus=wiki-18.jsonl --port=8001
 
-The first prints "17,460 passages on http://127.0.0.1:8000"; that address is one for
---config.env.corpus of configs/deep_search.py. There is no authentication: open another
---host than the default only where everybody may search.
+The first prints "17,460 passages on http://127.0.0.1:8000"; --config.env.corpus of
+configs/deep_search.py takes that address. There is no authentication: choose another --host only
+in a network where everyone may search.
 """
 
 import socket
@@ -22,7 +22,7 @@ _CORPUS = command_line.define_path("corpus", "embedded", '"embedded", "files" or
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "address to listen on")
 _PORT = flags.DEFINE_integer("port", 8000, "0 for any free one", lower_bound=0, upper_bound=65535)
 
-MAX_REQUESTS = 512  # at the same time; more are answered 503, and come again
+MAX_REQUESTS = 512  # at the same time; others get the status 503, and clients retry
 
 
 def main(argv):

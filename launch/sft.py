@@ -1,12 +1,12 @@
-"""Clones an expert's demonstrations: into a fresh tiny policy, or into a model that there is.
+"""Clones an expert's demonstrations into a new tiny policy, or into an existing model.
 
   python launch/sft.py --config=configs/alfworld.py --out=empg_jax/assets/alfworld-tiny
   python launch/sft.py --config=configs/alfworld.py:smollm2-135m --out=models/cloned
 
-The first makes the warm start that the package ships, its vocabulary included: config.sft.fresh
-says how. Where that is empty, as in the second, the model of config.model.path is trained on.
-The folder is one for --config.model.path. Demonstrations are made once and kept (see
-empg_jax/data/demonstrations.py).
+The first makes the warm start that the package ships, including its vocabulary, as
+config.sft.fresh says. If that is empty, as in the second, training continues from the model of
+config.model.path. --config.model.path reads the folder. Demonstrations are made once and kept on
+disk (empg_jax/data/demonstrations.py).
 """
 
 import itertools
@@ -30,9 +30,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRES
 _OUT = command_line.define_path("out", None, "folder to write the model to", required=True)
 
 TOKENIZER = "tokenizer.model"
-TEXTS = 2000  # demonstrations of each kind that the vocabulary is made from
-EVERY = 50  # steps between two lines
-SAVE = 200  # steps between two writings of the model
+TEXTS = 2000  # demonstrations of each kind for the vocabulary
+EVERY = 50  # steps between lines of output
+SAVE = 200  # steps between saves of the model
 
 
 def main(argv):
@@ -52,7 +52,7 @@ def main(argv):
 
 
 def fresh(config, sources, out: paths.Path) -> tuple[Decoder, chats.Chat]:
-  """A policy with random weights, and a vocabulary made from the demonstrations."""
+  """A policy with random weights, and a vocabulary trained on the demonstrations."""
   phrases = envs.find(config.env.name).PHRASES
   texts = itertools.chain(*map(first_texts, sources))
   model = vocabulary.train(texts, config.sft.fresh.vocabulary, phrases)
@@ -73,7 +73,7 @@ def existing(config, sources, out: paths.Path) -> tuple[Decoder, chats.Chat]:
 
 
 def first_texts(demos):
-  """What is read and said in the first demonstrations."""
+  """Yields the observations and replies of the first demonstrations."""
   for i in range(min(TEXTS, len(demos))):
     for turn in demos[i].turns:
       yield turn.observation
@@ -109,7 +109,7 @@ def clone(config, chat: chats.Chat, model: Decoder, sources, out: paths.Path) ->
 
 
 def save(config, model: Decoder, out: paths.Path) -> None:
-  """Writes the model in the type that it was computed in: half the bytes of its parameters'."""
+  """Writes the model with the dtype of its computation, which has half the bytes."""
   folder.save(model, out, dtype=config.sft.compute_dtype)
 
 

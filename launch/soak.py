@@ -1,16 +1,16 @@
-"""Trains undisturbed and under faults, and says whether both came to the same, bit for bit.
+"""Trains with and without injected faults, and compares the results bit for bit.
 
   python launch/soak.py --steps=200 [--faults=40] [--seed=0] [--workdir=runs/soak]
 
 The runs are of launch/train.py with a policy of one layer and a few short episodes a step, in
-WORKDIR/straight and WORKDIR/disturbed. The second is killed, also while it saves, stopped by
-SIGTERM and started again; its environments' workers are killed and made to hang; its newest
-checkpoint is cut short. Printed is what was done to it and what that cost. Ends with exit code
-1 if anything differs that no lost episode explains.
+WORKDIR/straight and WORKDIR/disturbed. The second is killed, also while it saves, stopped with
+SIGTERM, and restarted; its workers are killed and suspended; its newest checkpoint is truncated.
+The script prints the faults and their cost. It ends with exit code 1 if there is a difference that
+no lost episode explains.
 
-A worker that is killed between two calls costs nothing, and during one the episode that it
-was at; one that hangs costs an episode if it is asked anything. Such are counted in the metrics
-train/aborted_..., and from their step on a run may differ.
+A worker that is killed between two calls costs nothing; during a call, it costs the episode of
+that call. A suspended worker costs an episode if it gets a call. The metrics train/aborted_...
+count lost episodes; from their step on the runs may differ.
 """
 
 import collections
@@ -26,11 +26,11 @@ from empg_jax.io import paths, words
 from empg_jax.soak import compare, faults, runs
 from empg_jax.tracking import metrics
 
-_STEPS = flags.DEFINE_integer("steps", 200, "of training", lower_bound=1)
-_FAULTS = flags.DEFINE_integer("faults", 0, "how many; 0: one for five steps", lower_bound=0)
-_KINDS = flags.DEFINE_multi_enum("kind", None, list(faults.KINDS), "of faults; default: all")
-_SEED = flags.DEFINE_integer("seed", 0, "of what is done, and when")
-_WORKDIR = command_line.define_path("workdir", "runs/soak", "for both runs; emptied first")
+_STEPS = flags.DEFINE_integer("steps", 200, "steps of training", lower_bound=1)
+_FAULTS = flags.DEFINE_integer("faults", 0, "how many; 0: one for every five steps", lower_bound=0)
+_KINDS = flags.DEFINE_multi_enum("kind", None, list(faults.KINDS), "kinds of faults; default: all")
+_SEED = flags.DEFINE_integer("seed", 0, "of the faults and their times")
+_WORKDIR = command_line.define_path("workdir", "runs/soak", "folder of both runs; emptied first")
 
 
 def main(_):
@@ -46,20 +46,20 @@ def main(_):
   print(f"undisturbed: {words.count(_STEPS.value, 'step')} in {took:.0f} s", flush=True)
   begun = time.monotonic()
   done, starts = disturb(disturbed, home)
-  tell(done, starts, time.monotonic() - begun, log_of(disturbed).read_text())
+  report(done, starts, time.monotonic() - begun, log_of(disturbed).read_text())
   if not same(straight, disturbed):
     raise SystemExit(1)
 
 
 def train(workdir, home):
-  """One start of the run, to its end."""
+  """Runs the training once, to its end."""
   run = runs.start(runs.command(workdir, home / "model", _STEPS.value), log_of(workdir))
   if run.wait():
-    raise RuntimeError(f"a run that nobody hurt failed: see {log_of(workdir)}")
+    raise RuntimeError(f"a run without a fault failed: see {log_of(workdir)}")
 
 
 def disturb(workdir, home):
-  """Trains under faults: how many of each kind there were, and how many starts."""
+  """Trains with faults; returns how many of each kind there were, and the number of starts."""
   rng = np.random.default_rng(_SEED.value)
   planned = plan(rng)
   command = runs.command(workdir, home / "model", _STEPS.value)
@@ -77,39 +77,39 @@ def disturb(workdir, home):
         faults.KINDS[kind](run, workdir, rng)
         done[kind] += 1
         continue
-      done["fault that came after its end"] += 1 + len(planned)
+      done["fault after the end of the run"] += 1 + len(planned)
     if run.returncode:
-      raise RuntimeError(f"a run that nobody hurt failed: see {log_of(workdir)}")
+      raise RuntimeError(f"a run without a fault failed: see {log_of(workdir)}")
     finished = True
   return done, starts
 
 
 def plan(rng):
-  """After which step comes which fault; every kind once before any comes again."""
+  """Pairs of a step and the fault that follows it; every kind once before any repeats."""
   kinds = _KINDS.value or list(faults.KINDS)
   count = _FAULTS.value or max(1, _STEPS.value // 5)
   order = [kind for _ in range(-(-count // len(kinds))) for kind in rng.permutation(kinds)]
   return list(zip(sorted(rng.integers(0, _STEPS.value, count).tolist()), order))
 
 
-def tell(done, starts, seconds, log):
+def report(done, starts, seconds, log):
   """Prints the faults and what they cost."""
   trained = words.count(_STEPS.value, "step")
   print(f"disturbed: {trained} in {seconds:.0f} s, {words.count(starts, 'start')}")
   for kind, count in sorted(done.items()):
     print(f"  {count:3} x {kind}")
   shown = [int(step) for step in re.findall(r"^step +(\d+)/", log, re.MULTILINE)]
-  print(f"  {words.count(len(shown) - len(set(shown)), 'step')} done again")
+  print(f"  {words.count(len(shown) - len(set(shown)), 'step')} repeated")
   damaged = len(re.findall(r"/checkpoints/\d+ is damaged", log))
-  print(f"  damaged checkpoints that were named, and the ones before them taken: {damaged}")
+  print(f"  {words.count(damaged, 'damaged checkpoint')} reported and replaced by the one before")
 
 
 def same(straight, disturbed):
-  """Prints whether both runs came to the same; False if they did not, and nothing explains it."""
+  """Prints whether the runs are equal; returns False if there is an unexplained difference."""
   lost = compare.lost(disturbed)
   for step, episodes in lost.items():
-    told = ", ".join(f"{count:g} {name}" for name, count in episodes.items())
-    print(f"  episodes lost in step {step}: {told}")
+    counts = ", ".join(f"{count:g} {name}" for name, count in episodes.items())
+    print(f"  episodes lost in step {step}: {counts}")
   found = [row["step"] for row in metrics.read_rows(disturbed)]
   if found != list(range(_STEPS.value + 1)):
     print(f"NOT THE SAME: the rows of the metrics are of steps {found}")

@@ -1,4 +1,4 @@
-"""Marks of what changed in a run while it went on: a thin line at the step, and what is new."""
+"""Marks of changed settings: a thin line at the step of the change, with the new value."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _WIDTH = 44  # of a caption, in characters
 
 
 def draw(ax: Axes, curves: Sequence[Curve]) -> None:
-  """Marks the amendments of the curves' runs, each once, on an axis of training steps."""
+  """Marks each amendment of the curves' runs once, on an axis of training steps."""
   noted: dict[int, dict[str, None]] = {}
   for curve in curves:
     for run in curve.runs:
@@ -27,7 +27,7 @@ def draw(ax: Axes, curves: Sequence[Curve]) -> None:
 
 
 def caption(amendment: Amendment) -> str:
-  """What is new, such as "learning_rate 0.0003 → 0.0001"."""
+  """The change as text, such as "learning_rate 0.0003 → 0.0001"."""
   text = str(amendment).partition(": ")[2]
   text = text.removeprefix(f"{amendment.change.key.rpartition('.')[0]}.")
   return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

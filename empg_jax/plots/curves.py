@@ -1,4 +1,4 @@
-"""Figures from metrics.jsonl: over training, and by task type before and after it."""
+"""Figures from metrics.jsonl: over training, and by task type before and after training."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,12 +15,12 @@ from empg_jax.plots.runs import Curve, Series, series
 _BAND = "line: mean; band: lowest to highest of the seeds"
 _INTERVAL = "band of one seed: 95% interval over the tasks played"
 _BARS = "lowest to highest of the seeds, or of one seed the 95% interval over its tasks"
-_SMOOTHED = 5  # steps that a smoothed curve is a mean over
+_SMOOTHED = 5  # steps of the running mean
 _SUCCESS = "success (% of episodes)"
 
 
 class NothingToDraw(Exception):
-  """The runs lack what a figure shows; the message says what."""
+  """The runs lack the metrics of a figure; the message names them."""
 
 
 def learning_curves(curves: Sequence[Curve]) -> Figure:
@@ -53,7 +53,7 @@ def training(curves: Sequence[Curve]) -> Figure:
 
 
 def measured_kl(curves: Sequence[Curve]) -> list[Curve]:
-  """Those whose runs have a KL penalty, and so measured it while they trained."""
+  """The curves whose runs have a KL penalty, and so measured the KL in training."""
   return [c for c in curves if (s := series(c, "loss/kl")) is not None and s.high.max() > 0]
 
 
@@ -61,7 +61,7 @@ def kl(curves: Sequence[Curve]) -> Figure:
   """KL to the initial policy: figure 2 of the paper."""
   measured = measured_kl(curves)
   if not measured:
-    raise NothingToDraw("no run has a KL penalty, so none measured it while it trained")
+    raise NothingToDraw("no run has a KL penalty, so no run measured its KL in training")
   figure, axes = style.panels(1, width=5.0, height=3.2)
   _draw(axes[0], measured, "loss/kl")
   axes[0].set(ylabel="KL to the initial policy (nats a token, k3)", ylim=(0, None))
@@ -70,7 +70,7 @@ def kl(curves: Sequence[Curve]) -> Figure:
 
 
 def kl_of_episodes(curves: Sequence[Curve], found: Mapping[str, Drift]) -> Figure:
-  """As `kl`, as measured on episodes of the curves' first runs, by the curves' labels."""
+  """The same measured on episodes of each curve's first run; `found` is by the curves' labels."""
   if not found:
     raise NothingToDraw("no run has a KL penalty or episodes of a training step")
   figure, axes = style.panels(1, width=5.0, height=3.2)
@@ -87,7 +87,7 @@ def kl_of_episodes(curves: Sequence[Curve], found: Mapping[str, Drift]) -> Figur
 
 
 def scales(curves: Sequence[Curve]) -> Figure:
-  """The range of EMPG's g over training, a panel a curve."""
+  """The range of EMPG's g over training, one panel for each curve."""
   drawn = [c for c in curves if series(c, "empg/g_min") is not None]
   if not drawn:
     raise NothingToDraw("no run has EMPG's scales")
@@ -112,7 +112,7 @@ def scales(curves: Sequence[Curve]) -> Figure:
 
 
 def success_by_type(curves: Sequence[Curve]) -> Figure:
-  """Success by task type at the first and the last evaluation, a row a type and a curve."""
+  """Success by task type at the first and last evaluation, a row for each type and curve."""
   splits = _splits(curves)
   figure, axes = style.panels(len(splits), width=4.4, height=0.9 + 0.3 * _rows(curves, splits))
   for ax, split in zip(axes, splits):
@@ -164,19 +164,19 @@ def _rows(curves: Sequence[Curve], splits: Sequence[str]) -> int:
 
 
 def _games(curves: Sequence[Curve], split: str, kind: str) -> str:
-  """How many episodes of a task type an evaluation plays, where the metrics have it."""
+  """The number of episodes of a task type in an evaluation, if the metrics have it."""
   name = f"eval/{split}/episodes" + f"/{kind}" * (kind != "all")
   found = [s for c in curves if (s := series(c, name)) is not None]
   return f"n={found[0].mean[-1]:.0f}" if found else ""
 
 
 def _interval(curve: Curve, metric: str, found: Series) -> tuple[np.ndarray, np.ndarray] | None:
-  """The lowest and the highest seed; of one seed's success, the interval over its tasks."""
+  """The lowest and the highest seed; for the success of a single seed, the interval over tasks."""
   if len(curve.runs) > 1:
     return found.low, found.high
   played = series(curve, metric.replace("/success", "/episodes"))
   if not metric.startswith("eval/") or played is None:
-    return None  # the episodes of a training step are of few tasks, so not independent
+    return None  # a training step has few tasks, so its episodes are not independent
   n = dict(zip(played.steps.tolist(), played.mean))
   if not all(n.get(step) for step in found.steps.tolist()):
     return None
@@ -184,7 +184,7 @@ def _interval(curve: Curve, metric: str, found: Series) -> tuple[np.ndarray, np.
 
 
 def _band(curves: Sequence[Curve], splits: Sequence[str] = ()) -> str:
-  """What the bands of a figure are."""
+  """A note on the meaning of a figure's bands."""
   notes = [_BAND] if any(len(curve.runs) > 1 for curve in curves) else []
   alone = [curve for curve in curves if len(curve.runs) == 1]
   if any(series(curve, f"eval/{split}/episodes") for curve in alone for split in splits):
@@ -197,7 +197,7 @@ def _is_long(found: Series) -> bool:
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-  """The mean over the steps around each, fewer at either end."""
+  """The running mean around each step, over fewer steps at either end."""
   kernel = np.ones(_SMOOTHED)
   return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
@@ -206,9 +206,9 @@ def _draw(
     ax: Axes, curves: Sequence[Curve], metric: str, *, scale: float = 1.0, marked: bool = False,
     smooth: bool = False,
 ) -> None:  # fmt: skip
-  """A line for each curve, and a band where it has an interval.
+  """Draws a line for each curve, and a band where it has an interval.
 
-  With `smooth` a longer one is thin, below its running mean.
+  With `smooth` a long curve is thin, with its running mean on top.
   """
   for number, curve in enumerate(curves):
     found = series(curve, metric)
@@ -230,7 +230,7 @@ def _draw(
 
 
 def _dumbbell(ax: Axes, curve: Curve, metric: str, y: float, number: int) -> None:
-  """From the first evaluation to the last."""
+  """Draws a curve's change from the first evaluation to the last."""
   found = series(curve, metric)
   if found is None:
     return
@@ -250,7 +250,7 @@ def _finish(figure: Figure, axes: Sequence[Axes], curves: Sequence[Curve], *note
 
 
 def _steps_below(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:
-  """What all axes of training steps have."""
+  """Finishes axes of training steps: amendments, label, whole numbers."""
   for ax in axes:
     amended.draw(ax, curves)
     ax.set_xlabel("training step")

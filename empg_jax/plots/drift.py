@@ -1,11 +1,11 @@
-"""KL to the initial policy, from the episodes that a run wrote down.
+"""KL to the initial policy, from the episodes that a run wrote.
 
-The file of a training step has the entropy H of the policy at each token that it drew, but not
-what the initial policy thinks of it. That is asked here; at each token
+The file of a training step has the policy's entropy H at each token that it drew, but not the
+token's log-probability under the initial policy, which is computed here. At each token
 
     KL(policy || initial) = -H - E[log initial(a)],   a ~ policy,
 
-and the token that was drawn stands for the expectation.
+where the drawn token is a sample of the expectation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,15 +44,15 @@ class Drift(NamedTuple):
 def measure(
   workdir: str | os.PathLike, count: int, progress: Callable[[int], Any] | None = None
 ) -> Drift:
-  """Scores `count` episodes of each training step that was written down.
+  """Scores up to `count` episodes of each training step whose episodes were written.
 
   Args:
     workdir: of a run.
-    count: the most of a step, at least 1.
+    count: the largest number of episodes of a step, at least 1.
     progress: called with 1 when a step is done.
 
   Raises:
-    FileNotFoundError: none was written down.
+    FileNotFoundError: there are no such episodes.
   """
   config = configs.read(workdir)
   home = folder.locate(config.model.path)
@@ -78,7 +78,7 @@ def measure(
 
 
 def training_steps(workdir: str | os.PathLike) -> Sequence[os.PathLike]:
-  """The files of episodes that were trained on.
+  """The files of training steps' episodes.
 
   Raises:
     FileNotFoundError: there is none.
@@ -90,12 +90,12 @@ def training_steps(workdir: str | os.PathLike) -> Sequence[os.PathLike]:
 
 
 def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) -> Episode:
-  """An episode as it was played, with the very ids; log-probabilities are not in its record.
+  """An episode with exactly the ids that were played; its record has no log-probabilities.
 
   Args:
     record: of tracking.episode_files.read.
     chat: the run's.
-    prompt: what a turn read, where each is a conversation of its own.
+    prompt: makes the text that a turn read, if each turn is a conversation of its own.
   """
   turns: list[Turn] = []
   for turn in record["turns"]:
@@ -120,7 +120,7 @@ def episode(record: Mapping[str, Any], chat: chats.Chat, prompt: Prompt | None) 
 def mean_kl(
   batch: Batch, initial: Decoder, config: ml_collections.ConfigDict
 ) -> tuple[float, float]:
-  """The mean over the agent's tokens, and its standard error: tokens of an episode are alike."""
+  """The mean over the agent's tokens, and its standard error, clustered by episode."""
   ask = functools.partial(
     _ask, temperature=config.policy.temperature, compute_dtype=config.train.compute_dtype
   )

@@ -1,4 +1,4 @@
-"""How sure a measured share is."""
+"""Confidence intervals of shares."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Runs as they were written down, those that differ in nothing but the seed together."""
+"""Runs read from workdirs; runs that differ only in the seed form one curve."""
 
 from collections.abc import Sequence
 import os
@@ -17,7 +17,7 @@ class Run(NamedTuple):
   workdir: paths.Path
   config: dict[str, Any]  # by dotted keys
   rows: list[dict[str, Any]]  # of metrics.jsonl
-  amendments: tuple[Amendment, ...] = ()  # that a curve can show
+  amendments: tuple[Amendment, ...] = ()  # those that a curve can show
 
 
 class Curve(NamedTuple):
@@ -28,7 +28,7 @@ class Curve(NamedTuple):
 
 
 class Series(NamedTuple):
-  """One metric over the steps at which all runs of a curve have it; [n] each."""
+  """One metric at the steps at which all runs of a curve have it; [n] each."""
 
   steps: np.ndarray
   mean: np.ndarray
@@ -37,7 +37,7 @@ class Series(NamedTuple):
 
 
 def read(workdir: str | os.PathLike) -> Run:
-  """The run in a workdir. Raises ValueError or FileNotFoundError if there is none to plot."""
+  """Reads a workdir's run. Raises ValueError or FileNotFoundError if there is none to plot."""
   config = dict(configs.leaves(configs.read(workdir)))
   rows = metrics.read_rows(workdir)
   if not rows:
@@ -48,7 +48,7 @@ def read(workdir: str | os.PathLike) -> Run:
 
 
 def curves(runs: Sequence[Run]) -> list[Curve]:
-  """The runs grouped by config, labelled by what tells the groups apart."""
+  """Groups runs by config, and labels the groups by what differs between them."""
   groups: dict[str, list[Run]] = {}
   for run in runs:
     values = sorted((k, v) for k, v in run.config.items() if k != "seed")
@@ -63,7 +63,7 @@ def curves(runs: Sequence[Run]) -> list[Curve]:
 
 
 def series(curve: Curve, metric: str) -> Series | None:
-  """The metric of a curve; None if no step has it in all of its runs."""
+  """A curve's metric; None if there is no step at which all of its runs have it."""
   found = [
     {row["step"]: row[metric] for row in run.rows if row.get(metric) is not None}
     for run in curve.runs
@@ -76,7 +76,7 @@ def series(curve: Curve, metric: str) -> Series | None:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-  """What differs between configs if that is short, else the names of the workdirs."""
+  """The differences between configs if these are few, else the names of the workdirs."""
   if len(runs) == 1:
     return [str(runs[0].config.get("env.name", runs[0].workdir.name))]
   keys = sorted({key for run in runs for key in run.config} - {"seed"})

@@ -1,7 +1,7 @@
-"""What a run did to its policy, measured on episodes that its initial policy plays.
+"""How a run changed its policy, measured on episodes that the initial policy plays.
 
-Both policies, the initial and the trained one, are asked for their distributions at the same
-tokens, so that a step's entropies before and after are a pair.
+The initial and the trained policy score the same tokens, so a step's entropies before and after
+training are a pair.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from empg_jax.rollout.pack import by_turn, pack
 from empg_jax.rollout.tasks import TaskSampler
 from empg_jax.types import Batch, Scalar
 
-_TOKENS = 256  # whose logits are held at a time
+_TOKENS = 256  # whose logits are in memory at a time
 
 
 class Steps(NamedTuple):
@@ -36,15 +36,15 @@ class Steps(NamedTuple):
   entropy_after: np.ndarray
   """Of the trained policy, in nats."""
   gradient: np.ndarray
-  """E ||grad_z log pi(a)||^2 of the initial policy, over all tokens a it could draw."""
+  """E ||grad_z log pi(a)||^2 of the initial policy, a ~ pi."""
   gradient_drawn: np.ndarray
-  """The same of the tokens that it drew."""
+  """||grad_z log pi(a)||^2 at the tokens a that it drew."""
 
 
 def measure(
   workdir: str | os.PathLike, episodes: int, progress: Callable[[int], Any] | None = None
 ) -> Steps:
-  """Plays training tasks with a run's initial policy, and scores them by both policies.
+  """Plays training tasks with a run's initial policy, and scores them with both policies.
 
   Raises FileNotFoundError if the run has no checkpoint.
   """
@@ -76,9 +76,9 @@ def measure(
 def scores(
   model: Decoder, *, batch: Batch, size: int, temperature: float, compute_dtype: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """A step's mean entropy, expected and drawn squared gradient norm, [n] each.
+  """Each step's mean entropy, and expected and drawn squared gradient norm, [n] each.
 
-  Steps come in the batch's order; `size` rows are scored at a time.
+  Steps are in the batch's order; `size` rows are scored at a time.
   """
   ask = functools.partial(token_gradients, temperature=temperature, compute_dtype=compute_dtype)
   rows = range(0, len(batch.tokens), size)
@@ -104,8 +104,8 @@ def token_gradients(
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"], Float[Array, "B T"]]:
   """Entropy, and the squared norm of grad_z log pi(a) with respect to the logits z.
 
-  The norm is given as its mean over a ~ pi, 1 - sum_j pi_j^2 (arXiv 2509.09265, proposition
-  1), and for the action itself, ||onehot(a) - pi||^2.
+  Returns the entropy, the norm's mean over a ~ pi, 1 - sum_j pi_j^2 (arXiv 2509.09265,
+  proposition 1), and the norm at the action itself, ||onehot(a) - pi||^2.
   """
   hidden = model(tokens, compute_dtype=compute_dtype)
   unembedding = model.unembedding.astype(jnp.float32)

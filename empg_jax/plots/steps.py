@@ -1,4 +1,4 @@
-"""Figures of scored steps: what the paper says of entropy, gradients and g, on one's own run."""
+"""Figures of scored steps: the paper's claims on entropy, gradients and g, on your own run."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def entropy_change(steps: Steps, k: float, about: str) -> Figure:
 
 
 def gradient_by_entropy(steps: Steps, k: float, about: str) -> Figure:
-  """Proposition 1 on real steps: confident steps have small gradients."""
+  """Proposition 1 of the paper on real steps: confident steps have small gradients."""
   del k
   figure, (ax,) = style.panels(1, width=5.2, height=3.4)
   blue, red = style.COLOURS[:2]
@@ -65,7 +65,7 @@ def gradient_by_entropy(steps: Steps, k: float, about: str) -> Figure:
 
 
 def scale_distribution(steps: Steps, k: float, about: str) -> Figure:
-  """How EMPG's g is spread over the steps of one batch, under either policy."""
+  """The distribution of EMPG's g over the steps of one batch, under either policy."""
   figure, (ax,) = style.panels(1, width=5.2, height=3.2)
   found = [_scale(entropy, k) for entropy in (steps.entropy, steps.entropy_after)]
   found = [g[np.isfinite(g)] for g in found]  # a diverged policy has none
@@ -92,12 +92,12 @@ FIGURES: dict[str, Callable[[Steps, float, str], Figure]] = {
 
 
 def _bins(entropy: np.ndarray) -> list[np.ndarray]:
-  """The places of the steps in BINS bins of rising entropy, or in as many as there are steps."""
+  """Indices of the steps in at most BINS bins of increasing entropy, no bin empty."""
   return np.array_split(np.argsort(entropy, kind="stable"), min(BINS, len(entropy)))
 
 
 def _scale(entropy: np.ndarray, k: float) -> np.ndarray:
-  """g of steps that are one batch: core.modulation's, in NumPy."""
+  """g of the steps of one batch: that of core.modulation, in NumPy."""
   normal = (entropy - entropy.min()) / (np.ptp(entropy) + 1e-8)
   g = np.exp(-k * normal)
   return g / g.mean()

@@ -1,4 +1,4 @@
-"""How all figures look, and how they are written."""
+"""The style of all figures, and how they are saved."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from empg_jax.io import paths
 
-# Okabe and Ito's colours, which the colour-blind can tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
@@ -33,19 +33,19 @@ _STYLE = {
   "lines.markersize": 4.5,
   "figure.facecolor": "white",
   "savefig.dpi": 150,
-  "svg.hashsalt": "empg_jax",  # the same figure is the same file
+  "svg.hashsalt": "empg_jax",  # equal figures are equal files
 }
 
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-  """All figures are made and written within it."""
+  """The context in which figures are made and saved."""
   with matplotlib.rc_context(_STYLE):
     yield
 
 
 def panels(count: int, *, width: float = 3.6, height: float = 2.9) -> tuple[Figure, list[Axes]]:
-  """A figure with so many axes side by side, in rows of at most two; sizes in inches."""
+  """A figure with `count` panels in rows of at most two; the size of a panel is in inches."""
   columns = min(count, 2)
   rows = -(-count // columns)
   figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -54,7 +54,7 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9) -> tuple[Figu
 
 
 def legend(figure: Figure, axes: Axes, note: str = "") -> None:
-  """One legend below all panels, with a note on what is drawn."""
+  """Adds one legend below all panels, and a note on what is drawn."""
   handles, labels = axes.get_legend_handles_labels()
   if len(labels) > 1:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
@@ -63,7 +63,7 @@ def legend(figure: Figure, axes: Axes, note: str = "") -> None:
 
 
 def caption(figure: Figure, note: str) -> None:
-  """A line below all panels that says what is drawn."""
+  """Adds a line of text below all panels."""
   figure.supxlabel(note, fontsize=8, color=GREY)
 
 

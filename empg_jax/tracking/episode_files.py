@@ -1,8 +1,8 @@
-"""The episodes of a run, written down: what was read and said, how sure of it, what came of it.
+"""Files of a run's episodes: texts, actions, rewards, and the entropy of each token.
 
-WORKDIR/episodes/step_000020.train.jsonl.gz holds those that training step 20 played, and
+WORKDIR/episodes/step_000020.train.jsonl.gz holds the episodes of training step 20, and
 step_000025.valid_seen.jsonl.gz those of an evaluation after step 25. A file is JSON lines in
-gzip: a heading, then one episode a line (`write`).
+gzip: a heading, then one episode on each line (`write`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ FOLDER = "episodes"
 _FILES = "step_*.jsonl.gz"
 FORMAT = "empg_jax.episodes.1"
 
-# What `read` takes at most.
+# Limits of `read`.
 MAX_EPISODES = 100_000
 MAX_LINE = 64 * 2**20  # bytes
 MAX_BYTES = 2**30
@@ -34,7 +34,7 @@ _Values = Mapping[tuple[int, int], Sequence[Mapping[str, float]]]
 
 
 class EpisodeSet(NamedTuple):
-  """What one training step or one evaluation played, as plain values; see `write`."""
+  """The episodes of one training step or evaluation, as plain values; see `write`."""
 
   step: int
   split: str
@@ -53,17 +53,17 @@ def write(
 ) -> paths.Path:
   """Writes WORKDIR/episodes/step_STEP.SPLIT.jsonl.gz; returns its path.
 
-  An episode is an object with task, type, group, index, success, ended, reward, those of its
-  info that are single values, and turns. A number that is none, as a diverged policy's entropies,
-  is null. A turn has observation, action (null: the reply held
-  none), reward; of each token of the reply ids, tokens (the text that it adds) and entropies
-  (in nats, three digits); and values: those given, and entropy, the mean of its tokens.
+  An episode is an object with task, type, group, index, success, ended, reward, info (its single
+  values alone), and turns. A turn has observation, action (null if the reply held none) and
+  reward; for each token of the reply ids, tokens (the text that it adds) and entropies (in nats,
+  three digits); and values: the given ones, and entropy, the mean of its tokens. A number that is
+  not finite, such as the entropy of a diverged policy, is null.
 
   Args:
-    step: how many training steps came before the end of this one.
-    split: "train", or what was evaluated.
-    text: of ids (Chat.text).
-    task_type: of a task's name.
+    step: the training step, or the one after which the evaluation took place.
+    split: "train", or the split that was evaluated.
+    text: returns the text of ids (Chat.text).
+    task_type: returns the type of a task.
     values: of the turns of an episode, by its group and index (rollout.unpack); an episode
       that was not trained on has none.
   """
@@ -97,7 +97,7 @@ def write(
 
 
 def file_of(workdir: str | os.PathLike, step: int, split: str) -> paths.Path:
-  """The file of what was played in a step of training (split "train") or evaluated after it."""
+  """The path of the file of a training step (split "train"), or of an evaluation after it."""
   return paths.of(workdir) / FOLDER / f"step_{step:06}.{split}.jsonl.gz"
 
 
@@ -118,15 +118,15 @@ def files(workdir: str | os.PathLike) -> list[paths.Path]:
 
 
 def read(path: str | os.PathLike, *, at_most: int | None = None) -> EpisodeSet:
-  """What `write` wrote.
+  """Reads what `write` wrote.
 
   Args:
-    at_most: so many of the episodes, spread evenly over the file; the others are not parsed.
+    at_most: returns at most this many episodes, spread evenly over the file; others are not parsed.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is not such a file, it is cut short, or it is larger than MAX_EPISODES,
-      MAX_LINE and MAX_BYTES (of text) allow.
+    ValueError: it is not such a file, it is incomplete, or it exceeds MAX_EPISODES, MAX_LINE or
+      MAX_BYTES (of text).
   """
   path = paths.of(path)
   if not path.is_file():
@@ -169,7 +169,7 @@ def _turn(turn, values, split_reply) -> dict[str, Any]:
 
 
 def _digits(x: float) -> float:
-  """Six of them; what is no number stays so, for json_text."""
+  """The number with six digits; one that is not finite stays so, for json_text."""
   return float(f"{float(x):.6g}")
 
 
@@ -180,7 +180,7 @@ def _is_single(x: Any) -> bool:
 
 
 def _lines(file: io.BufferedIOBase) -> list[bytes]:
-  """The lines of a file; ValueError if there is none, or if it is too large."""
+  """The lines of a file; raises ValueError if there is none, or if it is too large."""
   found, size = [], 0
   while line := file.readline(MAX_LINE + 1):
     size += len(line)
@@ -216,7 +216,7 @@ _TURN = {
 
 
 def _fault(episode: dict[str, Any], number: int) -> str | None:
-  """What is wrong with an episode, if anything."""
+  """The fault of an episode in words; None if it has none."""
   if not (_fits(episode, _EPISODE) and all(map(_is_single, episode["info"].values()))):
     return f"episode {number} lacks something or has it in another type"
   for at, turn in enumerate(episode["turns"], 1):
@@ -238,7 +238,7 @@ def _is(x: Any, kind: Any) -> bool:
 
 
 def _is_even(turn: dict[str, Any]) -> bool:
-  """Whether ids, tokens and entropies belong together, and these and values are numbers or null."""
+  """Whether ids, tokens and entropies have one length and valid values, as `values` must have."""
   ids, tokens, entropies = (turn[name] for name in ("ids", "tokens", "entropies"))
   return (
     len(ids) == len(tokens) == len(entropies)

@@ -1,4 +1,4 @@
-"""The numbers of a run: what episodes sum up to, and the file that keeps them.
+"""The metrics of a run: summaries of episodes, and the file metrics.jsonl.
 
 One row is one training step: a flat dict with stable names. `train/...` and
 `eval/<split>/...` come from `summarize`, `empg/...` and `loss/...` from the update,
@@ -26,16 +26,16 @@ FILE = "metrics.jsonl"
 def summarize(
   episodes: Sequence[Episode], task_type: Callable[[str], str] | None = None
 ) -> dict[str, int | float]:
-  """What a set of episodes sums up to; aborted ones are counted and left out.
+  """Summarizes a set of episodes; aborted ones are counted, and left out of all else.
 
-  With `task_type`, `success/<type>` and `episodes/<type>` are there for every type.
+  With `task_type` the summary has `success/<type>` and `episodes/<type>` for every type.
 
-  Returns (nan where there is nothing to take a mean of):
-    episodes, aborted: counts; the episodes that were played, and those that failed to.
-    aborted_crash and so on: counts of the latter, for each of envs.FAULTS.
+  Returns (nan for the mean of nothing):
+    episodes, aborted: how many episodes were played, and how many were aborted.
+    aborted_crash and so on: how many of the latter had each of envs.FAULTS.
     success, return, turns: means over episodes.
     cut_turns, cut_length: shares of episodes stopped by max_turns and by the context.
-    invalid: share of turns whose reply held no action, and for which fault:
+    invalid: share of turns whose reply held no action, and by fault:
     invalid_no_action, invalid_no_think, invalid_cjk (chat.actions.fault).
     reply_tokens: mean tokens of a reply; tokens: all sampled tokens.
     entropy_min, entropy_mean, entropy_max, entropy_std: of the steps' mean token entropies,
@@ -75,9 +75,9 @@ def summarize(
 
 
 def entropy_by_turn(episodes: Sequence[Episode]) -> dict[str, float]:
-  """Mean token entropy of the episodes' first turns, second turns, ..., in nats.
+  """Mean token entropy of the episodes' first turns, second turns, and so on, in nats.
 
-  Returns entropy_turn/1 and so on, up to the longest episode's last; aborted ones are left out.
+  Returns entropy_turn/1 and so on, up to the longest episode's last; aborted ones do not count.
   """
   turns: dict[int, list[float]] = {}
   for episode in episodes:
@@ -93,13 +93,13 @@ def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class MetricsWriter:
-  """Appends one JSON object a step to WORKDIR/metrics.jsonl.
+  """Appends one JSON object for each step to WORKDIR/metrics.jsonl.
 
-  A row is held back until a later step is written, or `flush`: values that the device
-  is still computing are read then and not before, and everything written for one
-  step goes into one object. Numbers that are not finite become null.
+  A row is written when a later step begins, or by `flush`: only then are values read that the
+  device may still be computing, and everything of one step is in one object. Numbers that are
+  not finite become null.
 
-  `rows` holds all rows so far, those of earlier runs in the same folder included.
+  `rows` has all rows so far, including those of the run before a resume.
   """
 
   def __init__(
@@ -110,10 +110,10 @@ class MetricsWriter:
     keep: bool = True,
     watchers: Sequence[Callable[[Mapping[str, Any]], None]] = (),
   ):
-    """Rows of `first_step` and later, left by a run cut short, are dropped.
+    """Drops rows of `first_step` and later, which an interrupted run may have left.
 
-    Without `keep` the file is left to another process of the run. `watchers` are called
-    with each row once it is finished.
+    Without `keep` another process of the run writes the file. `watchers` are called with each
+    finished row.
     """
     self._path = paths.of(workdir) / FILE
     self._keep, self._watchers = keep, watchers

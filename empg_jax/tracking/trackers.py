@@ -16,7 +16,7 @@ Row = Mapping[str, Any]  # of metrics.jsonl: "step", and numbers or None by name
 
 _Show = Callable[[Row, Mapping[str, Sequence[Sample]]], None]  # a row, and episodes by split
 
-_WANDB_ID = "wandb_id"  # file of a workdir, so that a run that goes on goes on there too
+_WANDB_ID = "wandb_id"  # a file of the workdir: a resumed run goes on in the same run of W&B
 
 
 @contextlib.contextmanager

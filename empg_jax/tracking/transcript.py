@@ -1,4 +1,4 @@
-"""An episode to read: what the agent saw and wrote, and how sure it was of it."""
+"""An episode as text: observations, replies, and the entropy of each step."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from empg_jax.types import Episode
 
 
 def lines(episode: Episode, k: float) -> Iterator[str]:
-  """A heading, each turn, and how it ended.
+  """Yields a heading, each turn, and how the episode ended.
 
-  Below each reply stand H, its mean token entropy in nats; Hn and g, what EMPG makes of it
-  with scale `k` (core.modulation) were this episode the whole batch; and its reward. Turns
-  that no policy sampled have none of the three.
-  Characters that would move a terminal's cursor are shown as their escapes.
+  Below each reply are H, its mean token entropy in nats; Hn and g, EMPG's values with scale `k`
+  (core.modulation) if this episode were the whole batch; and its reward. Turns without a policy
+  have none of the three. Control characters, which could move a terminal's cursor, are shown as
+  their escapes.
   """
   yield f"=== {episode.task}"
   entropy = [float(np.mean(turn.entropy)) for turn in episode.turns if len(turn.entropy)]
@@ -42,7 +42,7 @@ def lines(episode: Episode, k: float) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-  """The text with control characters, but for line breaks, as escapes."""
+  """The text with control characters, except line breaks, as escapes."""
   return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
