@@ -25,6 +25,7 @@ def executed(tmp_path_factory):
   return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+@pytest.mark.slow
 def test_it_runs_to_its_end_and_prints_a_line_a_step(executed):
   assert [cell.execution_count for cell in executed] == list(range(1, len(executed) + 1))
   lines = printed(executed[1]).splitlines()

@@ -7,13 +7,15 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from empg_jax.soak import runs
 
 HERE = pathlib.Path(__file__).resolve().parent
-QUICK = "--xla_backend_optimization_level=0"  # each operation is a program of its own
 NUMBERS = re.compile(r"-?\d\.\d+")
 
 
+@pytest.mark.slow
 def test_every_part_of_a_step_shows_numbers(tmp_path):
   runs.write_model(tmp_path)
   done = subprocess.run(

@@ -11,6 +11,7 @@ from empg_jax.loop import Run, settings
 from empg_jax.soak import runs
 
 STEPS = 4
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
