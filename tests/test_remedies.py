@@ -44,7 +44,7 @@ CARRIED_OUT = {
   "was played, since each": "test_remedies.py::test_remedy_for_an_environment_that_fails",
   "aborted in step": "test_remedies.py::test_remedy_for_aborted_episodes",
   "has no chat template": "chat/test_template_chat.py::test_remedy_for_a_base_model_is_a_template",
-  "can be spelled by any text": "chat/test_template_chat.py::test_a_folder_is_loaded_and_none",
+  "can encode to the special token": "chat/test_template_chat.py::test_a_folder_is_loaded_and_none",
   "there is no module": "test_lookup.py::test_a_module_elsewhere_is_found_by_its_full_name",
 }
 
