@@ -58,6 +58,8 @@ _OBSERVATION = flags.DEFINE_integer(
   "observation", 48, "rollout: tokens of an observation", lower_bound=1
 )
 _ACTION = flags.DEFINE_integer("action", 16, "rollout: tokens of a turn's reply", lower_bound=1)
+_SLOTS = flags.DEFINE_integer("slots", 64, "rollout: conversations at a time", lower_bound=1)
+_EPISODES = flags.DEFINE_integer("episodes", 128, "rollout: of random lengths", lower_bound=1)
 
 _GAMES = flags.DEFINE_integer("games", 100, "envs: games in each repeat", lower_bound=1)
 
@@ -109,6 +111,8 @@ def arguments() -> dict:
     turns=_TURNS.value,
     observation=_OBSERVATION.value,
     action=_ACTION.value,
+    slots=_SLOTS.value,
+    episodes=_EPISODES.value,
   )
 
 

@@ -31,7 +31,8 @@ from empg_jax.checkpoint import Checkpointer, orbax_logs
 from empg_jax.cli import command_line, dry_run
 from empg_jax.config import config as configs
 from empg_jax.distributed import hosts, preemption
-from empg_jax.generation import decode
+from empg_jax.generation.read import read
+from empg_jax.generation.write import write
 from empg_jax.io import paths
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run, settings
@@ -229,7 +230,7 @@ def check_rows(workdir, done):
 
 def compiled():
   """How many programs were compiled in this process."""
-  return {"compile/count": train_step._cache_size() + decode.turn._cache_size()}
+  return {"compile/count": sum(f._cache_size() for f in (train_step, read, write))}
 
 
 if __name__ == "__main__":

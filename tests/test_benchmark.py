@@ -53,14 +53,20 @@ def test_the_update_is_timed_and_its_memory_reported(tmp_path):
 
 
 def test_long_replies_and_episodes_are_timed(tmp_path):
-  shape = ("--rows=2", "--prompt=4", "--reply=3", "--turns=2", "--observation=3", "--action=2")
+  shape = ("--rows=2", "--prompt=4", "--reply=3", "--turns=2", "--observation=3", "--action=2",
+           "--slots=4", "--episodes=6")  # fmt: skip
   text, results = benchmark(tmp_path, "rollout", *MODEL, *shape)
   assert results["float32"]["long"]["tokens"] == 2 * 3
   episodes = results["float32"]["episodes"]
   assert (episodes["tokens"], episodes["length"]) == (2 * 2 * 2, 2 * 5)
   for measured in (episodes["living_cache"], episodes["whole_again"]):
     assert measured["tokens_per_s"] > 0
-  assert "living cache" in text
+  mixed = results["float32"]["mixed"]
+  assert mixed.keys() == {"instant", "latency", "shared"}
+  for measured in mixed.values():
+    assert measured["tokens"] == mixed["instant"]["tokens"] > 6
+    assert 0 < measured["utilisation"] <= 1 and measured["idle_s"] >= 0
+  assert "living cache" in text and "replies of random length" in text
 
 
 def test_the_environments_are_timed(tmp_path):

@@ -51,11 +51,12 @@ def test_runs_share_the_folder_that_the_environment_names(tmp_path):
   assert programs(tmp_path / "shared") == kept(tmp_path / "alone")
 
 
-def test_each_half_always_has_the_same_device():
+def test_each_set_always_has_the_same_device():
   model = Decoder(DecoderConfig(64, 16, 32, 1, 2, 1, 8), jax.random.key(0))
   policy = Policy(
     model, slots=2, max_length=32, max_reply=4, end_id=0, piece_lengths=(8,), windows=(32,),
     devices=jax.local_devices()[:2],
   )  # fmt: skip
-  place = lambda half: next(iter(jax.tree.leaves(policy.start(half).cache)[0].devices()))
+  key = jax.random.key(0)
+  place = lambda number: next(iter(jax.tree.leaves(policy.start(number, key).cache)[0].devices()))
   assert place(0) == place(0) == jax.local_devices()[0] and place(1) == jax.local_devices()[1]

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 from readmes import ROOT, TEXTS
@@ -19,10 +18,7 @@ from empg_jax import envs
 from empg_jax.cli import dry_run
 from empg_jax.config import config as configs, key_kinds
 from empg_jax.distributed import sharding
-from empg_jax.generation import decode
-from empg_jax.generation.policy import Policy
 from empg_jax.loop import settings
-from empg_jax.models import folder
 from empg_jax.rollout.pack import pack
 from empg_jax.tracking import metrics
 from empg_jax.training import guard
@@ -194,19 +190,6 @@ def test_remedy_for_aborted_episodes():
   with pytest.raises(RuntimeError, match="more than the share of 0.2 that rollout.max_aborted"):
     guard.check_aborted(played, 0.2, step=3)
   guard.check_aborted(played, 0.25, step=3)
-
-
-def test_remedy_for_an_observation_longer_than_the_pieces(monkeypatch):
-  turn = lambda model, cache, *given, **options: (cache, decode.Replies(*[None] * 4))
-  monkeypatch.setattr(decode, "turn", turn)
-  model = folder.load("alfworld-tiny", sharding.make_mesh())
-  make = lambda lengths: Policy(model, slots=1, max_length=256, max_reply=4, end_id=3,
-                                piece_lengths=lengths, windows=(256,))  # fmt: skip
-  piece = list(range(3, 33))
-  act = lambda policy: policy.act(policy.start(), [piece], [0], [0], jax.random.key(0))
-  with pytest.raises(ValueError, match="has 30 tokens.*add a larger one to policy.piece_lengths"):
-    act(make((8, 16)))
-  assert act(make((8, 32)))[1] is not None
 
 
 def test_remedy_for_an_episode_longer_than_the_rows():

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from empg_jax.benchmark import _timing
+from empg_jax.benchmark import _timing, mixed
 from empg_jax.generation.policy import Policy
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
@@ -26,6 +26,8 @@ def measure(
   action: int,
   dtypes: Sequence[str],
   repeats: int,
+  slots: int,
+  episodes: int,
 ) -> dict[str, Any]:
   """Times the sampling of `rows` conversations, distributed over devices as in the actor.
 
@@ -37,6 +39,8 @@ def measure(
       in each.
     dtypes: operand dtypes of the matrix products.
     repeats: of each timing.
+    slots, episodes: of `mixed`: conversations at a time, and to play in all. They have a third
+      of `turns` on average, and their groups begin with four times `prompt` tokens.
 
   Returns:
     By operand dtype: `long`, with tokens/s in total and of decoding alone, and `episodes`,
@@ -48,45 +52,45 @@ def measure(
   rng = np.random.default_rng(0)
   ids = lambda *shape: rng.integers(0, config.vocab_size, shape, dtype=np.int32).tolist()
   prompts, observations = ids(rows, prompt), ids(turns, rows, observation)
+  of_mixed = dict(slots=slots, episodes=episodes, turns=-(-turns // 3), prompt=4 * prompt)
+  of_mixed["observation"] = observation
   return {
     dtype: {
       "long": _long(make, prompts, reply, dtype, repeats),
       "episodes": _episodes(make, observations, action, dtype, repeats),
+      "mixed": mixed.measure(model, dtype, **of_mixed),
     }
     for dtype in dtypes
   }
 
 
-class _Groups:
-  """A policy's slots, one group per device, and their reading and writing."""
+class _Sets:
+  """A policy's sets of slots, one for each device, over which conversations are dealt out."""
 
-  def __init__(self, policy: Policy, count: int):
-    self._policy = policy
-    self._slots = [policy.start(half) for half in range(count)]
-    self._key = jax.random.key(0)
+  def __init__(self, policy: Policy, rows: int):
+    self._rows = rows
+    self._sets = [policy.start(i, jax.random.key(0)) for i in range(policy.sets)]
 
   def act(self, pieces: list[list[int]], turn: int, number: int) -> list[list[int]]:
-    """Replies to the pieces; `turn` 0 clears the slots, `number` seeds the sampling."""
-    size, replies = self._policy.slots, []
-    for i, slots in enumerate(self._slots):
-      mine = range(i * size, (i + 1) * size)
-      self._slots[i], reply = self._policy.act(
-        slots, [pieces[row] for row in mine], mine, [turn] * size,
-        jax.random.fold_in(self._key, number),
-      )  # fmt: skip
-      replies.append(reply)
-    return [row for reply in replies for row in reply.fetch().ids.tolist()]
+    """Replies to the pieces; `turn` 0 forgets what was before, `number` draws afresh."""
+    replies = [[] for _ in pieces]
+    for row, piece in enumerate(pieces):
+      slot, at = divmod(row, len(self._sets))
+      self._sets[at].read(slot, piece, row + number * self._rows, turn)
+    while any([slots.run() for slots in self._sets]):
+      for at, slots in enumerate(self._sets):
+        for slot, ids, *_ in slots.ended():
+          replies[slot * len(self._sets) + at] = ids.tolist()
+    return replies
 
 
 def _groups(model, rows, *, piece, reply, length, dtype, windows=()):
-  """Returns a function that makes `rows` empty slots."""
-  devices = jax.local_devices()
-  count = len(devices) if rows % len(devices) == 0 else 1
+  """Makes starts of `rows` empty slots."""
   policy = Policy(
-    model, slots=rows // count, max_length=length, max_reply=reply, end_id=_NEVER,
-    compute_dtype=dtype, piece_lengths=piece, windows=windows, devices=devices[:count],
+    model, slots=-(-rows // len(jax.local_devices())), max_length=length, max_reply=reply,
+    end_id=_NEVER, compute_dtype=dtype, piece_lengths=piece, windows=windows,
   )  # fmt: skip
-  return lambda: _Groups(policy, count)
+  return lambda: _Sets(policy, rows)
 
 
 def _long(make, prompts, reply, dtype, repeats) -> dict[str, Any]:
@@ -139,12 +143,12 @@ def _episodes(make, observations, action, dtype, repeats) -> dict[str, Any]:
   }
 
 
-def _play_on(groups: _Groups, observations) -> None:
+def _play_on(groups: _Sets, observations) -> None:
   for turn, pieces in enumerate(observations):
     groups.act(pieces, turn, turn)
 
 
-def _play_again(groups: _Groups, observations) -> None:
+def _play_again(groups: _Sets, observations) -> None:
   transcripts = [[] for _ in observations[0]]
   for turn, pieces in enumerate(observations):
     transcripts = [[*before, *piece] for before, piece in zip(transcripts, pieces)]
@@ -181,4 +185,5 @@ def show(results: dict[str, Any]) -> str:
       f"{dtype}: a living cache samples {x['ratio']:.1f} times the tokens/s"
       f" ({x['cpu_ratio']:.1f} times those of a CPU second) in episodes of {x['length']} tokens"
     )
+  lines += [mixed.show(dtype, result["mixed"]) for dtype, result in results.items()]
   return "\n".join(lines)

@@ -12,6 +12,7 @@ import psutil
 from empg_jax import checkpoint, workers
 from empg_jax.config import config as configs, slices
 from empg_jax.distributed import sharding
+from empg_jax.generation import cache as caching
 from empg_jax.io import cache, json_text, paths, words
 from empg_jax.kernels import hardware
 from empg_jax.models import fetching, folder
@@ -142,9 +143,9 @@ def _memory(config, shape: DecoderConfig, preset: str, missing: list[str]) -> It
     share = f" {item.device / 2**20:>10,.1f} on each device" if taken > 1 else ""
     yield f"  {item.name:<{width}} {item.total / 2**20:>12,.1f}{share}"
   there, limit = _limit(mesh, preset)
-  for name in memory.PROGRAMS:
+  for phase, name in {fitting.PHASES[name]: name for name in memory.PROGRAMS}.items():
     needed = memory.needs(items, name) / 2**20
-    yield f"  together in the {fitting.PHASES[name]}: {needed:,.1f} on each device{there}"
+    yield f"  together in the {phase}: {needed:,.1f} on each device{there}"
   yield "  Temporaries come on top: launch/plan.py compiles the programs and adds them."
   if limit:
     missing.extend(_too_large(config, shape, mesh, copies, limit))
@@ -185,7 +186,7 @@ def _shapes(config) -> Iterator[str]:
   lengths = " or ".join(f"{n:,}" for n in sorted(config.pack.lengths))
   yield f"  rollout: {r.tasks} tasks x {r.group_size} episodes of at most {r.max_turns} turns"
   yield (
-    f"  a turn: {c.slots} conversations, pieces of {_listed(c.piece_lengths)} tokens, replies of"
+    f"  {c.slots} conversations at a time, pieces of {_listed(c.piece_lengths)} tokens, replies of"
     f" {c.max_reply}, windows of {_listed(c.windows)}"
   )
   window = "a row an episode" if r.window < 0 else f"a row a turn, after the {r.window} before it"
@@ -204,10 +205,12 @@ def _files(config, workdir: paths.Path) -> Iterator[str]:
     yield f"  {workdir} goes on from step {max(saved)} of {config.num_steps}"
   else:
     yield f"  {workdir}: config.json, metrics.jsonl, checkpoints of {config.num_steps} steps"
-  turns = len(config.policy.piece_lengths) * len({*config.policy.windows, config.policy.max_length})
+  here, sizes = hardware.current(), caching.sizes(config.policy, hardware.current())
+  programs = len(config.policy.piece_lengths) + 1
+  programs *= 1 if here.branches else len(sizes["windows"])
   yield (
-    f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {turns} of a turn"
-    " for each device that samples"
+    f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {programs} that"
+    " read and write for each device that samples"
   )
   yield f"  the environment's own files, if any: {cache.folder_for(config.env.name, '')}"
   path = config.model.path

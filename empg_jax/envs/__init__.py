@@ -106,6 +106,10 @@ class Remote(Env, Protocol):
     """Begins a reset or a step; the call of that method with that text then waits for it."""
     ...
 
+  def ready(self, most_s: float = 0.0) -> bool:
+    """Whether that call would return at once; waits so many seconds for news, if not."""
+    ...
+
 
 class Fault(Exception):
   """What befell an environment that works elsewhere; `kind` is one of FAULTS."""

@@ -68,7 +68,7 @@ def check(config: Any, environment: ModuleType) -> None:
 
 def make(config: Any, model: Decoder, chat: chats.Chat, *, episodes: int) -> Policy:
   """A policy with as many slots as `episodes` need, and at most those of the config."""
-  slots = min(config.policy.slots, -(-episodes // 2))
+  slots = min(config.policy.slots, -(-episodes // len(jax.local_devices())))
   spoken = dict(end_id=chat.end_id, vocab_size=chat.vocab_size)
   return Policy(model, **spoken, **{**config.policy, "slots": slots})
 

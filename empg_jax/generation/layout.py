@@ -1,6 +1,7 @@
 """Where parameters and cache lie while decoding: as in training, but no axis gathers a layer."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +9,13 @@ from jax.sharding import Mesh, NamedSharding
 
 from empg_jax.distributed import sharding
 from empg_jax.generation import cache
-from empg_jax.generation.cache import Cache
 from empg_jax.kernels import hardware
 from empg_jax.models import casting
 from empg_jax.models.decoder import Decoder, apart
 
 
 def prepare(model: Decoder, dtype: jax.typing.DTypeLike, layers: str) -> Decoder:
-  """Parameters as `decode.turn` takes them: matrices in `dtype`, layers as the hardware likes them.
+  """Parameters as `read` and `write` take them: matrices in `dtype`, layers as hardware likes them.
 
   Args:
     model: as it is trained.
@@ -40,7 +40,7 @@ def for_decoding(mesh: Mesh, model: Decoder, dtype: jnp.dtype) -> jax.stages.Wra
   return jax.jit(make, out_shardings=places)
 
 
-def cache_shardings(empty: Cache, mesh: Mesh) -> Cache:
+def cache_shardings(empty: Any, mesh: Mesh) -> Any:
   """Slots over data and fsdp, heads over tensor.
 
   Args:

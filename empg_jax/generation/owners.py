@@ -36,19 +36,22 @@ def _rows(mesh: Mesh) -> np.ndarray:
 
 
 class HostSlots:
-  """The slots that a host fills, of `slots` that are divided over the rows of a mesh."""
+  """The slots that a host fills, of `slots` that are divided over the rows of a mesh.
+
+  Their numbers are `slots`, ascending.
+  """
 
   def __init__(self, mesh: Mesh, slots: int, host: int):
     rows = _rows(mesh)
     self._size = slots // len(rows)  # slots of a row
     self._givers = givers(mesh, slots)
     fillers = [rows[i // self._size, at].process_index for i, at in enumerate(self._givers)]
-    self._own = np.flatnonzero(np.array(fillers) == host)
+    self.slots = np.flatnonzero(np.array(fillers) == host)
     self._shape = rows.shape[1], slots
     self._apart = NamedSharding(mesh, PartitionSpec(sharding.TENSOR, sharding.ROWS))
     divided = NamedSharding(mesh, PartitionSpec(sharding.ROWS))
     self._add_up = jax.jit(_add_up, static_argnames="shapes", out_shardings=divided)
-    self.count = len(self._own)
+    self.count = len(self.slots)
 
   def to_devices(self, arrays: Sequence[np.ndarray]) -> list[Array]:
     """Arrays of all slots, divided over the mesh's rows, of which each host gives its own.
@@ -58,7 +61,7 @@ class HostSlots:
     """
     columns = [x.reshape(self.count, *x.shape[1:] or (1,)) for x in arrays]
     given = np.zeros((self._shape[1], sum(x.shape[1] for x in columns)), np.int32)
-    given[self._own] = np.concatenate(columns, axis=1)
+    given[self.slots] = np.concatenate(columns, axis=1)
 
     def part(index):
       place = index[0].indices(self._shape[0])[0]
@@ -70,8 +73,8 @@ class HostSlots:
 
   def from_devices(self, arrays: Sequence[Array]) -> list[np.ndarray]:
     """The host's own slots of arrays [slots, ...] that are divided as `to_devices` gives them."""
-    rows, row = np.unique(self._own // self._size, return_inverse=True)
-    slot = row * self._size + self._own % self._size
+    rows, row = np.unique(self.slots // self._size, return_inverse=True)
+    slot = row * self._size + self.slots % self._size
     parts = []
     for x in arrays:
       starts = {s.index[0].indices(x.shape[0])[0]: s.data for s in x.addressable_shards}

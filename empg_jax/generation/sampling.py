@@ -18,11 +18,11 @@ def slot_keys(
 def sample(
   logits: Float[Array, "B V"],
   keys: Key[Array, "B"],
-  index: Int[Array, ""],
+  index: Int[Array, "B"],
   temperature: Array,
   vocab_size: int | None = None,
 ) -> tuple[Int[Array, "B"], Float[Array, "B"], Float[Array, "B"]]:
-  """Draws token number `index` of each reply from softmax(logits / temperature).
+  """Draws token number `index` of each reply, counted from 0, from softmax(logits / temperature).
 
   A temperature of 0 takes the likeliest token. Of ids from `vocab_size` on, the rows that pad
   a model's vocabulary, none is drawn.
@@ -35,7 +35,7 @@ def sample(
   scaled = logits / jnp.where(greedy, 1.0, temperature)
   logprobs = jax.nn.log_softmax(scaled, axis=-1)
   probabilities = jnp.exp(logprobs)
-  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+  keys = jax.vmap(jax.random.fold_in)(keys, index)
   uniform = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys)
   spoken, chances = scaled, probabilities
   if vocab_size is not None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 MEMORY_SHARE = 0.92  # of a GPU's memory; JAX takes three quarters by itself
-CPU_DEVICES = 2  # enough to keep two cores busy decoding the two halves of the slots
+CPU_DEVICES = 2  # each with a set of slots: enough to keep two cores busy
 
 
 class Platform(NamedTuple):
@@ -21,8 +21,9 @@ class Platform(NamedTuple):
   decode_layers: str  # "scanned"; or unrolled: "sliced" of stacked parameters, or lying "apart"
   narrow: bool  # what a layer keeps between its products is of their type
   merges: bool  # XLA joins products of one operand, and copies the others to do so
-  cuts_once: bool  # a turn copies the window out of the cache; False: a layer reads it in place
-  float_cache: bool  # the cache holds 16-bit floats as such; False: as their bits
+  branches: bool  # programs skip what no slot needs by a branch; False: by being several
+  tokens: int  # that a slot writes before the host looks again
+  rows: int  # of slots that read at a time
   loss: str  # "kernels" of Pallas, or "blocks" of the vocabulary by XLA
   loss_logits: int  # that the loss holds at a time, where no kernel computes it
   loss_width: int  # and the least vocabulary entries of a block, for fast products
@@ -43,24 +44,23 @@ class Platform(NamedTuple):
 
 
 # On a CPU an unrolled loop over the layers decodes 2.4 times faster. XLA turns all that an update
-# keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it,
-# and a column of a bfloat16 cache is written by turning the whole cache: bits stay in place.
+# keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it.
 CPU = Platform(
   "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
-  cuts_once=True, float_cache=False, loss="blocks", loss_logits=2**19, loss_width=512,
+  branches=True, tokens=8, rows=8, loss="blocks", loss_logits=2**19, loss_width=512,
   whole_mesh=False, torus=False,
 )  # fmt: skip
 # A block of the loss fills a card: 256 MiB of logits. Layers that a loop cuts out of stacked
 # parameters are copied at every token, and so is a window that a layer cuts out of its cache:
-# that took a third of a turn's time on an H100.
+# that took a third of a turn's time on an H100. So both lie apart.
 GPU = Platform(
   "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
-  cuts_once=True, float_cache=True, loss="blocks", loss_logits=2**26, loss_width=2048,
+  branches=False, tokens=32, rows=8, loss="blocks", loss_logits=2**26, loss_width=2048,
   whole_mesh=True, torus=False,
 )  # fmt: skip
 TPU = Platform(
   "tpu", "splash", scanned=True, decode_layers="scanned", narrow=True, merges=False,
-  cuts_once=False, float_cache=True, loss="kernels", loss_logits=2**26, loss_width=2048,
+  branches=False, tokens=32, rows=8, loss="kernels", loss_logits=2**26, loss_width=2048,
   whole_mesh=True, torus=True,
 )  # fmt: skip
 
@@ -101,7 +101,7 @@ def finds_hosts() -> bool:
 
 
 def prepare() -> None:
-  """Splits a CPU into host devices, so that the halves of the slots decode side by side.
+  """Splits a CPU into host devices, so that several sets of slots decode side by side.
 
   Lets JAX preallocate most of a GPU's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set. Call
   it before JAX initialises its devices; it has no effect on TPUs.

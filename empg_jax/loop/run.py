@@ -127,7 +127,7 @@ class Run:
 
     Raises:
       RuntimeError: every episode was aborted.
-      ValueError: what the policy would read is longer than it reads at once.
+      ValueError: what an episode begins with does not fit the context.
       Stopped: the run was asked to stop.
     """
     if self._next is not None:
@@ -216,7 +216,8 @@ class Run:
   def _played(self, step: int, policy: Policy) -> Groups:
     begun, key = time.monotonic(), jax.random.fold_in(self._key, step)
     groups = play.groups(self.config, self.tasks, self._play, policy, step, key)
-    return groups._replace(seconds=time.monotonic() - begun)
+    seconds, usage = time.monotonic() - begun, policy.take_usage().metrics()
+    return groups._replace(seconds=seconds, usage=usage)
 
   def _begin_next(self) -> None:
     """Has the thread play the step after the one to update, with the policy as it is before."""

@@ -1,16 +1,19 @@
 """Causal attention with grouped key/value heads: for training rows and for cached decoding."""
 
+from collections.abc import Callable, Sequence
+import functools
 import importlib
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from empg_jax.distributed import sharding
 from empg_jax.kernels import hardware
 from empg_jax.kernels.attention import products
 
+KV = tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]]
 _SCORES = 2**26  # that cached_attention holds at a time, as it reads a long piece
 
 
@@ -46,49 +49,82 @@ def causal_attention(
 
 def cached_attention(
   q: Float[Array, "B T H D"],
-  past: tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]],
-  recent: tuple[Float[Array, "BK R D"], Float[Array, "BK R D"]],
-  past_visible: Bool[Array, "B S"],
+  recent: KV,
   recent_visible: Bool[Array, "T R"],
+  spans: Sequence[tuple[int, Callable[[], KV]]],
+  lengths: Int[Array, "B"],
+  count: int | Int[Array, ""],
 ) -> Float[Array, "B T H D"]:
   """Attention over a long read-only cache and a short recent one, as over their concatenation.
 
   Keeping the two apart lets a decoding loop write into the short one only: the long
-  cache is never copied or scattered into while tokens are sampled. A long piece is read
-  some queries at a time.
+  cache is never copied or scattered into while tokens are sampled. The long one comes in spans
+  of columns, whose sums are joined one after the other. A span of which a row sees nothing
+  leaves that row's result as it is, bit by bit, so that it does not depend on `count`. A long
+  piece is read some queries at a time.
+
+  Args:
+    q: queries.
+    recent: keys and values [BK, R, D]; each query sees one of them at least.
+    recent_visible: which of them each query sees.
+    spans: for each its first column, and what gives its keys and values [BK, S, D].
+    lengths: columns of the long cache that a row sees.
+    count: how many spans that takes; those after them are skipped.
   """
   batch, length, heads, dim = q.shape
-  seen = past[0].shape[1] + recent[0].shape[1]
+  shapes = [jax.eval_shape(fetch)[0].shape[1] for _, fetch in spans]
+  seen = max(shapes, default=0) + recent[0].shape[1]
   size = 1 << (max(_SCORES // (batch * heads * seen), 8).bit_length() - 1)
-  if length <= size:
-    return _cached_block(q, past, recent, past_visible, recent_visible)
-  count = -(-length // size)
-  more = count * size - length
-  q = jnp.pad(q, ((0, 0), (0, more), (0, 0), (0, 0))).reshape(batch, count, size, heads, dim)
-  visible = jnp.pad(recent_visible, ((0, more), (0, 0))).reshape(count, size, -1)
-  out = jax.lax.map(
-    lambda block: _cached_block(block[0], past, recent, past_visible, block[1]),
-    (q.swapaxes(0, 1), visible),
+  attend = functools.partial(
+    _cached_block, recent=recent, spans=spans, lengths=lengths, count=count
   )
+  if length <= size:
+    return attend(q, visible=recent_visible)
+  blocks = -(-length // size)
+  more = blocks * size - length
+  q = jnp.pad(q, ((0, 0), (0, more), (0, 0), (0, 0))).reshape(batch, blocks, size, heads, dim)
+  visible = jnp.pad(recent_visible, ((0, more), (0, 0))).reshape(blocks, size, -1)
+  out = jax.lax.map(lambda x: attend(x[0], visible=x[1]), (q.swapaxes(0, 1), visible))
   return out.swapaxes(0, 1).reshape(batch, -1, heads, dim)[:, :length]
 
 
-def _cached_block(q, past, recent, past_visible, recent_visible):
+def _cached_block(q, recent, visible, spans, lengths, count):
   batch, length, heads, dim = q.shape
-  kv_heads = past[0].shape[0] // batch
+  kv_heads = recent[0].shape[0] // batch
   groups = heads // kv_heads
   q = (q * dim**-0.5).reshape(batch, length, kv_heads, groups, dim)
   q = q.transpose(0, 2, 3, 1, 4).reshape(batch * kv_heads, groups * length, dim)
-  past_scores = products.scores(q, past[0]).reshape(batch, kv_heads * groups * length, -1)
-  past_scores = jnp.where(past_visible[:, None, :], past_scores, products.NEGATIVE)
-  past_scores = past_scores.reshape(batch * kv_heads, groups * length, -1)
-  visible = jnp.tile(recent_visible, (groups, 1))[None]
   if hardware.current().merges:
     q = jax.lax.optimization_barrier(q)
-  recent_scores = jnp.where(visible, products.scores(q, recent[0]), products.NEGATIVE)
-  top = jnp.maximum(past_scores.max(-1, keepdims=True), recent_scores.max(-1, keepdims=True))
-  past_weights, recent_weights = jnp.exp(past_scores - top), jnp.exp(recent_scores - top)
-  total = past_weights.sum(-1, keepdims=True) + recent_weights.sum(-1, keepdims=True)
-  out = (products.mix(past_weights, past[1]) + products.mix(recent_weights, recent[1])) / total
-  out = out.reshape(batch, kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
+  weigh = functools.partial(_weigh, q)
+  sums = weigh(recent, jnp.tile(visible, (groups, 1))[None])
+
+  def join(sums, start, fetch):
+    kv = fetch()
+    seen = start + jnp.arange(kv[0].shape[1])[None, :] < jnp.repeat(lengths, kv_heads)[:, None]
+    return _joined(sums, weigh(kv, seen[:, None, :]))
+
+  for i, (start, fetch) in enumerate(spans):
+    if not isinstance(count, int):
+      add = functools.partial(join, start=start, fetch=fetch)
+      sums = jax.lax.cond(i < count, add, lambda sums: sums, sums)
+    elif i < count:
+      sums = join(sums, start, fetch)
+  _, total, out = sums
+  out = (out / total).reshape(batch, kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
   return out.reshape(batch, length, heads, dim)
+
+
+def _weigh(q, kv, visible):
+  """Of some columns: the largest score, the sum of the weights relative to it, and of values."""
+  scores = jnp.where(visible, products.scores(q, kv[0]), products.NEGATIVE)
+  top = scores.max(-1, keepdims=True)
+  weights = jnp.exp(scores - top)
+  return top, weights.sum(-1, keepdims=True), products.mix(weights, kv[1])
+
+
+def _joined(one, other):
+  """What `_weigh` says of both; the first alone where the other sees nothing."""
+  top = jnp.maximum(one[0], other[0])
+  mine, theirs = jnp.exp(one[0] - top), jnp.exp(other[0] - top)
+  return top, one[1] * mine + other[1] * theirs, one[2] * mine + other[2] * theirs

@@ -14,7 +14,7 @@ Change = tuple[ml_collections.ConfigDict, str]  # a config, and the change that 
 
 # The programs' names in messages.
 PHASES = {
-  "train": "update", "score": "score pass", "turn": "rollout",
+  "train": "update", "score": "score pass", "read": "rollout", "write": "rollout",
   "reshard": "handover of the new policy",
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ import ml_collections
 from empg_jax import algorithms
 from empg_jax.distributed import sharding
 from empg_jax.generation import cache as caching
+from empg_jax.kernels import hardware
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import setup
@@ -20,7 +21,8 @@ from empg_jax.training import setup
 TOKEN_BYTES = 4 * 7  # of types.Batch, per token: four int32 and three float32
 
 
-PROGRAMS = ("train", "turn", "reshard")  # a run executes one at a time
+SAMPLING = ("read", "write")
+PROGRAMS = ("train", *SAMPLING, "reshard")  # a run executes one at a time
 
 
 class Item(NamedTuple):
@@ -98,7 +100,7 @@ def items(
     found.append(_item("reference policy", jax.eval_shape(cast, held), mesh, "train"))
   sampling = jax.eval_shape(lambda model: casting.cast(model, dtype), held)
   found.append(_copied("policy that samples", sampling, mesh, copies))
-  found += [*_caches(config, shape, mesh, dtype), _batch(config, mesh)]
+  found += [_caches(config, shape, mesh, dtype, copies), _batch(config, mesh)]
   return _overlapping(found, trained, mesh) if config.rollout.get("ahead", 0) else found
 
 
@@ -106,26 +108,25 @@ def _overlapping(found: Sequence[Item], trained: Any, mesh) -> list[Item]:
   """With rollout.ahead=1 an update runs while the policy samples from a copy of its own."""
   beside = [
     item._replace(lives=(*item.lives, "train"))
-    if "turn" in item.lives and "train" not in item.lives
+    if "write" in item.lives and "train" not in item.lives
     else item
     for item in found
   ]
   copy = _item("copy of what is trained, to sample ahead", trained, mesh)
-  before = copy._replace(name="copy of the step before", lives=("turn", "reshard"))
+  before = copy._replace(name="copy of the step before", lives=(*SAMPLING, "reshard"))
   return [*beside, copy, before]
 
 
-def _caches(config, shape: DecoderConfig, mesh, dtype) -> list[Item]:
-  """One cache per half of the slots: one half decodes while the environments play the other."""
+def _caches(config, shape: DecoderConfig, mesh, dtype, copies: int) -> Item:
+  """The cache of the slots; where several devices decode apart, of as many as have episodes."""
   c = config.policy
-  capacity = c.max_length + max(c.max_reply, *c.piece_lengths)
-  make: Callable[[], Any] = lambda: caching.empty(shape, c.slots, capacity, c.max_reply, dtype)
-  total = _bytes(jax.eval_shape(make))
+  sizes = caching.sizes(c, hardware.current())
+  make: Callable[[], Any] = lambda: caching.empty(shape, **sizes, dtype=dtype)
+  sets = min(copies, -(-_rows(config) // c.slots))
+  total = sets * _bytes(jax.eval_shape(make))
   heads = math.gcd(mesh.shape[sharding.TENSOR], shape.num_key_value_heads)
-  name = f"KV cache, {c.slots} conversations of {c.max_length:,} tokens"
-  decoding = Item(name, total, total // (_over_rows(mesh) * heads), ("turn",), ("turn",))
-  waiting = decoding._replace(name="KV cache of the other half", inside=())
-  return [decoding, waiting] if _rows(config) > c.slots else [decoding]
+  name = f"KV cache, {sets * c.slots} conversations of {c.max_length:,} tokens"
+  return Item(name, total, total // (_over_rows(mesh) * heads), SAMPLING, SAMPLING)
 
 
 def _batch(config, mesh) -> Item:
@@ -147,8 +148,8 @@ def _item(name: str, tree: Any, mesh, *inside: str, axes=sharding.AXES) -> Item:
 
 def _copied(name: str, tree: Any, mesh, copies: int) -> Item:
   """A tree sharded over the axis `tensor` only, or several whole copies."""
-  item = _item(name, tree, mesh, "turn", "reshard", axes=(sharding.TENSOR,))
-  item = item._replace(lives=("turn", "reshard"))
+  item = _item(name, tree, mesh, *SAMPLING, "reshard", axes=(sharding.TENSOR,))
+  item = item._replace(lives=(*SAMPLING, "reshard"))
   if copies == 1:
     return item
   return item._replace(

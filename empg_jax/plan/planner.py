@@ -16,7 +16,8 @@ from empg_jax.plan.compiling import Report
 PROGRAMS = {
   "train": programs.train,
   "score": programs.reference,
-  "turn": programs.turn,
+  "read": programs.read,
+  "write": programs.write,
   "reshard": programs.reshard,
 }
 
@@ -77,6 +78,7 @@ class Planner(NamedTuple):
       fitting.check(self.items(config), {name: peak}, self.chip.memory)
 
   def _advice(self, name, config) -> str:
-    changes = dict(train=fitting.of_update, score=fitting.of_update, turn=fitting.of_rollout)
+    changes = dict.fromkeys(("train", "score"), fitting.of_update)
+    changes |= dict.fromkeys(memory.SAMPLING, fitting.of_rollout)
     found = changes[name](config, self.least) if name in changes else iter(())
     return fitting.advice(found, functools.partial(self._fits, name))

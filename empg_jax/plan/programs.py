@@ -10,7 +10,7 @@ import ml_collections
 
 from empg_jax import algorithms
 from empg_jax.distributed import sharding
-from empg_jax.generation import cache as caching, decode, layout
+from empg_jax.generation import cache as caching, layout, read as reading, write as writing
 from empg_jax.kernels import hardware
 from empg_jax.models import casting, lora
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -72,30 +72,64 @@ def reference(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mes
   return Program("score pass", traced, rows * length, flops.of_model(shape, rows, length) / 3)
 
 
-def turn(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """A turn of all slots: the longest piece read, the longest reply sampled."""
+def read(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """The longest pieces read, by as many slots as read at a time, of the longest conversations."""
   c = config.policy
-  piece, window = max(c.piece_lengths), max(c.windows)
-  dtype = jnp.dtype(c.compute_dtype)
+  piece = max(c.piece_lengths)
+  with jax.set_mesh(mesh):
+    model, cache, sizes = _decoding(config, shape, mesh)
+    traced = reading.read.trace(
+      model, cache, _of_slots(config, piece), *[_of_slots(config)] * 3,
+      _number(), _number(), **sizes, rows=_rows_read(config, mesh),
+    )  # fmt: skip
+  rows = _rows_read(config, mesh) * _row_shards(mesh)
+  return Program("read", traced, rows * piece, flops.of_model(shape, rows, piece) / 3)
+
+
+def write(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
+  """A few tokens sampled for every slot, of the longest conversations."""
+  c = config.policy
+  tokens = min(hardware.of(mesh).tokens, c.max_reply)
+  with jax.set_mesh(mesh):
+    model, cache, sizes = _decoding(config, shape, mesh)
+    traced = writing.write.trace(
+      model, cache, writing.Turn(*[_of_slots(config)] * 6),
+      jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.float32),
+      _number(), **sizes, tokens=tokens, end_id=0,
+    )  # fmt: skip
+  needed = flops.of_model(shape, c.slots, tokens) / 3
+  return Program("write", traced, c.slots * tokens, needed, loop=tokens)
+
+
+def _decoding(config, shape: DecoderConfig, mesh: Mesh) -> tuple[Decoder, Any, dict[str, Any]]:
+  """The policy that samples and its cache, and the spans of it that are all in use."""
+  dtype = jnp.dtype(config.policy.compute_dtype)
   layers = hardware.of(mesh).decode_layers
   prepare = functools.partial(layout.prepare, dtype=dtype, layers=layers)
   model = jax.eval_shape(prepare, _model(config, shape, mesh))
   model = _placed(model, sharding.shardings(model, mesh, (sharding.TENSOR,)))
-  slots = lambda *rest: jax.ShapeDtypeStruct((c.slots, *rest), jnp.int32)
-  with jax.set_mesh(mesh):
-    cache = jax.eval_shape(
-      lambda: caching.empty(
-        shape, c.slots, c.max_length + max(c.max_reply, piece), c.max_reply, dtype
-      )
-    )
-    cache = _placed(cache, layout.cache_shardings(cache, mesh))
-    traced = decode.turn.trace(
-      model, cache, slots(), slots(), slots(piece), slots(), slots(), slots(),
-      jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.float32),
-      window=min(window, c.max_length), max_reply=c.max_reply, end_id=0,
-    )  # fmt: skip
-  needed = flops.of_model(shape, c.slots, piece + c.max_reply) / 3
-  return Program("turn", traced, c.slots * c.max_reply, needed, loop=c.max_reply)
+  sizes = caching.sizes(config.policy, hardware.of(mesh))
+  cache = jax.eval_shape(lambda: caching.empty(shape, **sizes, dtype=dtype))
+  windows = sizes["windows"]
+  spans = None if hardware.of(mesh).branches else len(windows)
+  cache = _placed(cache, layout.cache_shardings(cache, mesh))
+  return model, cache, dict(windows=windows, spans=spans)
+
+
+def _of_slots(config, *rest: int) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct((config.policy.slots, *rest), jnp.int32)
+
+
+def _number() -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct((), jnp.int32)
+
+
+def _row_shards(mesh: Mesh) -> int:
+  return mesh.shape[sharding.DATA] * mesh.shape[sharding.FSDP]
+
+
+def _rows_read(config, mesh: Mesh) -> int:
+  return min(hardware.of(mesh).rows, config.policy.slots // _row_shards(mesh))
 
 
 def reshard(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:

@@ -1,9 +1,9 @@
-"""The host-side actor: plays episodes in lockstep slots, in two halves.
+"""The host-side actor: plays episodes in slots, each at its own pace.
 
-While one half's environments step in Python, the other half decodes on the device:
-a half fetches its replies, steps its environments and dispatches its next turn, all
-while the other half's turn is already queued on the device. A slot whose episode
-has ended takes the next one of the queue, or stays idle once the queue is empty.
+A slot whose reply has ended hands it to its environment at once, and reads the answer while
+others go on writing. One whose episode has ended takes the next of the queue, or stays idle
+once the queue is empty. Where there are several sets of slots, each on a device of its own,
+the devices work while this process plays the environments of another set.
 """
 
 import collections
@@ -22,33 +22,40 @@ from empg_jax.rollout import shares
 from empg_jax.rollout.seat import Chat, Prompt, Seat
 from empg_jax.types import Episode
 
+_LOOK_S = 0.1  # to wait for environments at a time
+
+
+@runtime_checkable
+class Slots(Protocol):
+  """Conversations that are decoded together; generation.slots.Slots are."""
+
+  def read(
+    self, slot: int, piece: Sequence[int], episode: int, turn: int, *, anew: bool = False
+  ) -> None:
+    """Appends ids to a slot's conversation, after which it is to reply.
+
+    Conversations begin at turn 0, or at every turn if `anew`.
+    """
+
+  def run(self) -> bool:
+    """Goes on reading and writing, without waiting; False if there is nothing to do on any host."""
+
+  def ended(self) -> Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Waits for what `run` began: for each reply that has ended its slot, its ids, and the
+    log-probabilities and entropies of these."""
+
 
 @runtime_checkable
 class Policy(Protocol):
   """What the actor needs of a policy; generation.policy.Policy is one."""
 
-  slots: int  # of this host
+  slots: int  # of this host, in each set
+  sets: int  # that play side by side
   max_length: int
   max_reply: int
 
-  def start(self, half: int = 0) -> Any:
-    """The device state of `slots` empty slots, for the first half or the second."""
-
-  def act(
-    self,
-    slots: Any,
-    pieces: list[list[int] | None],
-    episodes: list[int],
-    turns: list[int],
-    key: PRNGKeyArray,
-    *,
-    anew: bool = False,
-  ) -> tuple[Any, Any | None]:
-    """Appends each slot's piece and samples its reply, without waiting for either.
-
-    Conversations begin at turn 0, or at every turn if `anew`. No reply: no slot has a piece,
-    on no host.
-    """
+  def start(self, number: int, key: PRNGKeyArray) -> Slots:
+    """The empty slots of one set, from 0; the key decides what they sample."""
 
 
 def collect(
@@ -68,12 +75,12 @@ def collect(
   """Plays every task `group_size` times and returns the episodes, group by group.
 
   Ids, log-probabilities and entropies are kept exactly as sampled. What an episode
-  samples depends on the key, its task and its place in the list, not on the number
-  of slots (`policy.slots` in each half) or hosts, nor on the slot that it got. `make_env` is
-  called once a slot; its environments are reused, and closed at the end.
+  samples depends on the key, its task and its place in the list, not on the number of slots or
+  hosts, nor on the slot that it got or on which environment answers first. `make_env` is called
+  once a slot; its environments are reused, and closed at the end.
 
   An episode ends when the environment is done, after `max_turns` turns ("turns"), or
-  when its next turn would not fit into the context or be read at once ("length"). One whose
+  when its next turn would not fit into the context ("length"). One whose
   environment raised is "aborted", with info["error"] and info["fault"] (see Seat), and pack()
   leaves it out of training. Environments that are Remote work at the same time. A reply that
   holds no action costs `invalid_penalty`. With `prompt` a turn is read as a
@@ -93,22 +100,20 @@ def collect(
   own = shares.share(count, slots, hosts.process_index())
   queue = collections.deque((tasks[i // group_size], *divmod(i, group_size)) for i in own)
   finished: list[Episode] = []
+  # As few sets as hold the episodes: one costs the same full or near empty.
+  number = min(policy.sets, -(-count // sum(slots)))
+  places = min(len(queue), number * policy.slots)
   make_seat = functools.partial(
     Seat, chat, make_env, max_length=policy.max_length, max_reply=policy.max_reply,
     max_turns=max_turns, invalid_penalty=invalid_penalty, prompt=prompt,
-    max_piece=getattr(policy, "max_piece", None),  # of a policy that reads in buckets
   )  # fmt: skip
   with contextlib.ExitStack() as stack:
-    seats = [
-      stack.enter_context(contextlib.closing(make_seat()))
-      for _ in range(min(len(queue), 2 * policy.slots))
+    seats = [stack.enter_context(contextlib.closing(make_seat())) for _ in range(places)]
+    sets = [
+      _Set(policy.start(i, key), seats[i::number], group_size, anew=bool(prompt))
+      for i in range(number)
     ]
-    # As few halves as hold the episodes: a half costs the same full or near empty.
-    halves = [
-      _Half(policy, half, seats[first : first + policy.slots], group_size, key, anew=bool(prompt))
-      for half, first in enumerate((0, policy.slots)[: -(-count // sum(slots))])
-    ]
-    for ended in _play(halves, queue, asked_to_stop):
+    for ended in _play(sets, queue, asked_to_stop):
       before = len(finished)
       finished += ended
       if progress is not None:
@@ -119,82 +124,79 @@ def collect(
 
 
 def _play(
-  halves: Sequence["_Half"], queue: collections.deque, asked_to_stop: Callable[[], bool]
+  sets: Sequence["_Set"], queue: collections.deque, asked_to_stop: Callable[[], bool]
 ) -> Iterator[list[Episode]]:
   """What has ended, whenever something has, until all has."""
-  while running := [half for half in halves if half.running]:
-    if hosts.gather(np.asarray([asked_to_stop()], np.int32)).any():
+  while True:
+    plays = bool(queue) or any(some.plays for some in sets)
+    told = hosts.gather(np.asarray([asked_to_stop(), plays], np.int32)).any(axis=0)
+    if told[0]:
       raise Stopped
-    for half in running:
-      if ended := half.advance(queue):
+    if not told[1]:
+      return
+    runs = False
+    for some in sets:
+      if ended := some.advance(queue):
         yield ended
+      runs |= some.runs
+    if not runs:  # All that is left to do is to wait for environments.
+      waiting = [seat for some in sets for seat in some.waiting]
+      if waiting:
+        waiting[0].ready(_LOOK_S)
 
 
-class _Half:
-  """Half of the slots: their seats, and the reply that the device is working on."""
+class _Set:
+  """Seats and the slots of a device, or of the mesh, in which their conversations are decoded."""
 
-  def __init__(
-    self,
-    policy: Policy,
-    half: int,
-    seats: list[Seat],
-    group_size: int,
-    key: PRNGKeyArray,
-    *,
-    anew: bool,
-  ):
-    self._policy = policy
-    self._seats = seats
-    self._group_size = group_size
-    self._key = key
-    self._anew = anew
-    self._slots = policy.start(half)
-    self._reply: Any = None
-    self.running = True
+  def __init__(self, slots: Any, seats: Sequence[Seat], group_size: int, *, anew: bool):
+    self._slots, self._seats = slots, seats
+    self._group_size, self._anew = group_size, anew
+    self._free = list(range(len(seats)))[::-1]
+    self._waiting: list[int] = []  # for an answer
+    self.runs = False  # the device, on any host
+
+  @property
+  def waiting(self) -> list[Seat]:
+    """The seats whose environments have not answered yet."""
+    return [self._seats[slot] for slot in self._waiting]
+
+  @property
+  def plays(self) -> bool:
+    """Whether an episode is being played."""
+    return len(self._free) < len(self._seats)
 
   def advance(self, queue: collections.deque) -> list[Episode]:
-    """Plays the replies, refills the seats, dispatches the next turn; what has ended."""
-    ended = [] if self._reply is None else self._answer()
-    while queue and (free := self._slots_that(play=False)):
-      begun = free[: len(queue)]
-      for slot in begun:
-        self._seats[slot].begin(*queue.popleft())
-      ended += self._wait(begun, Seat.opened)
-    self._dispatch()
-    self.running = self._reply is not None
-    if not self.running:
-      self._slots = None  # Lets go of the cache.
+    """Hands out replies, hears answers, begins episodes, gets the device going; what has ended."""
+    for slot, *reply in self._slots.ended():
+      self._seats[slot].reply(*reply)
+      self._waiting.append(slot)
+    ended = []
+    self._begin(queue)
+    while answered := [slot for slot in self._waiting if self._seats[slot].ready()]:
+      ended += self._hear(answered)
+      self._begin(queue)
+    self.runs = self._slots.run()
     return ended
 
-  def _slots_that(self, *, play: bool) -> list[int]:
-    return [slot for slot, seat in enumerate(self._seats) if (seat.piece is not None) == play]
+  def _begin(self, queue: collections.deque) -> None:
+    while queue and self._free:
+      slot = self._free.pop()
+      self._seats[slot].begin(*queue.popleft())
+      self._waiting.append(slot)
 
-  def _answer(self) -> list[Episode]:
-    """Hands each running episode its reply, and waits for them if need be."""
-    host = self._reply.fetch()
-    playing = self._slots_that(play=True)
-    for slot in playing:
-      own = slot, slice(0, int(host.lengths[slot]))
-      self._seats[slot].reply(host.ids[own], host.logprobs[own], host.entropy[own])
-    return self._wait(playing, Seat.answered)
-
-  def _wait(self, slots: list[int], hear: Callable[[Seat], Episode | None]) -> list[Episode]:
-    """Waits for these seats' environments; what has ended."""
-    heard = [hear(self._seats[slot]) for slot in slots]
-    return [episode for episode in heard if episode is not None]
-
-  def _dispatch(self) -> None:
-    pieces: list[list[int] | None] = [None] * self._policy.slots
-    episodes = [0] * self._policy.slots
-    turns = [0] * self._policy.slots
-    for slot, seat in enumerate(self._seats):
-      if seat.piece is not None:
-        pieces[slot] = seat.piece
-        episodes[slot] = seat.group * self._group_size + seat.index
-        turns[slot] = len(seat.turns)
-    self._slots, self._reply = self._policy.act(
-      self._slots, pieces, episodes, turns, self._key, anew=self._anew
-    )
+  def _hear(self, slots: Sequence[int]) -> list[Episode]:
+    """Takes the answers that are there, and has what follows them read; what has ended."""
+    ended = []
+    for slot in slots:
+      seat = self._seats[slot]
+      self._waiting.remove(slot)
+      if episode := seat.hear():
+        ended.append(episode)
+        self._free.append(slot)
+      else:
+        number = seat.group * self._group_size + seat.index
+        self._slots.read(slot, seat.piece, number, len(seat.turns), anew=self._anew)
+    return ended
 
 
 def _check_some_played(episodes: list[Episode]) -> None:

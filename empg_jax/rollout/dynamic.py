@@ -5,9 +5,10 @@ Returns are the environment's own here: penalties of invalid replies are small, 
 is equal the division by the group's deviation would make them all that counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import itertools
+import types
 from typing import NamedTuple
 
 from empg_jax.types import Episode
@@ -24,6 +25,8 @@ class Groups(NamedTuple):
   """Groups that are kept though some of their episodes were aborted."""
   seconds: float = 0.0
   """That playing them took."""
+  usage: Mapping[str, float] = types.MappingProxyType({})
+  """How full the slots were, and how the devices spent that time, by the metrics' names."""
   lag: int = 0
   """Steps that the policy which sampled them is behind the one that they update."""
 

@@ -1,4 +1,4 @@
-"""Whether what a policy is going to read fits its buckets, looked at before a run begins."""
+"""Whether what a policy is going to read fits its context, looked at before a run begins."""
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
@@ -31,7 +31,7 @@ def check(
   tasks: Sequence[str],
   prompt: Prompt | None,
 ) -> None:
-  """Raises ValueError if a turn with which an episode begins is longer than every bucket.
+  """Raises ValueError if a turn with which an episode begins does not fit the context.
 
   An environment that fails is left to the rollout, which counts it.
 
@@ -42,17 +42,19 @@ def check(
     tasks: those that it plays, of which some are looked at.
     prompt: what makes a turn a prompt of its own; None: none does.
   """
-  buckets = tuple(sorted(config.policy.piece_lengths))
+  room = config.policy.max_length - config.policy.max_reply
   looks = list(_looks(chat, make_env, tasks, prompt, config.rollout.window))
   longest = max(looks, key=lambda look: max(look.first, look.second), default=None)
-  if longest is None or max(longest.first, longest.second) <= buckets[-1]:
+  if longest is None or max(longest.first, longest.second) <= room:
     return
-  place = "first" if longest.first > buckets[-1] else "second"
-  wanted = int(_SPARE * max(look.later for look in looks))
+  place = "first" if longest.first > room else "second"
+  wanted = int(_SPARE * max(look.later for look in looks)) + config.policy.max_reply
+  length = -(-wanted // _STEP) * _STEP
+  rows = (*(n for n in sorted(config.pack.lengths) if n < length), length)
   raise ValueError(
-    f"The {place} turn of {longest.task} reads {getattr(longest, place)} tokens, and the largest"
-    f" of config.policy.piece_lengths is {buckets[-1]}: add a larger one, such as"
-    f' --config.policy.piece_lengths="{(*buckets, -(-wanted // _STEP) * _STEP)}", or take a'
+    f"The {place} turn of {longest.task} reads {getattr(longest, place)} tokens, and"
+    f" config.policy.max_length {config.policy.max_length} leaves {room} before a reply: raise it,"
+    f' such as --config.policy.max_length={length} --config.pack.lengths="{rows}", or take a'
     " preset that is made for such tasks."
   )
 

@@ -56,7 +56,7 @@ def player(
   """What plays every task `group_size` times (`collect`) behind a progress bar.
 
   Raises:
-    ValueError: what the policy would read is longer than it reads at once (fitting.check).
+    ValueError: what an episode begins with does not fit the context (fitting.check).
   """
   of_config = dict(
     max_turns=config.rollout.max_turns,
@@ -147,4 +147,4 @@ def summarize(groups: Groups) -> dict[str, int | float]:
   """What a training step's episodes sum up to, those of dropped groups included."""
   summary = metrics.summarize(groups.played) | metrics.entropy_by_turn(groups.played)
   counts = {"groups_dropped": groups.dropped, "groups_short": groups.short, "lag": groups.lag}
-  return metrics.prefixed("train", summary | counts)
+  return metrics.prefixed("train", summary | counts) | dict(groups.usage)

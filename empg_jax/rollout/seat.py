@@ -59,12 +59,10 @@ class Seat:
 
   `piece` holds the ids that the policy reads before the next reply, or None while
   no episode is running. `begin` and `reply` only hand over what is to be played, so that
-  environments that work elsewhere work at the same time; `opened` and `answered` wait for
-  it, and return the episode once it has ended. With `prompt` each turn is a conversation
-  of its own. An error of the environment ends the episode as `aborted`, with
-  info["error"] in words and info["fault"], one of envs.FAULTS; the next episode gets a
-  new environment. `max_piece` is how many ids the policy reads in a turn, the last of the reply
-  before among them.
+  environments that work elsewhere work at the same time; `hear` waits for the answer, and
+  returns the episode once it has ended. With `prompt` each turn is a conversation of its own.
+  An error of the environment ends the episode as `aborted`, with info["error"] in words and
+  info["fault"], one of envs.FAULTS; the next episode gets a new environment.
   """
 
   def __init__(
@@ -76,7 +74,6 @@ class Seat:
     max_reply: int,
     max_turns: int,
     invalid_penalty: float,
-    max_piece: int | None = None,
     prompt: Prompt | None = None,
   ):
     self.piece: list[int] | None = None
@@ -85,7 +82,6 @@ class Seat:
     self._chat = chat
     self._make_env = make_env
     self._room = max_length - max_reply
-    self._max_piece = max_length if max_piece is None else max_piece
     self._max_turns = max_turns
     self._penalty = invalid_penalty
     self._prompt = prompt
@@ -93,12 +89,26 @@ class Seat:
     self._failed: BaseException | None = None  # when it was made or asked
 
   def begin(self, task: str, group: int, index: int) -> None:
-    """Starts an episode, which `opened` has to follow."""
+    """Starts an episode, which `hear` has to follow."""
     self.group, self.index, self.turns = group, index, []
     self._task, self._length, self._info = task, 0, {}
+    self._hear = self._opened
     self._ask("reset", task)
 
-  def opened(self) -> Episode | None:
+  def ready(self, most_s: float = 0.0) -> bool:
+    """Whether `hear` has not to wait; waits so many seconds for news, if it would."""
+    if not self._asks or self._failed is not None or not isinstance(self._env, Remote):
+      return True
+    try:
+      return self._env.ready(most_s)
+    except (Exception, SystemExit):  # The call itself raises, too.
+      return True
+
+  def hear(self) -> Episode | None:
+    """Waits for what the environment says to what was begun last; the episode if it has ended."""
+    return self._hear()
+
+  def _opened(self) -> Episode | None:
     """Reads the first observation; returns the episode only if it was aborted at once."""
     try:
       self._observation = answers.reset(self._asked(), self._task)
@@ -112,12 +122,10 @@ class Seat:
         f"room for {self._room} before a reply: raise max_length.",
         fault="opening",
       )
-    if len(self.piece) > self._max_piece:
-      return self._end("aborted", error=self._too_long(len(self.piece)), fault="opening")
     return None
 
   def reply(self, ids: np.ndarray, logprobs: np.ndarray, entropy: np.ndarray) -> None:
-    """Takes the reply to `piece`, which `answered` has to follow.
+    """Takes the reply to `piece`, which `hear` has to follow.
 
     Args:
       ids: int32 [n].
@@ -126,10 +134,11 @@ class Seat:
     text = self._chat.text(ids.tolist())
     action = self._chat.action(text)
     self._reply = ids, logprobs, entropy, text, action
+    self._hear, self._asks = self._answered, False
     if action is not None:
       self._ask("step", action)
 
-  def answered(self) -> Episode | None:
+  def _answered(self) -> Episode | None:
     """Plays the reply, and reads what the environment says to it."""
     ids, logprobs, entropy, text, action = self._reply
     observation, reward, done = NO_ACTION, 0.0 - self._penalty, False
@@ -152,20 +161,11 @@ class Seat:
       self._length = 0
     if self._length + len(self.piece) > self._room:
       return self._end("length")
-    read = len(self.piece) + (self._prompt is None)
-    if read > self._max_piece:
-      return self._end("length", error=self._too_long(read))
     return None
-
-  def _too_long(self, read: int) -> str:
-    return (
-      f"A turn would read {read} tokens, and the largest of policy.piece_lengths is"
-      f" {self._max_piece}: add a larger one."
-    )
 
   def _ask(self, method: str, text: str) -> None:
     """Lets an environment that works elsewhere begin; one is made first if there is none."""
-    self._failed = None
+    self._failed, self._asks = None, True
     try:
       if self._env is None:
         self._env = self._make_env()

@@ -12,7 +12,7 @@ from empg_jax.io import paths
 from empg_jax.tracking import episode_files, metrics
 
 # These differ between equal runs: seconds, and what a process had to compile.
-_VARYING = ("time/", "compile/")
+_VARYING = ("time/", "compile/", "rollout/")
 
 
 def states(left: paths.Path, right: paths.Path) -> list[str]:

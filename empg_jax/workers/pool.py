@@ -7,6 +7,7 @@ actions give the same texts.
 
 import collections
 from collections.abc import Mapping
+import time
 from typing import Any
 
 from empg_jax.envs import Fault, Step
@@ -15,6 +16,7 @@ from empg_jax.workers import process
 from empg_jax.workers.process import Unheard, Worker
 
 _WORKER = "its worker"  # in messages
+_LOOK_AGAIN_S = 0.001  # between two checks that do not wait
 _MOST_ASKED = 3  # times that a call is sent to workers that end before they read it
 
 
@@ -42,6 +44,12 @@ class Session:
     if self.fault is None:
       self._pool.call(self._place, self)
 
+  def ready(self, most_s: float = 0.0) -> bool:
+    """Whether what was asked has its answer; waits so many seconds for news of the workers."""
+    if not self._heard() and (most_s or self._pool.unseen()):
+      self._pool.look(most_s)
+    return self._heard()
+
   def reset(self, task: str) -> str:
     return self._fetch("reset", task)
 
@@ -67,9 +75,12 @@ class Session:
     return self.answer["answer"]
 
   def _wait(self) -> None:
-    while self.fault is None and self.answer is None:
+    while not self._heard():
       self._pool.look()
     self.pending = None
+
+  def _heard(self) -> bool:
+    return self.fault is not None or self.answer is not None
 
 
 class _Place:
@@ -94,7 +105,7 @@ class Pool:
   ):
     self._start = lambda: Worker(module, arguments, memory_mib)
     self._timeout_s = timeout_s
-    self._made = 0
+    self._made, self._looked = 0, 0.0
     self._places = [_Place(self._start()) for _ in range(count)]
     try:
       for place in self._places:
@@ -117,12 +128,17 @@ class Pool:
     if len(place.queue) == 1:
       self._hear(place)
 
-  def look(self) -> None:
-    """Takes the answers that have arrived and sends the next calls; waits briefly if none has."""
+  def unseen(self) -> bool:
+    """Whether the last `look` is long enough ago for another one to be worth its cost."""
+    return time.monotonic() > self._looked + _LOOK_AGAIN_S
+
+  def look(self, most_s: float = process.LOOK_S) -> None:
+    """Takes the answers that are there and sends the next calls; waits up to `most_s` seconds."""
     busy = [place for place in self._places if place.queue]
-    process.wait([place.worker for place in busy])
+    process.wait([place.worker for place in busy], most_s)
     for place in busy:
       self._take_answer(place)
+    self._looked = time.monotonic()
 
   def _take_answer(self, place: _Place) -> None:
     session = place.queue[0]

@@ -24,7 +24,7 @@ from empg_jax.io import json_text
 MAX_MESSAGE = 16 * 2**20  # bytes
 _PIECE = 2**16  # bytes received at once
 _START_S = 120.0  # to load the environment, which may first build an index
-_LOOK_S = 0.1  # between checks of how much memory a busy worker holds
+LOOK_S = 0.1  # between checks of how much memory a busy worker holds
 
 
 class Unheard(Fault):
@@ -85,7 +85,7 @@ class Worker:
 
   def check_memory(self, *, now: bool = False) -> None:
     """Raises Fault if the process holds too much memory; without `now`, checks now and then."""
-    if not now and time.monotonic() < self._looked + _LOOK_S:
+    if not now and time.monotonic() < self._looked + LOOK_S:
       return
     self._looked = time.monotonic()
     with contextlib.suppress(psutil.Error):  # it has ended, which the link reports better
@@ -146,12 +146,12 @@ class Worker:
     raise Fault("garbage", f"its worker sent no answer: {content[:40]!r}")
 
 
-def wait(workers: Sequence[Worker]) -> None:
-  """Waits until one of them can be read or written, or for a tenth of a second."""
+def wait(workers: Sequence[Worker], most_s: float = LOOK_S) -> None:
+  """Waits until one of them can be read or written, or for so many seconds."""
   waiting = select.poll()
   for worker in workers:
     waiting.register(worker._link, select.POLLIN | (select.POLLOUT if worker._unsent else 0))
-  waiting.poll(1000 * _LOOK_S)
+  waiting.poll(1000 * most_s)
 
 
 def _environment() -> dict[str, str]:

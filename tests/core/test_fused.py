@@ -100,7 +100,7 @@ def test_training_reproduces_the_logprobs_of_sampling(temperature):
   logits = jnp.dot(hidden[:, 0], unembedding, preferred_element_type=jnp.float32)
   keys = jax.random.split(jax.random.key(0), B)
   sample = jax.jit(sampling.sample)
-  ids, *recorded = sample(logits, keys, jnp.int32(0), jnp.float32(temperature))
+  ids, *recorded = sample(logits, keys, jnp.zeros(B, jnp.int32), jnp.float32(temperature))
   got = fused_token_stats(hidden[:, :1], unembedding, ids[:, None], temperature=temperature)
   for a, b in zip(got, recorded, strict=True):
     np.testing.assert_allclose(a[:, 0], b, atol=2e-6)

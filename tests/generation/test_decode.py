@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from empg_jax.distributed import sharding
-from empg_jax.generation import cache as caching, decode, layout
+from empg_jax.generation import layout, policy as policies
 from empg_jax.generation.policy import Policy
+from empg_jax.generation.read import read
+from empg_jax.generation.write import write
 from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
@@ -36,34 +38,48 @@ def make_policy(model, **changes):
   return Policy(model, **(arguments | changes))
 
 
-def converse(policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, vocab=VOCAB):
+def converse(
+  policy, turns, episodes=(0, 1, 2), key=KEY, seed=0, restart=None, vocab=VOCAB, longest=12, lag=0
+):
   """Plays random pieces: each slot's ids, and (place, logprob, entropy) of the sampled ones.
 
-  Slots beyond the third are idle.
+  Slots beyond the third are idle. With a `lag` each slot waits up to three rounds for a piece,
+  as long as that number draws.
   """
-  slots = policy.start()
-  idle = [0] * (policy.slots - SLOTS)
+  slots, late = policy.start(0, key), np.random.default_rng(lag)
   rows, sampled = [[] for _ in range(SLOTS)], [[] for _ in range(SLOTS)]
-  turn = [0] * SLOTS
-  for t in range(turns):
-    if t == restart:
-      rows[1], sampled[1], turn[1] = [], [], 0
-    pieces = []
-    for i in range(SLOTS):
-      rng = np.random.default_rng([seed, episodes[i], turn[i]])
-      pieces.append(rng.integers(4, vocab, rng.integers(1, 12)).tolist())
-    slots, reply = policy.act(
-      slots, [*pieces, *(None for _ in idle)], [*episodes, *idle], [*turn, *idle], key
-    )
-    host = reply.fetch()
-    for i in range(SLOTS):
-      rows[i] += pieces[i]
-      n = host.lengths[i]
-      start = len(rows[i])
-      sampled[i] += [(start + j, host.logprobs[i, j], host.entropy[i, j]) for j in range(n)]
-      rows[i] += host.ids[i, :n].tolist()
-    turn = [t + 1 for t in turn]
+  turn, due = [0] * SLOTS, dict.fromkeys(range(SLOTS), 0)
+  while due or slots.run():
+    for slot, ids, logprobs, entropy in slots.ended():
+      start = len(rows[slot])
+      sampled[slot] += [(start + j, logprobs[j], entropy[j]) for j in range(len(ids))]
+      rows[slot] += ids.tolist()
+      turn[slot] += 1
+      if turn[slot] < turns:
+        due[slot] = late.integers(4) if lag else 0
+    for i in [i for i, rounds in due.items() if not rounds]:
+      del due[i]
+      if turn[i] == restart and i == 1:
+        rows[i], sampled[i] = [], []
+      number = turn[i] - (restart or 0) if i == 1 and turn[i] >= (restart or 99) else turn[i]
+      rng = np.random.default_rng([seed, episodes[i], number])
+      piece = rng.integers(4, vocab, rng.integers(1, longest)).tolist()
+      rows[i] += piece
+      slots.read(i, piece, episodes[i], number)
+    due = {i: rounds - 1 for i, rounds in due.items()}
+    if due:
+      slots.run()
   return rows, sampled
+
+
+def reply_to(policy, pieces, key=KEY):
+  """The first reply to each piece, by slot."""
+  slots, replies = policy.start(0, key), {}
+  for slot, piece in enumerate(pieces):
+    slots.read(slot, piece, slot, 0)
+  while slots.run():
+    replies |= {slot: ids.tolist() for slot, ids, *_ in slots.ended()}
+  return [replies[slot] for slot in range(len(pieces))]
 
 
 @jax.jit
@@ -128,14 +144,67 @@ def test_group_members_differ_and_the_next_step_draws_afresh(model):
   policy = make_policy(model)
 
   def first_replies(key):
-    slots = policy.start()
-    _, reply = policy.act(slots, [[5, 6, 7]] * SLOTS, [0, 1, 2], [0] * SLOTS, key)
-    return [tuple(ids) for ids in reply.fetch().ids]
+    return [tuple(ids) for ids in reply_to(policy, [[5, 6, 7]] * SLOTS, key)]
 
   step_1 = first_replies(jax.random.fold_in(KEY, 1))
   assert len(set(step_1)) == SLOTS
   assert step_1 == first_replies(jax.random.fold_in(KEY, 1))
   assert not set(step_1) & set(first_replies(jax.random.fold_in(KEY, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_sampled_does_not_depend_on_who_waits_for_whom(model, dtype):
+  """Bit by bit: slots, and when their pieces come, differ from run to run."""
+  policy = make_policy(model, compute_dtype=dtype, slots=11, max_length=400, windows=(16, 64))
+  want = converse(policy, 7)
+  for lag in range(1, 4):
+    assert converse(policy, 7, lag=lag) == want
+  rows, sampled = converse(policy, 7, episodes=(2, 0, 1), lag=5)
+  assert [rows[1], rows[2], rows[0]] == want[0]
+  assert [sampled[1], sampled[2], sampled[0]] == want[1]
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 10])
+def test_how_many_tokens_are_written_at_a_time_changes_no_id(model, tokens):
+  rows, sampled = converse(make_policy(model, tokens=tokens), 4)
+  want, same = converse(make_policy(model), 4)
+  assert rows == want
+  for one, other in zip(sampled, same):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_long_piece_is_read_in_parts_while_others_write(model):
+  rows, sampled = converse(make_policy(model), turns=2, longest=62, seed=4)
+  assert max(len(row) for row in rows) > 70  # with pieces of more than 30
+  check_against_full_forward(model, rows, sampled, atol=1e-4)
+
+
+def test_a_prompt_that_many_slots_read_is_computed_once(model, monkeypatch):
+  """And their replies are those of slots that read it one after the other, bit by bit."""
+  passes = []
+
+  def counted(*given, **options):
+    passes.append(int(given[6]))
+    return read(*given, **options)
+
+  monkeypatch.setattr(policies, "read", counted)
+  policy = make_policy(model, slots=16)
+  prompt = list(range(4, 44))  # in two parts
+
+  def first_replies(together):
+    slots, replies = policy.start(0, KEY), []
+    for slot in range(16):
+      slots.read(slot, prompt, slot, 0)
+      if not together:
+        slots.run()
+        replies += slots.ended()
+    while slots.run():
+      replies += slots.ended()
+    return {slot: [x.tolist() for x in reply] for slot, *reply in replies}
+
+  shared = first_replies(together=True)
+  assert passes == [1, 1]
+  assert first_replies(together=False) == shared and sum(passes) > 16
 
 
 def test_what_is_sampled_does_not_depend_on_the_slot(model):
@@ -145,16 +214,19 @@ def test_what_is_sampled_does_not_depend_on_the_slot(model):
   assert one == [other[1], other[2], other[0]]
 
 
-def test_an_idle_slot_samples_nothing_and_a_reply_ends_at_its_end_id(model):
-  policy = make_policy(model)
-  slots, lengths = policy.start(), []
+def test_a_reply_ends_at_its_end_id_or_at_its_limit(model):
+  policy, lengths = make_policy(model), []
+  slots = policy.start(0, KEY)
   for t in range(8):
-    slots, reply = policy.act(slots, [[7], None, [9]], [0, 1, 2], [t, 0, t], KEY)
-    host = reply.fetch()
-    assert host.lengths[1] == 0 and not host.ids[1].any()
-    for i in (0, 2):
-      ids = host.ids[i, : host.lengths[i]]
+    slots.read(0, [7], 0, t)
+    slots.read(2, [9], 2, t)
+    ended = []
+    while slots.run():
+      ended += slots.ended()
+    assert sorted(slot for slot, *_ in ended) == [0, 2]
+    for _, ids, logprobs, entropy in ended:
       assert END not in ids[:-1] and (ids[-1] == END or len(ids) == policy.max_reply)
+      assert len(ids) == len(logprobs) == len(entropy)
       lengths.append(len(ids))
   assert min(lengths) < policy.max_reply
 
@@ -172,16 +244,34 @@ def test_temperature_zero_takes_the_likeliest_and_another_reweights(model):
 def test_after_warm_up_nothing_is_compiled(model):
   policy = make_policy(model)
   converse(policy, 6)
-  before = decode.turn._cache_size()
+  before = read._cache_size(), write._cache_size()
   policy.update(jax.tree.map(lambda x: 1.01 * x, model))
-  converse(policy.at(0.5), 6, seed=1)
-  assert decode.turn._cache_size() == before
+  converse(policy.at(0.5), 6, seed=1, lag=1)
+  assert (read._cache_size(), write._cache_size()) == before
 
 
-def test_two_groups_of_slots_on_two_devices_sample_as_one_device_does(model):
+def test_each_device_has_a_set_of_slots_and_all_sample_the_same(model):
   two = make_policy(model, devices=jax.local_devices()[:2])
-  on_first, on_second = converse(two, 3), converse(two, 3)
-  assert on_first[0] == on_second[0]
+  assert two.sets == 2
+  first, second = (two.start(number, KEY) for number in (0, 1))
+  replies = []
+  for slots in (first, second):
+    slots.read(0, [5, 6, 7], 4, 0)
+    ended = []
+    while slots.run():
+      ended += slots.ended()
+    replies.append([x.tolist() for x in ended[0][1:]])
+  assert replies[0] == replies[1]
+
+
+def test_usage_counts_tokens_and_steps_and_time(model):
+  policy = make_policy(model, slots=8)
+  _, sampled = converse(policy, 3, lag=1)
+  usage = policy.take_usage()
+  assert usage.tokens == sum(map(len, sampled))
+  assert usage.slot_steps >= 8 * max(map(len, sampled)) and usage.slot_steps % 8 == 0
+  assert min(usage.read_s, usage.write_s, usage.idle_s) > 0
+  assert policy.take_usage().tokens == 0
 
 
 def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
@@ -217,16 +307,13 @@ def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_
   assert weight.dtype == jnp.bfloat16
   assert weight.sharding.shard_shape(weight.shape) == (2, 24, 32)
   cache = jnp.zeros((CONFIG.num_hidden_layers, 4, CONFIG.num_key_value_heads, 5, 8))
-  places = layout.cache_shardings(caching.Cache((cache, cache), (cache, cache)), mesh)
-  assert places.past[0].shard_shape(cache.shape) == (2, 1, 1, 5, 8)
+  places = layout.cache_shardings((cache, cache), mesh)
+  assert places[0].shard_shape(cache.shape) == (2, 1, 1, 5, 8)
   with pytest.raises(ValueError, match="policy.slots is 3, which does not divide over 4"):
     make_policy(placed, mesh=mesh)
 
 
-def test_too_long_a_piece_and_too_full_a_conversation_are_reported(model):
-  policy = make_policy(model)
-  with pytest.raises(ValueError, match="31 tokens, but the largest piece length is 30"):
-    policy.act(policy.start(), [[5] * 31, None, None], [0] * 3, [0] * 3, KEY)
+def test_too_full_a_conversation_is_told(model):
   tight = make_policy(model, max_length=30)
   with pytest.raises(ValueError, match="leaves no room for a reply of 10"):
-    tight.act(tight.start(), [[5] * 25, None, None], [0] * 3, [0] * 3, KEY)
+    tight.start(0, KEY).read(0, [5] * 25, 0, 0)

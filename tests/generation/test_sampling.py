@@ -13,7 +13,8 @@ ROWS = 20_000
 def draw(logits, temperature=1.0, seed=0):
   keys = jax.random.split(jax.random.key(seed), ROWS)
   rows = jnp.broadcast_to(logits, (ROWS, logits.size))
-  return jax.jit(sampling.sample)(rows, keys, jnp.int32(0), jnp.float32(temperature))
+  first = jnp.zeros(ROWS, jnp.int32)
+  return jax.jit(sampling.sample)(rows, keys, first, jnp.float32(temperature))
 
 
 @pytest.mark.parametrize("vocab", [3, 256, 600])
@@ -34,7 +35,7 @@ def test_what_has_no_probability_is_never_drawn():
   logits[[0, 1, 255, 256, 511, 699]] = [-100, 0, 0, 1, -100, 0]
   keys = jax.random.split(jax.random.key(0), ROWS)
   rows = jnp.broadcast_to(logits, (ROWS, 700))
-  ids, logprobs, _ = sampling.sample(rows, keys, jnp.int32(0), jnp.float32(1))
+  ids, logprobs, _ = sampling.sample(rows, keys, jnp.zeros(len(rows), jnp.int32), jnp.float32(1))
   assert set(np.unique(ids)) == {1, 255, 256, 699}
   assert np.isfinite(logprobs).all()
 
@@ -46,7 +47,7 @@ def test_models_padding_is_never_drawn(temperature):
   keys = jax.random.split(jax.random.key(0), ROWS)
   rows = jnp.broadcast_to(logits, (ROWS, 300))
   ids, logprobs, entropy = sampling.sample(
-    rows, keys, jnp.int32(0), jnp.float32(temperature), vocab_size=280
+    rows, keys, jnp.zeros(len(rows), jnp.int32), jnp.float32(temperature), vocab_size=280
   )
   assert ids.max() < 280
   want = jax.nn.log_softmax(logits / (temperature or 1))

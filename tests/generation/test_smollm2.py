@@ -43,7 +43,9 @@ def test_greedy_continuations_are_those_of_transformers():
     devices=jax.local_devices()[:1],
   )
   pieces = [chat.opening(question) for question in CONTINUATIONS]
-  _, reply = policy.act(policy.start(), pieces, [0, 1], [0, 0], jax.random.key(0))
-  host = reply.fetch()
-  said = [ids[:length].tolist() for ids, length in zip(host.ids, host.lengths)]
-  assert said == list(CONTINUATIONS.values())
+  slots, said = policy.start(0, jax.random.key(0)), {}
+  for slot, piece in enumerate(pieces):
+    slots.read(slot, piece, slot, 0)
+  while slots.run():
+    said |= {slot: ids.tolist() for slot, ids, *_ in slots.ended()}
+  assert [said[0], said[1]] == list(CONTINUATIONS.values())

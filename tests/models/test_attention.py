@@ -93,19 +93,36 @@ def test_a_long_piece_reads_the_cache_some_queries_at_a_time(monkeypatch, length
   q, _, _ = drawn(2, length, heads, kv_heads, dim)
   pair = lambda n, seed: tuple(jax.random.normal(jax.random.key(seed), (2, 4, n, dim)))
   past, recent = pair(window, 1), pair(length, 2)
-  seen = jnp.arange(window)[None, :] < jnp.array([5, 60])[:, None]
-  arguments = q, past, recent, seen, jnp.tril(jnp.ones((length, length), bool))
+  lengths = jnp.array([5, 60])
+  seen = jnp.arange(window)[None, :] < lengths[:, None]
+  spans = [(0, lambda: past)]
+  arguments = q, recent, jnp.tril(jnp.ones((length, length), bool)), spans, lengths, 1
   whole = attention.cached_attention(*arguments)
   monkeypatch.setattr(attention, "_SCORES", 1)
   np.testing.assert_allclose(attention.cached_attention(*arguments), whole, atol=1e-6)
   # What attends over the past and the piece at once says the same.
   k, v = (jnp.concatenate([a, b], 1).reshape(2, kv_heads, -1, dim) for a, b in zip(past, recent))
   visible = jnp.concatenate([jnp.repeat(seen[:, None], length, 1), jnp.broadcast_to(
-      arguments[-1], (2, length, length))], -1)  # fmt: skip
+      arguments[2], (2, length, length))], -1)  # fmt: skip
   scores = jnp.einsum("btkgd,bksd->bkgts", q.reshape(2, length, kv_heads, -1, dim), k) * dim**-0.5
   weights = jax.nn.softmax(jnp.where(visible[:, None, None], scores, -1e30))
   plainly = jnp.einsum("bkgts,bksd->btkgd", weights, v).reshape(q.shape)
   np.testing.assert_allclose(whole, plainly, atol=1e-5)
+
+
+def test_spans_of_which_a_row_sees_nothing_change_no_bit_of_it():
+  q, _, _ = drawn(2, 1, 4, 2, 8)
+  pair = lambda n, seed: tuple(jax.random.normal(jax.random.key(seed), (4, n, 8)) for _ in "kv")
+  parts = [pair(16, 1), pair(16, 2), pair(32, 3)]
+  spans = [(start, lambda kv=kv: kv) for start, kv in zip((0, 16, 32), parts)]
+
+  @jax.jit
+  def attend(lengths, count):
+    return attention.cached_attention(q, pair(4, 4), jnp.ones((1, 4), bool), spans, lengths, count)
+
+  short = attend(jnp.array([0, 12]), jnp.int32(1))
+  np.testing.assert_array_equal(short, attend(jnp.array([0, 12]), jnp.int32(3)))
+  np.testing.assert_array_equal(short[1], attend(jnp.array([60, 12]), jnp.int32(3))[1])
 
 
 def test_cudnn_gets_even_lengths(monkeypatch):

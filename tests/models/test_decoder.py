@@ -126,10 +126,11 @@ def test_attention_over_two_caches_is_attention_over_their_concatenation():
   k_new, v_new = (jax.random.normal(next(keys), (batch, recent, kv_heads, dim)) for _ in "kv")
   got = attention.cached_attention(
     q,
-    (products.flat_heads(k_past), products.flat_heads(v_past)),
     (products.flat_heads(k_new), products.flat_heads(v_new)),
-    jnp.ones((batch, past), bool),
     jnp.tril(jnp.ones((recent, recent), bool)),
+    [(0, lambda: (products.flat_heads(k_past), products.flat_heads(v_past)))],
+    jnp.full(batch, past),
+    1,
   )
   k, v = jnp.concatenate([k_past, k_new], 1), jnp.concatenate([v_past, v_new], 1)
   padded = jnp.concatenate([jnp.zeros((batch, past, heads, dim)), q], 1)

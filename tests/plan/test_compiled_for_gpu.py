@@ -47,14 +47,14 @@ def attends_by_cudnn(train):
 def test_a_small_policy_trains_and_plays_on_one_gpu(tmp_path):
   found = plan(
     tmp_path, "--config=configs/alfworld.py", "--topology=h100:1", "--program=train",
-    "--program=turn", "--config.train.lengths=()",
+    "--program=write", "--config.train.lengths=()",
   )  # fmt: skip
-  train, turn = found["train step"], found["turn"]
+  train, write = found["train step"], found["write"]
   attends_by_cudnn(train)
-  assert train["peak"] < 0.6 and train["collectives"] == turn["collectives"] == []
+  assert train["peak"] < 0.6 and train["collectives"] == write["collectives"] == []
   slots, columns, layers, heads, dim = 64, 1024 + 48, 5, 1, 64
   cache = 2 * 2 * slots * columns * layers * heads * dim / 2**30  # GiB
-  assert turn["temporaries"] < 1.1 * cache
+  assert write["temporaries"] < 1.1 * cache
 
 
 @needs_compiler

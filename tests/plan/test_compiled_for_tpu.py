@@ -56,19 +56,20 @@ def test_1_5_billion_parameters_train_on_eight_chips(tmp_path):
 
 
 @needs_compiler
-def test_a_turn_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path):
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_sampling_copies_no_cache_and_holds_no_scores_of_a_whole_piece(tmp_path, name):
   """Compiled as in a run: a program that compiles with low effort may fail with full effort."""
   file = tmp_path / "plan.json"
   process = run(
-    "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4", "--program=turn",
+    "--config=configs/alfworld.py:qwen2.5-1.5b", "--topology=v5e:2x4", f"--program={name}",
     f"--json={file}",
   )  # fmt: skip
   assert process.returncode == 0, process.stderr
-  (turn,) = json.loads(file.read_text())["programs"]
+  (program,) = json.loads(file.read_text())["programs"]
   slots, columns, layers, heads, dim = 32, 32_768 + 2048, 28, 2, 128
   cache = 2 * 2 * slots * columns * layers * heads * dim / 2**30 / 8  # GiB a chip
   scores = 4 * (slots / 4) * 2048 * columns * 6 / 2**30
-  assert turn["temporaries"] < min(cache / 2, scores / 7)
+  assert program["temporaries"] < min(cache / 2, scores / 7)
 
 
 @needs_compiler

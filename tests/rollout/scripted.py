@@ -1,7 +1,6 @@
 """A scripted policy, a chat and an environment for tests of the actor: no device, no model."""
 
 import random
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,74 +30,76 @@ class ToyChat:
     return rest.removesuffix("</a>") if tag and rest.endswith("</a>") else None
 
 
-class HostReply(NamedTuple):
-  ids: np.ndarray
-  lengths: np.ndarray
-  logprobs: np.ndarray
-  entropy: np.ndarray
-
-
-class _Reply:
-  def __init__(self, host, log, half):
-    self._host, self._log, self._half = host, log, half
-
-  def fetch(self):
-    self._log.append(("fetch", self._half))
-    return self._host
-
-
 class ScriptedPolicy:
   """Replies are a function of (key, episode, turn); each call is checked and logged.
 
-  `log` holds ("act", half, live slots) and ("fetch", half); `sampled` the ids by
-  (episode, turn); `read` all that an episode's slot has read and written.
+  `log` holds ("run", set, slots whose reply is under way) and ("ended", set, those that have
+  ended); `sampled` the ids by (episode, turn); `read` all that an episode's slot has read and
+  written. A reply is under way for 1 to `pace` rounds, drawn by `seed`.
   """
 
-  def __init__(self, slots, max_length=2000, max_reply=24, words=("dig", "dig", "wait")):
+  sets = 2
+
+  def __init__(
+    self, slots, max_length=2000, max_reply=24, words=("dig", "dig", "wait"), pace=1, seed=0
+  ):
     self.slots, self.max_length, self.max_reply = slots, max_length, max_reply
-    self._words = words
+    self.words, self.pace, self.rounds = words, pace, random.Random(seed)
     self.log, self.sampled, self.read = [], {}, {}
-    self._halves = 0
 
-  def start(self, half=0):
-    self._halves += 1
-    return {"half": self._halves - 1, "at": [None] * self.slots, "fresh": True}
+  def start(self, number, key):
+    return _Slots(self, number, key)
 
-  def act(self, slots, pieces, episodes, turns, key, *, anew=False):
-    assert len(pieces) == len(episodes) == len(turns) == self.slots
-    if not any(pieces):
-      return slots, None
-    assert slots.pop("fresh"), "a state is used once: its buffers are donated"
-    ids = np.zeros((self.slots, self.max_reply), np.int32)
-    logprobs, entropy = np.random.default_rng(0).random((2, *ids.shape), np.float32)
-    lengths = np.zeros(self.slots, np.int32)
-    at = [None] * self.slots
-    for slot, (piece, episode, turn) in enumerate(zip(pieces, episodes, turns)):
-      if piece is None:
-        continue
-      if turn == 0 or anew:
-        self.read[episode] = []
-      else:
-        assert slots["at"][slot] == (episode, turn - 1), "an episode stays in its slot"
-      reply = self._sample(key, episode, turn)
-      self.read[episode] += piece + reply
-      assert len(self.read[episode]) - len(reply) + self.max_reply <= self.max_length
-      n = lengths[slot] = len(reply)
-      ids[slot, :n] = reply
-      logprobs[slot, :n] = -np.arange(1, n + 1) - episode
-      entropy[slot, :n] = turn + np.arange(n) / 100
-      self.sampled[episode, turn] = reply
-      at[slot] = (episode, turn)
-    self.log.append(("act", slots["half"], sum(piece is not None for piece in pieces)))
-    reply = _Reply(HostReply(ids, lengths, logprobs, entropy), self.log, slots["half"])
-    return {"half": slots["half"], "at": at, "fresh": True}, reply
 
-  def _sample(self, key, episode, turn):
-    rng = random.Random(f"{jax.random.key_data(key).tolist()} {episode} {turn}")
+class _Slots:
+  def __init__(self, policy, number, key):
+    self._policy, self._number, self._key = policy, number, key
+    self._at, self._under_way, self._ran = [None] * policy.slots, {}, False
+
+  def read(self, slot, piece, episode, turn, *, anew=False):
+    policy = self._policy
+    assert slot not in self._under_way and piece and 0 <= slot < policy.slots
+    if turn == 0 or anew:
+      policy.read[episode] = []
+    else:
+      assert self._at[slot] == (episode, turn - 1), "an episode stays in its slot"
+    self._at[slot] = episode, turn
+    reply = self._sample(episode, turn)
+    policy.read[episode] += [*piece, *reply]
+    assert len(policy.read[episode]) - len(reply) + policy.max_reply <= policy.max_length
+    self._under_way[slot] = policy.rounds.randint(1, policy.pace)
+
+  def run(self):
+    assert not self._ran, "what was begun is waited for"
+    self._ran = bool(self._under_way)
+    if self._ran:
+      self._policy.log.append(("run", self._number, len(self._under_way)))
+    return self._ran
+
+  def ended(self):
+    self._under_way = {slot: left - self._ran for slot, left in self._under_way.items()}
+    self._ran = False
+    slots = [slot for slot, left in self._under_way.items() if left == 0]
+    if slots:
+      self._policy.log.append(("ended", self._number, len(slots)))
+    return [self._reply(slot) for slot in slots]
+
+  def _reply(self, slot):
+    del self._under_way[slot]
+    episode, turn = self._at[slot]
+    ids = np.asarray(self._policy.sampled[episode, turn], np.int32)
+    logprobs = (-np.arange(1, len(ids) + 1) - episode).astype(np.float32)
+    return slot, ids, logprobs, (turn + np.arange(len(ids)) / 100).astype(np.float32)
+
+  def _sample(self, episode, turn):
+    policy = self._policy
+    rng = random.Random(f"{jax.random.key_data(self._key).tolist()} {episode} {turn}")
     thought = "".join(rng.choices("abc", k=rng.randrange(6)))
-    text = thought + rng.choice(["<a>{}</a>", "<a>{}</a>", "{}"]).format(rng.choice(self._words))
-    ids = [ord(c) + rng.choice([0, 1000]) for c in text][: self.max_reply]
-    return ids if rng.random() < 0.2 or len(ids) == self.max_reply else [*ids, END]
+    text = thought + rng.choice(["<a>{}</a>", "<a>{}</a>", "{}"]).format(rng.choice(policy.words))
+    ids = [ord(c) + rng.choice([0, 1000]) for c in text][: policy.max_reply]
+    ended = rng.random() < 0.2 or len(ids) == policy.max_reply
+    policy.sampled[episode, turn] = ids if ended else [*ids, END]
+    return policy.sampled[episode, turn]
 
 
 class Digging:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import types
 
 import jax
 import numpy as np
@@ -74,31 +75,45 @@ def test_members_of_a_group_differ_and_so_do_two_keys():
   assert plain(episodes) != plain(play(ScriptedPolicy(slots=4), seed=1))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_episodes_do_not_depend_on_which_reply_ends_first(seed):
+  policy = ScriptedPolicy(slots=3, pace=6, seed=seed)
+  assert plain(play(policy)) == plain(play(ScriptedPolicy(slots=3)))
+
+
 def test_slots_are_refilled_until_the_queue_is_empty_and_then_retired():
   policy = ScriptedPolicy(slots=2)
   play(policy, tasks=[str(n) for n in (1, 5, 1, 4, 2)])
-  for half in (0, 1):
-    live = [event[2] for event in policy.log if event[:2] == ("act", half)]
+  for number in (0, 1):
+    live = [event[2] for event in policy.log if event[:2] == ("run", number)]
     assert live == sorted(live, reverse=True) and live[0] == 2 and live[-1] >= 1
-  acts = sum(event[2] for event in policy.log if event[0] == "act")
-  assert acts == len(policy.sampled)
+  assert sum(event[2] for event in policy.log if event[0] == "ended") == len(policy.sampled)
 
 
-def test_one_half_decodes_while_the_other_steps_its_environments():
+def test_a_slot_whose_reply_has_ended_goes_on_while_others_write():
+  policy = ScriptedPolicy(slots=3, pace=6)
+  play(policy, tasks=["4", "5", "6"], group_size=6)
+  runs = [event for event in policy.log if event[0] == "run"]
+  full = [event[2] for event in runs if event[2] == 3]
+  assert len(full) > 0.8 * len(runs)
+  assert any(event[0] == "ended" and event[2] < 3 for event in policy.log[: len(policy.log) // 2])
+
+
+def test_one_set_decodes_while_the_other_steps_its_environments():
   policy = ScriptedPolicy(slots=3)
   play(policy, tasks=["4", "5", "6"], group_size=6)
-  both = max(i for i, event in enumerate(policy.log) if event == ("fetch", 0))
-  waiting = set()
-  for i, (what, half, *_) in enumerate(policy.log):
-    if what == "act":
-      waiting.add(half)
+  both = max(i for i, event in enumerate(policy.log) if event[:2] == ("ended", 0))
+  under_way = set()
+  for i, (what, number, _) in enumerate(policy.log):
+    if what == "run":
+      under_way.add(number)
     else:
-      assert waiting == {0, 1} or i > both - 4, "the device had nothing queued"
-      waiting.remove(half)
-  assert not waiting
+      assert under_way == {0, 1} or i > both - 4, "the device had nothing to do"
+      under_way.remove(number)
+  assert not under_way
 
 
-def test_few_episodes_use_one_half_only():
+def test_few_episodes_use_one_set_only():
   policy = ScriptedPolicy(slots=12)
   play(policy)
   assert {event[1] for event in policy.log} == {0}
@@ -174,7 +189,7 @@ def test_all_aborted_is_an_error_with_the_first_cause():
 def test_a_policy_that_fails_ends_the_run_and_closes_the_environments():
   made = []
   policy = ScriptedPolicy(slots=2)
-  policy.act = lambda *_, **__: 1 / 0
+  policy.start = lambda *_: types.SimpleNamespace(ended=lambda: [], read=lambda *_, **__: 1 / 0)
   with pytest.raises(ZeroDivisionError):
     play(policy, made=made)
   assert made and all(env.closed == 1 for env in made)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from empg_jax import algorithms, chat as chats
+from empg_jax import algorithms, chat as chats, workers
 from empg_jax.distributed import sharding
 from empg_jax.envs.alfworld import AlfWorld, tasks
 from empg_jax.generation.policy import Policy
@@ -32,14 +32,14 @@ def chat():
   return chats.load(folder.locate("alfworld-tiny"))
 
 
-def play(model, chat, slots=3, temperature=1.0):
+def play(model, chat, slots=3, temperature=1.0, make_env=AlfWorld):
   policy = Policy(
     model, slots=slots, max_length=512, max_reply=24, end_id=chat.end_id,
     piece_lengths=(48,), windows=(512,), temperature=temperature,
     devices=jax.local_devices()[:1],
   )  # fmt: skip
   games = tasks("train", games="small")[:2]
-  return collect(policy, chat, AlfWorld, games, group_size=GROUP, max_turns=6, key=KEY)
+  return collect(policy, chat, make_env, games, group_size=GROUP, max_turns=6, key=KEY)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,18 @@ def test_the_training_pass_sees_the_probabilities_that_were_sampled_from(model, 
 def test_the_number_of_slots_changes_no_episode(model, chat, episodes):
   texts = lambda played: [[turn.text for turn in e.turns] for e in played]
   assert texts(play(model, chat, slots=8)) == texts(episodes)
+
+
+def test_the_order_of_the_answers_changes_no_bit(model, chat, episodes):
+  """In workers that take a random time; tests/rollout is on their path."""
+  with workers.environments("dawdling", {}, count=3) as make_env:
+    played = play(model, chat, make_env=make_env)
+  assert len(played) == len(episodes)
+  for one, other in zip(played, episodes):
+    assert (one.ended, one.reward, len(one.turns)) == (other.ended, other.reward, len(other.turns))
+    for turn, same in zip(one.turns, other.turns):
+      for name in ("reply", "logprobs", "entropy"):
+        np.testing.assert_array_equal(getattr(turn, name), getattr(same, name))
 
 
 def test_an_update_makes_the_better_episodes_likelier(model, episodes):
