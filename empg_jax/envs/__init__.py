@@ -1,27 +1,27 @@
-"""Environments: they take a task and actions as text and answer with text; jax is never imported.
+"""Environments: tasks and actions as text in, observations as text out; jax is never imported.
 
-One module or folder each, found by its name (`find`), which has
+Each is a module or folder, found by its name (`find`), which has
 
     make(**config.env) -> Env             an environment, which plays any of its tasks
     tasks(split, **config.tasks) -> list  the names of a split's tasks, always in the same order
-    task_type(task) -> str                what a table of successes is broken down by
+    task_type(task) -> str                the type of a task, for success by type
 
 and may have
 
-    SCORE                                 the number in info that scores an episode, 0 to 1;
-                                          where there is none: "won"
-    REPLY                                 what makes a reply an action, over the defaults think,
-                                          lower and cjk below; a config's section `chat` overrules
-    expert(rng)                           plays one episode: act(observation, played) gives a
+    SCORE                                 the name in info of an episode's score, 0 to 1;
+                                          default: "won"
+    REPLY                                 which replies hold an action: overrides the defaults
+                                          think, lower and cjk below; config.chat overrides it
+    expert(rng)                           plays one episode: act(observation, played) returns a
                                           thought and an action; `played` is the action before
     choices(env, observation)             the actions among which a random agent chooses
-    PLAIN                                 what `make` is given for these two, over config.env
-    demonstrations(seed, **options)       an expert's episodes without end
+    PLAIN                                 arguments of `make` for these two, over config.env
+    demonstrations(seed, **options)       yields an expert's episodes without end
     prompt(first, turns, observation, window=n)
                                           a turn as a prompt of its own, for rows of one turn
-    INSTRUCTIONS                          the first text for a model that was not cloned, and
-    PHRASES                               words that stay whole, for the vocabulary of a tiny
-                                          policy that is cloned from them
+    INSTRUCTIONS                          the first text for a model that was not cloned
+    PHRASES                               phrases that are single pieces in the vocabulary of a
+                                          tiny policy
 """
 
 from collections.abc import Callable, Mapping
@@ -44,14 +44,14 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class Step(NamedTuple):
-  """The answer to one action. What is none costs its episode (`_shared/answers.py`).
+  """The answer to one action. An invalid one aborts the episode (`_shared/answers.py`).
 
   Attributes:
     observation: what the agent reads next.
     reward: the reward of this step alone, a number that is not NaN and at most 1e15.
     done: True when the episode has ended; only `reset` may follow.
     info: plain values for logging and scoring (None, bool, number, str, list, dict); `won`
-      among them, True or False, says whether the episode counts as a success by now.
+      among them, True or False, says whether the episode counts as a success so far.
   """
 
   observation: str
@@ -63,9 +63,9 @@ class Step(NamedTuple):
 class DemoTurn(NamedTuple):
   """One turn of a demonstration."""
 
-  observation: str  # what was read before acting
+  observation: str  # before the action
   thought: str  # the expert's
-  action: str  # what was played
+  action: str  # the one that was played
   trained: bool  # False: noise, not the expert's action
 
 
@@ -81,26 +81,25 @@ class Demonstration(NamedTuple):
 class Env(Protocol):
   """One environment, playing one episode at a time.
 
-  An environment can be pickled at any moment, also in the middle of an episode, so
-  worker processes can hold it.
+  An environment can be pickled at any time, also in the middle of an episode.
   """
 
   def reset(self, task: str) -> str:
-    """Starts an episode of `task`, a name from the task list; the first observation."""
+    """Starts an episode of `task`, a name from the task list; returns the first observation."""
     ...
 
   def step(self, action: str) -> Step:
-    """Plays one action. ValueError before the first `reset` and after the end."""
+    """Plays one action. Raises ValueError before the first `reset` and after the end."""
     ...
 
   def close(self) -> None:
-    """Gives back what the environment holds; it may be called more than once."""
+    """Releases the environment's resources; it may be called more than once."""
     ...
 
 
 @runtime_checkable
 class Remote(Env, Protocol):
-  """An environment that works elsewhere, beside others."""
+  """An environment in another process, which works while others do."""
 
   def ask(self, method: str, text: str) -> None:
     """Begins a reset or a step; the call of that method with that text then waits for it."""
@@ -112,7 +111,7 @@ class Remote(Env, Protocol):
 
 
 class Fault(Exception):
-  """What befell an environment that works elsewhere; `kind` is one of FAULTS."""
+  """A failure of an environment in another process; `kind` is one of FAULTS."""
 
   def __init__(self, kind: str, message: str):
     super().__init__(message)
@@ -120,13 +119,13 @@ class Fault(Exception):
 
 
 def find(name: str) -> ModuleType:
-  """The environment of this folder by its name, or yours by its module's, `my_lab.my_env`.
+  """The environment of this folder with this name, or your own module, `my_lab.my_env`.
 
-  What is returned has all names above: constants that the module leaves out have their defaults,
-  functions are None (`need`), and `tasks` and `task_type` are checked when they are called.
+  The result has all names above: missing constants have their defaults, missing functions are
+  None (`need`), and calls of `tasks` and `task_type` check their results.
 
   Raises:
-    ValueError: there is no such module, or it is no environment; the message says why.
+    ValueError: there is no such module, or it is not an environment; the message says why.
   """
   module = lookup.find_or_import(__name__, name)
   own = vars(module)
@@ -155,7 +154,7 @@ def find(name: str) -> ModuleType:
 
 
 def need(environment: ModuleType, part: str, wanted_for: str) -> Any:
-  """A function that an environment may have; ValueError, which says what for, if it has none."""
+  """An optional function of an environment; raises ValueError, with its use, if it is missing."""
   found = getattr(environment, part, None)
   if found is None:
     raise ValueError(
@@ -166,7 +165,7 @@ def need(environment: ModuleType, part: str, wanted_for: str) -> Any:
 
 
 def score(environment: ModuleType, info: Mapping[str, Any]) -> float:
-  """What scores an episode with this info at its end; 0 if it has no such number."""
+  """The score of an episode that ended with this info; 0 if it has no such number."""
   value = info.get(environment.SCORE)
   return float(value) if isinstance(value, (bool, int, float)) else 0.0
 
@@ -196,13 +195,13 @@ def _checked_type(task_type: Callable[[str], Any], name: str) -> Callable[[str],
   return checked
 
 
-# Why an episode was aborted: its process ended, gave no answer in time or held too much memory; it
-# answered with what is no answer; the environment raised; its first observation was too long.
+# Why an episode was aborted: its process ended, did not answer in time or held too much memory; the
+# answer was invalid; the environment raised; its first observation was too long.
 FAULTS = ("crash", "hang", "memory", "garbage", "error", "opening")
 
 
 def check_probabilities(**values: float) -> None:
-  """Raises ValueError, which names the value, if one is not in [0, 1)."""
+  """Raises ValueError, with its name, if a value is not in [0, 1)."""
   for name, value in values.items():
     if not 0 <= value < 1:
       raise ValueError(f"{name} must be a probability below 1, got {value!r}.")

@@ -1,1 +1,1 @@
-"""What several environments stand on: a search index, and things built on disk once."""
+"""What several environments share: a search index, records on disk, checks of answers."""

@@ -1,8 +1,8 @@
 """Text to search words, as Lucene's English analyzer has it (pyserini's default).
 
 Unicode word breaks, no possessive 's, lower case, Lucene's 33 stop words, and Porter stems
-with the three departures of Porter's own Java program, which Lucene uses. The word breaks
-are exact but for scripts without blanks other than Chinese characters and Hiragana, and
+with the three deviations of Porter's own Java program, which Lucene uses. The word breaks
+are exact, except for scripts without blanks other than Chinese characters and Hiragana, and
 for words of more than 255 characters.
 """
 
@@ -17,7 +17,7 @@ STOP_WORDS = frozenset(
 )
 
 _ALONE = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # each a word of its own
-_NUMERIC_SIGNS = "²³¹¼½¾"  # Python counts them among the letters, Unicode breaks at them
+_NUMERIC_SIGNS = "²³¹¼½¾"  # letters in Python; Unicode breaks words at them
 _IN_WORD = rf"[^\W{_ALONE}{_NUMERIC_SIGNS}]"
 _LETTER = rf"[^\W\d_{_ALONE}{_NUMERIC_SIGNS}]"
 _BETWEEN_LETTERS = "[:\u00b7\u2027.'\u2018\u2019\u2024\uff07\uff0e]"
@@ -29,8 +29,8 @@ _WORD = re.compile(
 _POSSESSIVE = ("'s", "\u2019s", "\uff07s")
 
 _porter = Stemmer.Stemmer("porter")
-# What Porter's program does and his paper does not: -bli becomes -ble, -logi becomes -log.
-# Both come after the plural and the final y are gone, so they can be done beforehand.
+# Rules of Porter's program that his paper lacks: -bli becomes -ble, -logi becomes -log. Both apply
+# after the plural and the final y are removed, so they can be applied before the stemmer.
 _DEPARTURES = (
   ("blies", "ble"), ("bly", "ble"), ("bli", "ble"),
   ("logies", "log"), ("logy", "log"), ("logi", "log"),
@@ -45,7 +45,7 @@ def words(text: str) -> list[str]:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
-  """The stem, or "" for what is no word or a stop word."""
+  """The stem, or "" for a stop word or a text that is no word."""
   if word.endswith(_POSSESSIVE):
     word = word[:-2]
   if word in STOP_WORDS or not word.strip("_"):

@@ -1,7 +1,7 @@
-"""Plays an environment and checks what it answers; whoever plays one, plays it through here.
+"""Calls an environment and checks its answers; all players of environments use these functions.
 
-Environments are other people's code. An answer of another form than `Env` wants raises a Fault of
-the kind "garbage", which names the environment, and so costs one episode.
+Environments are other people's code. An answer that does not have the form of `Env` raises a Fault
+of the kind "garbage", which names the environment, and aborts that episode alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,16 +11,16 @@ from typing import Any
 
 from empg_jax.envs import Env, Fault, Step
 
-_MOST = 1e15  # of a reward, whose square the update still has in float32
+_MOST = 1e15  # of a reward, so that its square is finite in float32
 _SHOWN = 80  # characters of an answer in a message
 _LONGEST = 1000  # characters of an error's message
 
 
 def try_out(make: Callable[[], Env]) -> None:
-  """Makes an environment and closes it, so that it is known to work, and loaded.
+  """Makes an environment and closes it, to check that it works, and to load it.
 
   Raises:
-    TypeError: what is made is no Env. What the environment raises propagates.
+    TypeError: the result is no Env. Errors of the environment propagate.
   """
   env = make()
   if not isinstance(env, Env):
@@ -32,39 +32,39 @@ def reset(env: Env, task: str) -> str:
   """The first observation of `task`.
 
   Raises:
-    Fault: it is no text. What the environment raises propagates.
+    Fault: it is no text. Errors of the environment propagate.
   """
   return first_observation(env.reset(task), _name(env))
 
 
 def step(env: Env, action: str) -> Step:
-  """What the environment answers to an action, with plain values alone in it.
+  """The environment's answer to an action, with only plain values in it.
 
   Raises:
-    Fault: it is no Step. What the environment raises propagates.
+    Fault: it is no Step. Errors of the environment propagate.
   """
   return whole_step(env.step(action), _name(env))
 
 
 def first_observation(answer: Any, name: str) -> str:
-  """The answer to a reset; Fault if it is none. `name` is the environment's, for the message."""
+  """Checks the answer to a reset; raises Fault. `name` is the environment's, for the message."""
   if not isinstance(answer, str):
     raise _garbage(name, "reset", answer, "want the first observation alone, a str")
   return _text(answer, name, "reset")
 
 
 def prompt(answer: Any) -> str:
-  """What an environment's `prompt` returned; Fault if it is no text."""
+  """Checks the result of an environment's `prompt`; raises Fault if it is no text."""
   if not isinstance(answer, str):
     raise _garbage("the environment", "prompt", answer, "want a str")
   return _text(answer, "the environment", "prompt")
 
 
 def whole_step(answer: Any, name: str) -> Step:
-  """The answer to a step; Fault if it is none. `name` is the environment's, for the message.
+  """Checks the answer to a step; raises Fault. `name` is the environment's, for the message.
 
-  The info is what JSON makes of it: NumPy's numbers and arrays are Python's numbers and lists, a
-  number that is not finite is None, and a whole one beyond 64 bits a float.
+  The info is converted as for JSON: NumPy's numbers and arrays become Python's numbers and lists,
+  a number that is not finite None, and an integer beyond 64 bits a float.
   """
   match answer:
     case [str(seen), reward, done, Mapping() as info]:
@@ -84,9 +84,9 @@ def whole_step(answer: Any, name: str) -> Step:
 
 
 def fault(error: BaseException) -> Fault:
-  """The Fault that `error` is, or one of the kind "error" with its class and message.
+  """`error` itself if it is a Fault, else a Fault of the kind "error" with its class and message.
 
-  The message can be printed, and is not long.
+  The message is printable and short.
   """
   if isinstance(error, Fault):
     return error
@@ -98,10 +98,10 @@ def fault(error: BaseException) -> Fault:
 
 
 def cause(error: BaseException) -> dict[str, str]:
-  """What the info of an episode says that `error` aborted: "error" in words, and "fault"."""
-  befell = fault(error)
-  said = str(befell) if befell.kind == "error" else f"{befell.kind}: {befell}"
-  return {"error": said, "fault": befell.kind}
+  """The info of an episode that `error` aborted: "error" as text, and "fault", its kind."""
+  found = fault(error)
+  text = str(found) if found.kind == "error" else f"{found.kind}: {found}"
+  return {"error": text, "fault": found.kind}
 
 
 def _name(env: Env) -> str:

@@ -21,11 +21,11 @@ import numpy as np
 from empg_jax.envs._shared import analysis
 
 K1, B = 0.9, 0.4
-_BLOCK = 1 << 22  # postings held in memory while building
+_BLOCK = 1 << 22  # postings in memory while building
 
 
 def build(folder: pathlib.Path, documents: Iterable[tuple[str, str]]) -> None:
-  """Writes the index of `documents`, pairs of a name and a text, numbered in order."""
+  """Writes the index of `documents`, pairs of a name and a text; their order numbers them."""
   names, lengths, vocabulary = [], [], {}
   raw = folder / "postings.tmp"
   with raw.open("wb") as f:
@@ -53,7 +53,9 @@ def _invert(
   """Sorts the raw postings (word, document, count) by word, and turns counts into impacts."""
   by_word = sorted(vocabulary, key=str.encode)
   _write_words(folder, by_word)
-  rank = np.empty(len(by_word), np.int64)  # from the number at first sight to the sorted one
+  rank = np.empty(
+    len(by_word), np.int64
+  )  # from the number in order of occurrence to the sorted one
   rank[[vocabulary[word] for word in by_word]] = np.arange(len(by_word))
   frequencies = np.zeros(len(by_word), np.int64)
   for block in _blocks(raw):
@@ -129,7 +131,7 @@ class Index:
     return [number for number, _ in self.ranked(query, limit)]
 
   def ranked(self, query: str, limit: int) -> list[tuple[int, float]]:
-    """The same with their scores."""
+    """The numbers of the best documents with their scores."""
     scores = np.zeros(len(self._tie_order))
     for word, weight in collections.Counter(analysis.words(query)).items():
       number = self._words.find(word)
@@ -146,7 +148,7 @@ class Index:
 
 
 class _Words:
-  """The sorted words of an index, found by bisection so that no process has to hold them."""
+  """The sorted words of an index, searched by bisection: they are not loaded into memory."""
 
   def __init__(self, path: pathlib.Path, ends: np.ndarray):
     with path.open("rb") as f:

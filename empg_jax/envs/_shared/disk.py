@@ -13,7 +13,7 @@ from empg_jax.io import json_text
 
 
 def digest(paths: Iterable[pathlib.Path]) -> str:
-  """What tells the files at `paths` from others, by name, size and time of change."""
+  """Identifies the files at `paths` by name, size and time of modification."""
   stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
   return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
 

@@ -1,7 +1,7 @@
-"""Reads JSON that nobody vouches for: within limits, and of big files a member at a time.
+"""Reads untrusted JSON within limits, and large files one member at a time.
 
-So 5 GB of products need no 5 GB of memory, and what nests without end or holds halves of
-characters is refused where it comes in.
+So 5 GB of products do not need 5 GB of memory, and input that nests too deeply or has half a
+surrogate pair is refused at once.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _CHUNK = 1 << 20
 _DEEPEST = 100  # lists and objects within each other
 _LARGEST_LINE = 1 << 26  # bytes
 _LARGEST_MEMBER = 1 << 30  # characters; TriviaQA's own files are one member each
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character, if its other half is absent
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a surrogate pair
 _decoder = json.JSONDecoder()
 
 
 def value(text: bytes) -> Any:
-  """The one value that UTF-8 holds; ValueError if it is none, or goes beyond the limits."""
+  """The value of a JSON text in UTF-8; raises ValueError if it is invalid or exceeds the limits."""
   decoded = text.decode("utf-8-sig")
   try:
     found = json.loads(decoded)
@@ -32,7 +32,7 @@ def value(text: bytes) -> Any:
 
 
 def lines(path: pathlib.Path) -> Iterator[tuple[int, Any]]:
-  """The values of a file of JSON lines, each with its line's number; empty lines are left out.
+  """Yields the values of a file of JSON lines with their line numbers; empty lines are skipped.
 
   Raises:
     ValueError: a line is no JSON.
@@ -53,7 +53,7 @@ def lines(path: pathlib.Path) -> Iterator[tuple[int, Any]]:
 
 
 def items(path: pathlib.Path) -> Iterator[Any]:
-  """The members of the one list that a file holds.
+  """Yields the members of the list that a file holds.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -63,7 +63,7 @@ def items(path: pathlib.Path) -> Iterator[Any]:
 
 
 def entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
-  """The keys and values of the one object that a file holds; errors as for `items`."""
+  """Yields the keys and values of the object that a file holds; errors as for `items`."""
   return _members(path, "{", "}")
 
 
@@ -104,7 +104,7 @@ class _Reader:
     self._file, self._text, self._at = file, "", 0
 
   def ended(self) -> bool:
-    """Whether nothing but blanks is left; otherwise it stands at what is."""
+    """Whether only blanks are left; else moves to the next character that is no blank."""
     while True:
       while self._at < len(self._text):
         if not self._text[self._at].isspace():
@@ -114,7 +114,7 @@ class _Reader:
         return True
 
   def peek(self) -> str:
-    """The next character that is no blank; an error at the end of the file."""
+    """The next character that is no blank; raises ValueError at the end of the file."""
     if self.ended():
       raise ValueError("it ends too early")
     return self._text[self._at]
@@ -123,12 +123,12 @@ class _Reader:
     self._at += 1
 
   def value(self) -> Any:
-    """The next JSON value; read on as long as it may only be cut off."""
+    """The next JSON value; reads more text while the value is incomplete."""
     self.peek()
     while True:
       try:
         value, end = _decoder.raw_decode(self._text, self._at)
-        # A number may go on in the next chunk; whatever else has ended has ended.
+        # A number may continue in the next chunk; no other value can.
         if end < len(self._text) or not self._more():
           _check(value, self._text, self._at, end)
           self._at = end
@@ -138,7 +138,7 @@ class _Reader:
           raise
 
   def _more(self) -> bool:
-    """Reads at least as much again as is pending, so that a long value costs no squares."""
+    """Reads at least as much as is pending, so that the time is linear in a value's length."""
     pending = self._text[self._at :]
     if len(pending) > _LARGEST_MEMBER:
       raise ValueError(f"a member is longer than {_LARGEST_MEMBER} characters")
@@ -148,10 +148,10 @@ class _Reader:
 
 
 def _check(value: Any, text: str, start: int, end: int) -> None:
-  """Raises ValueError unless all of a value, read from this part of the text, can go on."""
+  """Raises ValueError if a value, read from this part of the text, exceeds the limits."""
   if _SURROGATE.search(text, start, end):
     json_text.dumps(value, ensure_ascii=False).encode()
-  # As good as no value has so many brackets that it might nest too deeply.
+  # Hardly any value has enough brackets to nest too deeply.
   if text.count("[", start, end) + text.count("{", start, end) <= _DEEPEST:
     return
   level = [value]

@@ -8,12 +8,12 @@ NO_COMMAND = "(a reply without a command)"
 def windowed_prompt(
   task: str, turns: Sequence[tuple[str, str | None]], observation: str, window: int
 ) -> str:
-  """What an agent without memory reads before its next reply.
+  """The prompt of an agent without memory.
 
   Args:
-    task: what is to be done.
+    task: the task in words.
     turns: all turns so far, as (observation, action); None: the reply held no action.
-    observation: what is seen now.
+    observation: the current one.
     window: how many of the last turns the prompt holds.
   """
   lines = [task, f"You have taken {len(turns)} step{'s' * (len(turns) > 1)}."]

@@ -27,10 +27,10 @@ SPLITS = ("train", "valid_seen", "valid_unseen")
 SCORE = "won"
 BACKENDS = ("native", "textworld")
 
-# As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
+# As in verl-agent: commands are in lower case, and a reply in Chinese is invalid.
 REPLY = {"think": True, "lower": True, "cjk": False}
 
-# Stands before the first observation, for a model that was not cloned from the expert.
+# Comes before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You act in a household, in text. Each message tells you what you see; the first one also names \
 your task. Commands that can be given now are listed at the end of a message. Nothing but the \
@@ -43,7 +43,7 @@ listed commands, word for word</action>"""
 
 @runtime_checkable
 class _Playing(Protocol):
-  """What both engines are: one episode of a game."""
+  """The interface of both engines: one episode of a game."""
 
   intro: str
   commands: Iterable[str]
@@ -54,7 +54,7 @@ class _Playing(Protocol):
 
 
 class AlfWorld:
-  """ALFWorld as an `Env`: reward 1 and the end at the goal, else 0 and no end.
+  """ALFWorld as an `Env`: at the goal the reward is 1 and the episode ends; before, it is 0.
 
   `step` answers with info {"won": bool, "admissible_commands": sorted list of str}. An
   action that is not admissible is answered by "Nothing happens.".
@@ -66,7 +66,7 @@ class AlfWorld:
     Args:
       backend: "native", the engine in plain Python, or "textworld", the official one,
         which needs the extra `textworld` and takes a thousand times as long.
-      show_commands: whether each observation ends with a list of what can be done now.
+      show_commands: whether each observation ends with a list of the possible commands.
     """
     _check("backend", backend, BACKENDS)
     if backend == "textworld":
@@ -77,7 +77,7 @@ class AlfWorld:
     self._done = False
 
   def reset(self, task: str) -> str:
-    """Starts `task`; the room, its receptacles and the task in words.
+    """Starts `task`; returns a text with the room, its receptacles and the task.
 
     Raises:
       ValueError: an unknown task, or a broken game file.
@@ -94,7 +94,7 @@ class AlfWorld:
     return self._engine.intro + self._listed(self._engine.commands)
 
   def step(self, action: str) -> Step:
-    """Plays `action`, as it is but for blanks around it."""
+    """Plays `action`, without blanks around it."""
     engine = self._playing()
     if self._done:
       raise ValueError("this episode has ended: call reset(task) before the next step")
@@ -109,7 +109,7 @@ class AlfWorld:
 
   @property
   def admissible_commands(self) -> list[str]:
-    """What can be done now, sorted; also before the first step."""
+    """The possible commands, sorted; also before the first step."""
     return sorted(self._playing().commands)
 
   def close(self) -> None:
@@ -162,7 +162,7 @@ def tasks(split: str, *, games: str = "small") -> list[str]:
 
 
 def task_type(task: str) -> str:
-  """Which of the six `TASK_TYPES` a task is."""
+  """The type of a task, one of the six `TASK_TYPES`."""
   kind = _parts(task)[2].split("-")[0]
   if kind not in TASK_TYPES:
     raise ValueError(f"task {task!r} is of unknown type {kind!r}: want one of {TASK_TYPES}")
@@ -190,7 +190,7 @@ def read_game(task: str) -> dict:
 @functools.lru_cache(maxsize=64)
 def _parsed(task: str, root: str | None) -> Game:
   """A game is immutable, so a group of episodes of one task shares it."""
-  del root  # only tells apart games of the same name in different folders
+  del root  # distinguishes games of the same name in different folders
   try:
     return parse_game(read_game(task))
   except ValueError as e:
@@ -198,7 +198,7 @@ def _parsed(task: str, root: str | None) -> Game:
 
 
 def _textworld() -> Callable[[dict], _Playing]:
-  """The official engine. ImportError if the extra is not installed."""
+  """The official engine; raises ImportError if the extra is not installed."""
   from empg_jax.envs.alfworld._textworld import TextWorldEngine
 
   return TextWorldEngine

@@ -1,4 +1,4 @@
-"""Remakes what ships in assets/: `python -m empg_jax.envs.alfworld rooms`, or `games`."""
+"""Makes the files of assets/ again: `python -m empg_jax.envs.alfworld rooms`, or `games`."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""The official engine, TextWorld, behind the same face as the native one.
+"""The official engine, TextWorld, with the interface of the native one.
 
 It needs the extra `textworld` (the packages textworld, alfworld and
-fast-downward-textworld), takes about 2 s to start a game and 0.1 s a step, and is here
-to be compared with. TextWorld keeps parsers and the command line's arguments in globals:
-one lock guards the former, the latter are put back.
+fast-downward-textworld), takes about 2 s to start a game and 0.1 s a step, and serves for
+comparison. TextWorld keeps parsers and the command line's arguments in globals: a lock
+guards the former, the latter are restored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ _LOCK = threading.Lock()
 
 @contextlib.contextmanager
 def _globals_kept() -> Iterator[None]:
-  """Puts back what TextWorld and ALFWorld change: sys.argv and ALFWORLD_DATA."""
+  """Restores what TextWorld and ALFWorld change: sys.argv and ALFWORLD_DATA."""
   argv, data = sys.argv, os.environ.get("ALFWORLD_DATA")
-  if data is None:  # ALFWorld makes the folder that it finds here
+  if data is None:  # ALFWorld creates the folder that this names
     os.environ["ALFWORLD_DATA"] = tempfile.gettempdir()
   try:
     yield
@@ -44,8 +44,8 @@ except ImportError as e:
   raise ImportError(_MISSING) from e
 
 _INFOS = textworld.EnvInfos(won=True, admissible_commands=True)
-# Planners no episode uses any more. Each has loaded a copy of the planner's library,
-# which leaks when dropped and crashes when unloaded, so they are used again.
+# Planners that no episode uses now. Each has loaded a copy of the planner's library, which leaks
+# when dropped and crashes when unloaded, so planners are reused.
 _IDLE: list[PddlEnv] = []
 
 
@@ -56,7 +56,7 @@ class TextWorldEngine:
 
   Attributes:
     intro: the first text: the room and the task.
-    commands: what can be done now, sorted.
+    commands: the possible commands, sorted.
   """
 
   intro: str
@@ -77,7 +77,7 @@ class TextWorldEngine:
     self._won = state["won"]
 
   def step(self, command: str) -> str:
-    """Does `command`, or nothing if it is not among `commands`; what the player reads."""
+    """Plays `command`, or nothing if it is not among `commands`; returns the observation."""
     with _LOCK:
       state, _, _ = self._env.step(command)
     self._history.append(command)

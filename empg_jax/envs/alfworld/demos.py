@@ -1,8 +1,8 @@
-"""Demonstrations without end: the expert plays freshly drawn ALFWorld games.
+"""Endless demonstrations: the expert plays newly drawn ALFWorld games.
 
-No game is one of the embedded validation games. Now and then something else is played
-than the expert's action, either another admissible one or one that does nothing, so that
-a policy sees how to go on from there; such a turn is not to be trained on.
+No game is one of the embedded validation games. Some actions are noise in place of the
+expert's, either admissible or without effect, so that a policy sees how to recover; such
+turns are not trained on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ from empg_jax.envs.alfworld.problem import game, name
 from empg_jax.envs.alfworld.rooms import TRAIN_ROOMS
 
 MAX_TURNS = 50
-FUTILE = 0.2  # share of the noise that is an action which is mostly not admissible
+FUTILE = 0.2  # share of the noise that is mostly not admissible
 
 _NAME = re.compile(r"\b\w+ \d+$|\b\w+ \d+(?= )")
 
 
-# Always a piece of their own: punctuation, so that "apple 2," shares its pieces with
+# Single pieces of the vocabulary: punctuation, so that "apple 2," shares its pieces with
 # "apple 2", and the game's fixed phrases, so that transcripts are short.
 PHRASES = (
   "\n", ",", ".", ":", ", a", ", and a",
@@ -51,7 +51,7 @@ def demonstrations(
     size: of the games, "small" or "full".
     rooms: in which they play.
     noise: probability with which a turn is not the expert's, in [0, 1).
-    show_commands: whether what is read ends with the commands, as AlfWorld has it.
+    show_commands: as for AlfWorld.
 
   Raises:
     ValueError: noise is out of range, or no room suits a task type.
@@ -81,10 +81,10 @@ def _play(
 
 
 def _something_else(rng: random.Random, engine: Engine, action: str) -> str:
-  """An action other than the expert's; sorted, as the engine's order is not fixed."""
+  """An action other than the expert's, drawn from sorted ones: the engine's order varies."""
   others = sorted(engine.commands.keys() - {action, "help"})
   if rng.random() >= FUTILE:
     return rng.choice(others)
-  # The expert's own action with another name in it: well-formed, and mostly futile.
+  # The expert's action with another name in it: well-formed, and mostly without effect.
   name = rng.choice(sorted(set(engine.game.names.values())))
   return _NAME.sub(name, action, count=1)

@@ -1,11 +1,11 @@
 """The ALFWorld games that ship with the package: sets "small" and "full", three splits each.
 
-    games = load("small", "valid_unseen")     # a mapping: name -> what its game file holds
+    games = load("small", "valid_unseen")     # a mapping: name -> content of its game file
 
-All are genuine, solvable, and no two of them alike; valid_unseen plays in the four rooms
+All are genuine and solvable, and no two are alike; valid_unseen plays in the four rooms
 that ALFWorld holds out, train and valid_seen in the others. Task types have the shares
-they have in ALFWorld's own splits. The games are stored compactly and written out when
-asked for. This remakes both files:
+they have in ALFWorld's own splits. The games are stored compactly and expanded on
+access. This makes both files again:
 
     python -m empg_jax.envs.alfworld games
 """
@@ -35,7 +35,7 @@ SPLITS = {  # split -> its rooms, and its number of games of each of the TASK_TY
 
 
 class Games(Mapping[str, dict[str, Any]]):
-  """Game dicts by name, written out from their specs when asked for."""
+  """Game dicts by name, expanded from their specs on access."""
 
   def __init__(self, specs: dict[str, Spec]):
     self.specs = specs
@@ -52,7 +52,7 @@ class Games(Mapping[str, dict[str, Any]]):
 
 @functools.cache
 def load(games: str, split: str) -> Games:
-  """The embedded games of a set and split, by names that never change.
+  """The embedded games of a set and split by name; names never change.
 
   Raises:
     ValueError: there is no such set or split.
@@ -69,7 +69,7 @@ def load(games: str, split: str) -> Games:
 
 @functools.cache
 def validation_contents() -> frozenset[tuple]:
-  """The contents of all validation games: none of them may be trained on."""
+  """The contents of all validation games, which no training game may have."""
   return frozenset(
     spec.content()
     for games in SETS
@@ -79,12 +79,12 @@ def validation_contents() -> frozenset[tuple]:
 
 
 def make() -> dict[str, dict[str, Any]]:
-  """Draws both sets: for each what its file stores. No two games in all are alike."""
+  """Draws both sets: the content of each one's file. No two games are alike."""
   used: set[tuple] = set()
   sets = {}
   for games in SETS:
     splits = {}
-    # Validation first: a training game that is like one of them is the one left out.
+    # Validation first, so that a training game which equals one of them is left out.
     for split in ("valid_unseen", "valid_seen", "train"):
       rooms, counts = SPLITS[split]
       wanted = [t for t, n in zip(TASK_TYPES, counts, strict=True) for _ in range(n)]
@@ -102,7 +102,7 @@ def make() -> dict[str, dict[str, Any]]:
 
 
 def is_won_by_walkthrough(record: Mapping[str, Any]) -> bool:
-  """Whether the game's own walkthrough wins it, and not before its last command."""
+  """Whether the game's walkthrough wins it with its last command."""
   engine = Engine(parse_game(record))
   wins = []
   for command in record["walkthrough"]:

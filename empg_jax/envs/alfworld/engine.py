@@ -1,9 +1,9 @@
 """Plays an ALFWorld game in plain Python, text for text as TextWorld does.
 
-Known oddities of the real engine that are kept: `examine OBJECT` works only on the
+Known oddities of the real engine that are reproduced: `examine OBJECT` works only on the
 object in hand; `look` before the first move sees nothing; `use` always turns on, also
-what lies in a closed receptacle; `go to` leaves out the receptacles at hand; heating,
-cooling and cleaning do not ask for an open receptacle.
+an object in a closed receptacle; `go to` omits the receptacles at hand; heating, cooling
+and cleaning need no open receptacle.
 """
 
 import bisect
@@ -33,11 +33,11 @@ _ROOM = "You are in the middle of a room. Looking quickly around you, you see "
 
 
 class Engine:
-  """One episode of a game: what can be done and has been done so far.
+  """One episode of a game.
 
   Attributes:
     intro: the first text: the room and the task.
-    commands: what can be done now, each with its verb and the ids it is about.
+    commands: the possible commands, each with its verb and the ids of its arguments.
   """
 
   def __init__(self, game: Game):
@@ -51,7 +51,7 @@ class Engine:
     self.intro = f"-= Welcome to TextWorld, ALFRED! =-\n\n{room}\n\nYour task is to: {game.task}"
 
   def step(self, command: str) -> str:
-    """Does `command`, or nothing if it is not among `commands`; what the player reads."""
+    """Plays `command`, or nothing if it is not among `commands`; returns the observation."""
     action = self.commands.get(command.strip())
     if action is None:
       return "Nothing happens."
@@ -191,7 +191,7 @@ COMMANDS = "\n\nCommands: "
 
 
 def listed(commands: Iterable[str]) -> str:
-  """The commands as the end of an observation; "help" leads nowhere and is left out."""
+  """The commands as the end of an observation; "help" has no effect and is left out."""
   return COMMANDS + ", ".join(sorted(set(commands) - {"help"})) + "."
 
 

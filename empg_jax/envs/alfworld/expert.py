@@ -1,4 +1,4 @@
-"""An ALFWorld expert that knows only what it has read: it searches, then does the task.
+"""An ALFWorld expert that uses only what it has read: it searches, then does the task.
 
     expert = Expert(random.Random(0))
     move = expert.act(env.reset(task))
@@ -7,15 +7,15 @@
       if step.done: break
       move = expert.act(step.observation)
 
-With every action comes a thought: what is left to do, in the words of the task and of
-the observations, so that the action follows from the last thought and the last text:
+Every action has a thought: the remaining steps in words of the task and of the
+observations, so that the action follows from the last thought and the last text:
 
     find apple heat fridge  ->  take apple 2 heat fridge  ->  heat apple 2 fridge  ->
     put apple 2 fridge
 
-The search is systematic, to be easily learned. In a room of few receptacles it goes
-through them as they were listed; in a larger one it takes likely types of receptacles
-first, and those of one type as listed. Now and then it picks the next one at random.
+The search is systematic, so that it is easy to learn. In a room of few receptacles it visits
+them as listed; in a larger one it visits likely types of receptacles first, and those of one
+type as listed. Sometimes it picks the next one at random.
 """
 
 import functools
@@ -26,7 +26,7 @@ from typing import NamedTuple
 from empg_jax.envs.alfworld.placement import LAMP, likelihood
 from empg_jax.envs.alfworld.rooms import facts
 
-FEW = 8  # a room of up to so many receptacles is searched in the order listed
+FEW = 8  # a room with at most this many receptacles is searched as listed
 WHIM = 0.05  # how often the next receptacle is picked at random
 
 _TOOLS = {"heat": "microwave", "cool": "fridge", "clean": "sinkbasin"}
@@ -63,25 +63,25 @@ class Move(NamedTuple):
 
 
 class Expert:
-  """Plays one episode; make a new one for the next."""
+  """Plays one episode; each episode needs a new one."""
 
   def __init__(self, rng: random.Random):
     self._rng = rng
     self._receptacles: list[str] = []  # as listed in the first observation
-    self._contents: dict[str, list[str]] = {}  # receptacle -> what was last seen in it
+    self._contents: dict[str, list[str]] = {}  # receptacle -> objects last seen in it
     self._closed: set[str] = set()
     self._where: str | None = None
     self._held: str | None = None
     self._changed: dict[str, set[str]] = {"heat": set(), "cool": set(), "clean": set()}
-    self._refused: set[str] = set()  # actions that were answered by "Nothing happens."
+    self._refused: set[str] = set()  # actions that had the answer "Nothing happens."
     self._last: str | None = None
 
   def act(self, observation: str, played: str | None = None) -> Move:
-    """What to do next, and why.
+    """The next action, and a thought.
 
     Args:
       observation: the answer to the last action, or the first text of the episode.
-      played: the last action, if another was played than the expert's.
+      played: the last action, if it was not the expert's.
 
     Raises:
       ValueError: the first observation does not list receptacles and a task.
@@ -155,7 +155,7 @@ class Expert:
     return Move(thought, self._at(place, open=True) or f"move {self._held} to {place}")
 
   def _fetch(self) -> Move:
-    """Takes an object of the type asked for, or looks for one."""
+    """Takes an object of the wanted type, or searches for one."""
     done = self._destination() if self._goal != "look" else None
     rest = self._rest(done)
     for place, things in self._contents.items():
@@ -170,7 +170,7 @@ class Expert:
     return Move(f"find {self._object} {rest}", self._search(self._object))
 
   def _rest(self, done: str | None) -> str:
-    """What is to do once the object is in hand."""
+    """The remaining steps once the object is in hand."""
     if self._goal in _TOOLS:
       return f"{self._goal} {self._target}"
     if self._goal == "two":
@@ -186,7 +186,7 @@ class Expert:
     return Move(f"find {self._target}", self._search(self._target))
 
   def _drop(self, thing: str) -> Move:
-    """Puts away what is in hand and of no use, if possible where the agent stands."""
+    """Puts down an object of no use, if possible where the agent stands."""
     places = [self._where] if self._where else []
     for place in places + self._receptacles:
       move = f"move {thing} to {place}"
@@ -196,13 +196,13 @@ class Expert:
     return Move(f"drop {thing}", "inventory")
 
   def _search(self, type: str) -> str:
-    """Goes to the next receptacle not looked into, or opens the one at hand."""
+    """Goes to the next receptacle that is not yet searched, or opens the one at hand."""
     if self._where in self._closed and self._where not in self._contents:
       return f"open {self._where}"
     if self._where and self._where not in self._contents:
       return f"examine {self._where}"
     unseen = [r for r in self._receptacles if r not in self._contents and r != self._where]
-    if not unseen:  # everything was seen: what was last seen may no longer hold
+    if not unseen:  # all were searched, and may have changed since
       self._contents.clear()
       self._refused.clear()
       unseen = [r for r in self._receptacles if r != self._where] or self._receptacles
@@ -215,7 +215,7 @@ class Expert:
     return f"go to {next(r for r in following if r in unseen)}"
 
   def _likeliest(self, type: str, unseen: list[str]) -> str:
-    """The first listed of the type of receptacle with the best chance per action."""
+    """The first listed receptacle of the type with the best chance for an action."""
     types = [_type(r) for r in self._receptacles]
     chance = {t: _chance(type, t) / types.count(t) for t in set(types)}
     return max(unseen, key=lambda r: chance[_type(r)])
@@ -223,7 +223,7 @@ class Expert:
   # --- places
 
   def _at(self, place: str, open: bool = False) -> str | None:
-    """The action still needed to be at `place` (and have it open), None if there is none."""
+    """The next action to be at `place` (and have it open); None if none is needed."""
     if self._where != place:
       return f"go to {place}"
     if place not in self._contents and place not in self._closed:
@@ -231,12 +231,12 @@ class Expert:
     return f"open {place}" if open and place in self._closed else None
 
   def _destination(self) -> str:
-    """Where to put the object: where one was put before, else number 1 of its type."""
+    """The target: where an object was put before, else number 1 of its type."""
     places = [r for r in self._receptacles if _type(r) == self._target]
     return max(places[::-1], key=self._delivered, default=f"{self._target} 1")
 
   def _delivered(self, place: str) -> int:
-    """How many objects of the type asked for are known to lie there."""
+    """How many objects of the wanted type are known to be there."""
     return sum(_type(thing) == self._object for thing in self._contents.get(place, ()))
 
 
@@ -246,7 +246,7 @@ def _type(name: str) -> str:
 
 @functools.cache
 def _chance(object: str, receptacle: str) -> float:
-  """How likely the object lies in a receptacle of a type, over the actions it takes to see."""
+  """The likelihood of the object in a type of receptacle, divided by the actions to see it."""
   known = facts()
   kinds = {kind.lower(): kind for kind in set().union(*known.contains.values(), (LAMP,))}
   holders = {kind.lower(): kind for kind in known.contains}

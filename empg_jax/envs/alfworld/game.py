@@ -1,4 +1,4 @@
-"""An ALFWorld game as data: what `game.tw-pddl` says about rooms, objects and the goal.
+"""An ALFWorld game as data: rooms, objects and the goal from `game.tw-pddl`.
 
 A game file is JSON with the keys pddl_domain, grammar, pddl_problem, solvable and
 walkthrough. The rules are the same in all games, so of the grammar only the task's
@@ -25,9 +25,9 @@ _ARITY = {
   "receptacletype": 2, "objecttype": 2, "cancontain": 2, "inreceptacleobject": 2,
   "inreceptacle": 2, "objectatlocation": 2,
 }  # fmt: skip
-_MOST_RECEPTACLES = 1000  # the first text names them all, and each leads to all others
+_MOST_RECEPTACLES = 1000  # the first text names all, and each leads to all others
 
-# An object counts as hot, cool, .. for a goal only if it can be made so.
+# An object counts as hot, cool, .. for a goal only if it is heatable, coolable, ..
 _CAPABILITY = {
   "hot": "heatable",
   "cool": "coolable",
@@ -38,7 +38,7 @@ _CAPABILITY = {
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-  """The goal, in the one form all six task types share.
+  """The goal, in one form for all six task types.
 
   With a lamp: hold an object of `object_type` where a lamp of `lamp_type` is on.
   Otherwise: have `count` objects of `object_type` that are in every one of `states`
@@ -54,23 +54,23 @@ class Goal:
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-  """What never changes while a game is played. Locations, objects and receptacles are ids.
+  """The constant part of a game. Locations, objects and receptacles are ids.
 
   Attributes:
     task: the task's sentence.
-    goal: what wins.
-    names: the name the player reads for each object and receptacle, "apple 2".
+    goal: the goal.
+    names: the name of each object and receptacle in observations, "apple 2".
     types: the type of each object and receptacle, "appletype".
     start: the location the player starts at, in real games away from all receptacles.
     receptacles: all of them, in the order of their ids.
     location: the location of each receptacle.
     receptacles_at: the receptacles at a location, in the order of their ids.
-    go_to: for each location, the commands that lead away from it.
+    go_to: for each location, the commands that lead to others.
     able: the objects that are pickupable, heatable, .., receptacles that are openable.
     can_contain: pairs of receptacle type and object type.
-    inside: pairs of an object and the object it lies in (a fork in a bowl).
-    placed: pairs of an object and the receptacle it lies in at the start. Real games
-      have objects that lie in two receptacles.
+    inside: pairs of an object and the object that contains it (a fork in a bowl).
+    placed: pairs of an object and the receptacle that contains it at the start. Real games
+      have objects in two receptacles.
     lying: pairs of an object and the location it is at, at the start.
     states: the objects that are hot, cool, clean, sliced, toggled and the receptacles
       that are opened at the start.
@@ -184,7 +184,7 @@ def _check(
   location: Mapping[str, str],
   names: Mapping[str, str],
 ) -> None:
-  """Raises ValueError unless all that the game can come to speak of has a name and a place."""
+  """Raises ValueError unless everything that the game can mention has a name and a place."""
   if len(location) > _MOST_RECEPTACLES:
     raise ValueError(f"the game has {len(location)} receptacles: want {_MOST_RECEPTACLES} at most")
   holders = {holder for _, holder in facts["inreceptacle"]}
@@ -207,7 +207,7 @@ def _members(rows: Iterable[tuple[str, ...]]) -> frozenset[str]:
 
 
 def _names(ids: Iterable[str]) -> dict[str, str]:
-  """The players' names: the first of n ids, in their order, is number n, the last is 1."""
+  """Names for observations: of n ids in order, the first is number n and the last number 1."""
   kinds = {}
   for i in sorted(ids):
     kind, bar, _ = i.partition("_bar_")

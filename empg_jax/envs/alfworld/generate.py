@@ -1,8 +1,8 @@
-"""Draws genuine ALFWorld games: a room, a task, and objects where they may lie.
+"""Draws genuine ALFWorld games: a room, a task, and objects at possible places.
 
-`draw(seed, index, size)` gives the same game every time, on every machine, and needs
-nothing but the standard library. A game is a compact `Spec`; `problem.game`
-writes it out as what a `game.tw-pddl` file holds, with its solution.
+`draw(seed, index, size)` returns the same game every time, on every machine, and needs
+only the standard library. A game is a compact `Spec`; `problem.game` expands it to the
+content of a `game.tw-pddl` file, with its solution.
 
 Sizes:
   full   as ALFWorld's own games: every receptacle of the room, 20 to 60 objects.
@@ -32,7 +32,7 @@ JITTER = 64  # places on a receptacle, an 8 x 8 grid of 5 cm around its position
 
 
 class Thing(NamedTuple):
-  """An object and where it lies."""
+  """An object and its place."""
 
   type: str  # "Apple"
   receptacle: int  # index into the room's receptacles
@@ -40,11 +40,11 @@ class Thing(NamedTuple):
 
 
 class Spec(NamedTuple):
-  """A game, compactly: what `draw` decided and nothing that follows from it."""
+  """A game in compact form: the choices of `draw`, and nothing that follows from them."""
 
   task: str  # one of TASK_TYPES
   room: int
-  object: str  # type of the object asked for
+  object: str  # type of the wanted object
   target: str  # type of receptacle to put it in, or of the lamp
   sentence: int  # which of the task's two sentences
   start: tuple[int, int, int, int]  # where the agent stands
@@ -52,7 +52,7 @@ class Spec(NamedTuple):
   things: tuple[Thing, ...]
 
   def content(self) -> tuple:
-    """What makes two games alike: equal for games that differ only in fine positions."""
+    """Equal for games that differ only in fine positions, and so are alike."""
     things = tuple(sorted((thing.type, thing.receptacle) for thing in self.things))
     return self.task, self.room, self.object, self.target, self.receptacles, things
 
@@ -76,7 +76,7 @@ def draw(
   possible = rooms_for(task, tuple(rooms))
   if not possible:
     raise ValueError(f"None of the rooms {list(rooms)} suits {task}: name other rooms.")
-  while True:  # until there is space for all that the task needs
+  while True:  # until everything that the task needs has space
     room = rng.choice(possible)
     object, targets = rng.choice(choices(task, room))
     target = rng.choice(targets)
@@ -110,7 +110,7 @@ def stream(seed: int | str, size: str, rooms: Sequence[int] = TRAIN_ROOMS) -> It
 
 
 def _needs(task: str, object: str, target: str) -> list[Callable[[str], bool]]:
-  """What types of receptacles a game cannot do without."""
+  """The types of receptacles that a game needs."""
   needs = [lambda type: likelihood(object, type) > 0 and type != target]
   if target == LAMP:
     needs.append(LAMP_STANDS.__contains__)
@@ -153,7 +153,7 @@ def _few_receptacles(
 def _counts(
   rng: random.Random, size: str, least: int, others: list[str]
 ) -> tuple[int, list[tuple[str, int]]]:
-  """How many objects of the type asked for, and of which other types how many."""
+  """The numbers of objects of the wanted type, and of each other type."""
   if size == "full":
     extra = rng.choices((0, 1, 2), (5, 3, 2))[0]
     return least + extra, [(type, rng.choice((1, 1, 2, 2, 3))) for type in others]
@@ -164,7 +164,7 @@ def _counts(
 
 
 class _Table:
-  """Receptacles being laid with objects."""
+  """Receptacles while objects are placed on them."""
 
   def __init__(self, rng: random.Random, receptacles: Sequence[Receptacle], kept: Sequence[int]):
     self.things: list[Thing] = []
@@ -175,7 +175,7 @@ class _Table:
       self._by_type.setdefault(receptacles[i].type, []).append(i)
 
   def lay(self, type: str, barred: str | None = None) -> bool:
-    """Lays an object, never on a `barred` type of receptacle; False if there is no space."""
+    """Places an object, never on a `barred` type of receptacle; False if there is no space."""
     weights = {t: likelihood(type, t) for t in self._by_type if t != barred}
     weights = {t: weight for t, weight in weights.items() if weight > 0}
     for _ in range(8 if weights else 0):
@@ -190,7 +190,7 @@ class _Table:
 
 
 def _start(rng: random.Random, receptacles: Sequence[Receptacle]) -> tuple[int, int, int, int]:
-  """A spot from which no receptacle is in reach."""
+  """A location from which no receptacle is in reach."""
   start = (rng.randint(-12, 12), rng.randint(-12, 12), rng.randrange(4), 30)
   used = {receptacle.location for receptacle in receptacles}
   while start in used:

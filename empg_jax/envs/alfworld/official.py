@@ -24,7 +24,7 @@ def names(split: str) -> list[str]:
   """The games of a split, in order.
 
   As in ALFWorld itself, trials with a sliced object or a movable receptacle, trials without a game
-  file and unsolvable games are left out. A broken file is listed: to read it raises an error.
+  file and unsolvable games are left out. A broken file is listed, and reading it raises an error.
 
   Raises:
     FileNotFoundError: ALFWORLD_DATA names no folder with games of this split.
@@ -42,7 +42,7 @@ def names(split: str) -> list[str]:
 
 
 def read(split: str, name: str) -> dict:
-  """The dict that a game's file holds.
+  """Reads the dict of a game's file.
 
   Raises:
     FileNotFoundError: there is no such folder, or no such game in it.
@@ -78,7 +78,7 @@ def _content(path: pathlib.Path) -> dict:
 
 
 def _is_solvable(path: pathlib.Path) -> bool:
-  """Whether the file says nothing else."""
+  """Whether the file does not say otherwise."""
   with contextlib.suppress(OSError, ValueError):
     return bool(_content(path).get("solvable", True))
   return True

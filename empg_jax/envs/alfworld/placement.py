@@ -1,4 +1,4 @@
-"""What lies where in ALFWorld's rooms, and which tasks can be set in which room."""
+"""Where objects may be in ALFWorld's rooms, and which tasks are possible in which room."""
 
 import functools
 
@@ -24,7 +24,7 @@ _PLACES = {
   "pick_cool_then_place_in_recep": (KITCHENS,),
 }
 
-# How much an object is drawn to a type of receptacle that may hold it (1 if not listed).
+# The weight of a type of receptacle that may hold an object (1 if not listed).
 _WEIGHTS = {
   "CounterTop": 4,
   "DiningTable": 4,
@@ -62,7 +62,7 @@ _SPACE = {  # how many objects fit; 10 if not listed
 
 @functools.cache
 def likelihood(object: str, receptacle: str) -> float:
-  """How strongly objects of a type are drawn to a type of receptacle, 0 if never put there."""
+  """The weight of a type of receptacle for objects of a type; 0 if it never holds them."""
   if object == LAMP:
     return float(receptacle in LAMP_STANDS)
   if object not in facts().contains.get(receptacle, ()):
@@ -71,7 +71,7 @@ def likelihood(object: str, receptacle: str) -> float:
 
 
 def space(receptacle: str) -> int:
-  """How many objects fit into or onto a type of receptacle."""
+  """How many objects a type of receptacle holds."""
   return _SPACE.get(receptacle, 10)
 
 
@@ -92,7 +92,7 @@ def choices(task: str, room: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
   for object in sorted((objects & able) - {LAMP}):
     holders = {type for type in furniture if likelihood(object, type) > 0}
     targets = [LAMP] if looks else sorted(holders - {tool})
-    # Somewhere to lie at first, with space for two where two are asked for.
+    # A place at the start, with space for two where the task needs two.
     targets = tuple(target for target in targets if sum(space(t) for t in holders - {target}) >= 2)
     if targets:
       options.append((object, targets))
@@ -101,7 +101,7 @@ def choices(task: str, room: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 @functools.cache
 def rooms_for(task: str, rooms: tuple[int, ...]) -> tuple[int, ...]:
-  """Those of `rooms` in which `task` can be set."""
+  """Those of `rooms` in which `task` is possible."""
   allowed = _PLACES.get(task)
   return tuple(
     room

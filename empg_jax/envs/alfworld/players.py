@@ -1,10 +1,10 @@
-"""Who plays ALFWorld without a policy, to compare one with."""
+"""Players of ALFWorld without a policy, for comparison."""
 
 import random
 
 from empg_jax.envs.alfworld.expert import Expert
 
-# What `make` has to be given for the expert to be able to read.
+# Arguments of `make` with which the expert can read observations.
 PLAIN = dict(show_commands=False)
 
 
@@ -14,6 +14,6 @@ def expert(rng: random.Random) -> Expert:
 
 
 def choices(env, observation: str) -> list[str]:
-  """The commands that can be given now."""
+  """The possible commands."""
   del observation
   return env.admissible_commands

@@ -1,9 +1,9 @@
-"""Writes a drawn game out as what ALFWorld's `game.tw-pddl` files hold, and solves it.
+"""Expands a drawn game to the content of ALFWorld's `game.tw-pddl` files, and solves it.
 
-`game(spec)` gives the dict of such a file (pddl_problem, grammar, walkthrough). As it is
-embedded it carries only the task sentence of the grammar and no PDDL domain, which the
-native engine does not need; `write_official` adds both from the installed `alfworld`
-package and writes ALFWorld's own folder layout, for the official engine.
+`game(spec)` returns the dict of such a file (pddl_problem, grammar, walkthrough). An embedded
+game has only the task sentence of the grammar and no PDDL domain, which the native engine
+does not need; `write_official` adds both from the installed `alfworld` package and writes
+ALFWorld's own folder layout, for the official engine.
 """
 
 import pathlib
@@ -62,7 +62,7 @@ def _location(at: tuple[int, int, int, int]) -> str:
 
 
 def _problem(spec: Spec) -> str:
-  """The PDDL problem: what there is, how it stands, what is asked for."""
+  """The PDDL problem: objects, their initial state, and the goal."""
   known, holders = facts(), _receptacles(spec)
   things = [(_thing_id(t, holders[t.receptacle]), t) for t in spec.things]
   furniture = sorted({r.type for r in holders.values()} | ({spec.target} - {LAMP}))
@@ -110,7 +110,7 @@ def _problem(spec: Spec) -> str:
 
 
 def _numbered(ids: list[str]) -> dict[str, str]:
-  """Names as the engine gives them: ids sorted, the first of a type has the highest number."""
+  """Names as in the engine: of the sorted ids, the first of a type has the highest number."""
   kinds = [(id, _kind(id)) for id in sorted(ids, key=lambda id: mangle(id).lower())]
   left: dict[str, int] = {}
   for _, kind in kinds:
@@ -128,7 +128,7 @@ def _kind(id: str) -> str:
 
 
 def walkthrough(spec: Spec) -> list[str]:
-  """Commands that win the game, found by looking at where everything lies."""
+  """Commands that win the game, found from the places of all objects."""
   holders = _receptacles(spec)
   ids = {thing: _thing_id(thing, holders[thing.receptacle]) for thing in spec.things}
   names = _numbered([r.id for r in holders.values()] + list(ids.values()))
@@ -167,7 +167,7 @@ def walkthrough(spec: Spec) -> list[str]:
 
 
 def write_official(spec: Spec, trial: str, folder: str | pathlib.Path) -> pathlib.Path:
-  """Writes the game below `folder` as ALFWorld lays its games out; returns its game.tw-pddl.
+  """Writes the game below `folder` in ALFWorld's layout; returns the path of its game.tw-pddl.
 
   Raises:
     ImportError: the extra `textworld`, from which PDDL domain and grammar come, is missing.

@@ -1,8 +1,8 @@
-"""What ALFWorld knows of its 120 rooms: receptacles, objects, what may hold what, tasks.
+"""Facts about ALFWorld's 120 rooms: receptacles, objects, what may hold what, tasks.
 
 The facts ship as `assets/rooms.json.xz` and need only the standard library to
 read. They are derived from the MIT-licensed `alfworld` package (assets/README.md); with
-that package installed, this remakes them:
+that package installed, this makes them again:
 
     python -m empg_jax.envs.alfworld rooms
 """
@@ -36,8 +36,8 @@ TASK_TYPES = (
   "pick_two_obj_and_place",
 )
 
-# Fixtures that a room has but for which the package lists no position, and how many of
-# them such a room has. They get made-up positions, the same ones every time.
+# Fixtures of a room for which the package lists no position, and how many of them such a
+# room has. Their positions are invented, the same ones every time.
 _FIXTURES = {
   "StoveBurner": 4,
   "GarbageCan": 1,
@@ -63,7 +63,7 @@ class Receptacle(NamedTuple):
 
   @property
   def position(self) -> tuple[float, float, float]:
-    """x, y, z in metres, as the id says them."""
+    """x, y, z in metres, from the id."""
     x, y, z = self.id.split("|")[1:4]
     return float(x), float(y), float(z)
 
@@ -111,7 +111,7 @@ def _type_of(id: str) -> str:
 
 
 def _fixtures(number: int, missing: set[str]) -> list[tuple[str, str, list[int]]]:
-  """Receptacles with made-up positions for the fixtures that `missing` names."""
+  """Receptacles with invented positions for the fixtures that `missing` names."""
   rng = random.Random(number)
   made = []
   for type in sorted(missing & set(_FIXTURES)):

@@ -1,11 +1,11 @@
-"""The state of an ALFWorld game being played: what can be done, and whether it is won."""
+"""The state of an ALFWorld game: the possible commands, and whether it is won."""
 
 from collections.abc import Iterable
 
 from empg_jax.envs.alfworld.game import Game
 
 _KNIVES = ("knifetype", "butterknifetype")
-# What changes an object in hand: the verb, who can be changed so, by which receptacles.
+# Changes of an object in hand: the verb, the property that it needs, and the receptacles.
 _CHANGES = (
   ("heat", "heatable", ("microwavetype",)),
   ("cool", "coolable", ("fridgetype",)),
@@ -14,11 +14,11 @@ _CHANGES = (
 
 
 class State:
-  """Where everything is and how it is. Locations, objects and receptacles are ids.
+  """The places and states of everything. Locations, objects and receptacles are ids.
 
   Attributes:
-    game: what never changes.
-    location: where the player is.
+    game: the constant part.
+    location: the player's.
     held: the object in hand, if any.
     contents: the objects in or on each receptacle, in the order of their ids.
     lying: pairs of an object and the location it is at.
@@ -39,7 +39,7 @@ class State:
     self.having = {k: set(v) for k, v in game.states.items()}
 
   def commands(self) -> dict[str, tuple[str, ...]]:
-    """Everything that can be done now: the command and its verb with ids."""
+    """The possible commands, each with its verb and ids."""
     game, names = self.game, self.game.names
     here = game.receptacles_at[self.location]
     found: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ class State:
   def _add_commands_in_hand(
     self, found: dict[str, tuple[str, ...]], held: str, here: Iterable[str]
   ) -> None:
-    """Adds what can be done with the object in hand."""
+    """Adds the commands for the object in hand."""
     game, names = self.game, self.game.names
     found["examine " + names[held]] = ("examine_object", held)
     kind = game.types.get(held)

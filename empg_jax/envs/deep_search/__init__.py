@@ -1,4 +1,4 @@
-"""Deep Search: questions that take several searches, answered from an embedded corpus or yours.
+"""Deep Search: questions that need several searches in an embedded corpus or your own.
 
 Task names are `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
 `tfds/SPLIT/NAME/NUMBER`. For example:
@@ -7,14 +7,14 @@ Task names are `embedded/SPLIT/NUMBER`, `files/SPLIT/COLLECTION/NUMBER` or
     print(env.reset(tasks("train")[0]))
     observation, reward, done, info = env.step("<search>Marie Curie was born</search>")
 
-Actions are those of Search-R1, one a turn, and like every environment's they stand where the
-chat's actions stand, `<think>..</think><action><search>words</search></action>`:
+Actions are those of Search-R1, one in each turn; a reply has them in its action,
+`<think>..</think><action><search>words</search></action>`:
 
     <search>words</search>   shows the best passages, between <information> tags
     <visit>title</visit>     reads a document page by page; again for its next page
     <answer>text</answer>    ends the episode
 
-Whatever else comes is answered with what was wanted, and counts as an action.
+The answer to any other action names the valid ones, and it counts as an action.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ from empg_jax.envs.deep_search.players import PLAIN as PLAIN, choices as choices
 
 SCORE = "f1"
 
-# Questions and answers are of any language, and a server may tell upper from lower case.
+# Questions and answers may be in any language, and a server may distinguish upper case.
 REPLY = {"think": True, "lower": False, "cjk": True}
 
-# Stands before the first observation, for a model that was not cloned from the expert.
+# Comes before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You answer a question with the help of a search engine. Each turn you take one action: \
 <search>words</search> shows the passages that fit the words best, <visit>title</visit> reads the \

@@ -1,4 +1,4 @@
-"""Remakes what ships in assets/: `python -m empg_jax.envs.deep_search`."""
+"""Makes the files of assets/ again: `python -m empg_jax.envs.deep_search`."""
 
 from empg_jax.envs.deep_search.sources import make
 

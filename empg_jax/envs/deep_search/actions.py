@@ -1,10 +1,10 @@
-"""What an agent can do: <search>words</search>, <visit>title</visit>, <answer>text</answer>."""
+"""The actions: <search>words</search>, <visit>title</visit>, <answer>text</answer>."""
 
 import re
 from typing import NamedTuple
 
 KINDS = ("search", "visit", "answer")
-MAX_LENGTH = 1000  # characters of an argument; nothing worth looking for is longer
+MAX_LENGTH = 1000  # characters of an argument; no sensible one is longer
 
 _FORM = "<search>words</search>, <visit>title</visit> or <answer>text</answer>"
 _FLAGS = re.IGNORECASE | re.ASCII  # else the old long s would be an s
@@ -13,20 +13,20 @@ _CLOSING = {kind: re.compile(f"</{kind}>", _FLAGS) for kind in KINDS}
 
 
 class Action(NamedTuple):
-  """A well-formed action; its argument has no blanks around it."""
+  """A well-formed action; its argument is stripped."""
 
   kind: str  # one of KINDS
   argument: str
 
 
 class Malformed(NamedTuple):
-  """The answer to an action that could not be read."""
+  """The answer to a malformed action."""
 
   advice: str
 
 
 def parse(text: str) -> Action | Malformed:
-  """Reads the one action that `text` holds, wherever in it."""
+  """Reads the single action of `text`, wherever it is."""
   found = _blocks(text)
   if not found:
     return Malformed(f"No action was understood: write {_FORM}.")
@@ -43,7 +43,7 @@ def parse(text: str) -> Action | Malformed:
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
-  """Kind and content of each action, in time that grows with the text and not its square."""
+  """Kind and content of each action, in time linear in the text's length."""
   blocks, at, unended = [], 0, set()
   while opening := _OPENING.search(text, at):
     kind, at = opening[1].lower(), opening.end()

@@ -19,14 +19,14 @@ from empg_jax.envs.deep_search import embedded
 from empg_jax.envs.deep_search.retrieval import Hit, Passage, parse_contents, same_title
 from empg_jax.io import cache, paths
 
-VERSION = 1  # raised when the same passages would give another folder
+VERSION = 1  # a change of what the same passages give needs a new one
 CORPORA = ("embedded", "files")
 FILE = "corpus.jsonl"
 HINT = "set DEEP_SEARCH_DATA to the folder of your files, or take 'embedded'"
 
 
 class Corpus:
-  """A built corpus, searched with BM25. Whatever is asked of it is read from mapped files."""
+  """A built corpus, searched with BM25; its values are read from mapped files."""
 
   def __init__(self, folder: pathlib.Path):
     self._passages = disk.Records(folder / "passages")
@@ -52,7 +52,7 @@ class Corpus:
 
 
 def corpus(name: str) -> Corpus:
-  """The corpus of a name, one of CORPORA, built if need be.
+  """The corpus of a name, one of CORPORA, built if it is missing.
 
   Raises:
     ValueError: an unknown name, or a broken file.
@@ -66,7 +66,7 @@ def corpus(name: str) -> Corpus:
 
 
 def from_file(path: pathlib.Path) -> Corpus:
-  """The corpus of a JSONL file, built if need be; errors as for `corpus`."""
+  """The corpus of a JSONL file, built if it is missing; errors as for `corpus`."""
   if not path.is_file():
     raise FileNotFoundError(f"there is no file {path}: {HINT}")
   folder = cache.folder_for("deep_search", f"corpus-{disk.digest([path])}-v{VERSION}")
@@ -75,9 +75,9 @@ def from_file(path: pathlib.Path) -> Corpus:
 
 
 def data_folder(names: str) -> pathlib.Path:
-  """The folder that DEEP_SEARCH_DATA names, on a disk; FileNotFoundError if it names none.
+  """The folder that DEEP_SEARCH_DATA names, on a disk; raises FileNotFoundError without one.
 
-  `names`: a pattern of what is needed of it, if it is in a bucket.
+  `names`: a pattern of the needed files, if the folder is in a bucket.
   """
   named = os.environ.get("DEEP_SEARCH_DATA")
   if not named:
@@ -86,7 +86,7 @@ def data_folder(names: str) -> pathlib.Path:
 
 
 def read(path: pathlib.Path) -> Iterator[Passage]:
-  """The passages of a JSONL file; ValueError at the first line that is none."""
+  """Yields the passages of a JSONL file; raises ValueError at the first invalid line."""
   for number, record in json_files.lines(path):
     contents = record.get("contents") if isinstance(record, dict) else None
     if not isinstance(contents, str) or not isinstance(record.get("id"), str | int):
@@ -105,7 +105,7 @@ def build(folder: pathlib.Path, passages: Iterable[Passage]) -> None:
     for number, passage in enumerate(passages):
       writer.add(passage)
       keys.append(_key(same_title(passage.title)))
-      # A title counts twice: what a document is about more than what it mentions.
+      # A title counts twice: a document's subject matters more than what it mentions.
       yield f"{number:012d}", f"{passage.title}\n{passage.title}\n{passage.text}"
 
   with disk.Writer(folder / "passages") as writer:

@@ -1,4 +1,4 @@
-"""Which questions a split holds: embedded ones, published ones, or those of your own files.
+"""The questions of a split: embedded ones, published ones, or those of your own files.
 
     $DEEP_SEARCH_DATA/corpus.jsonl                        see corpus.py
     $DEEP_SEARCH_DATA/questions/SPLIT/COLLECTION.jsonl    see question_files.py; also .json
@@ -23,7 +23,7 @@ _TFDS = {f"tfds:{name}": name for name in published.NAMES}
 # "short": the embedded questions that take two searches.
 QUESTIONS = ("embedded", "short", "files", *_TFDS)
 _QUESTIONS = "questions/*/*"  # of the folder
-VERSION = 1  # raised when the same files would give other questions
+VERSION = 1  # a change of what the same files give needs a new one
 
 
 def names(split: str, questions: str) -> list[str]:
@@ -43,7 +43,7 @@ def names(split: str, questions: str) -> list[str]:
 
 
 def splits(questions: str) -> tuple[str, ...]:
-  """Those of SPLITS that there are; FileNotFoundError if DEEP_SEARCH_DATA names no folder."""
+  """The existing SPLITS; raises FileNotFoundError if DEEP_SEARCH_DATA names no folder."""
   if questions == "files":
     folder = data_folder(_QUESTIONS)
     return tuple(split for split in SPLITS if _files(split, folder))
@@ -51,7 +51,7 @@ def splits(questions: str) -> tuple[str, ...]:
 
 
 def digest(questions: str) -> str:
-  """What tells them from those that other files would hold; errors as for `splits`."""
+  """Identifies the questions by their files; errors as for `splits`."""
   if questions == "files":
     folder = data_folder(_QUESTIONS)
     return disk.digest([path for split in SPLITS for path in _files(split, folder)])
@@ -61,7 +61,7 @@ def digest(questions: str) -> str:
 
 
 def question(task: str) -> Question:
-  """The question of a task; ValueError if there is none of this name."""
+  """The question of a task; raises ValueError if there is no such task."""
   match str(task).split("/"):
     case "embedded", split, number if split in SPLITS:
       found: Sequence[Question] = embedded.questions(split)
@@ -117,7 +117,7 @@ def _files(split: str, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _stored(key: str, read: Callable[[], Iterable[Question]]) -> Sequence[Question]:
-  """The questions that `read` gives, written down once so that no process has to hold them."""
+  """The questions that `read` returns, written to disk once and mapped by all processes."""
   folder = cache.folder_for("deep_search", f"{key}-v{VERSION}")
 
   def build(draft: pathlib.Path) -> None:

@@ -1,9 +1,9 @@
-"""Demonstrations without end: the expert answers the questions of the training split.
+"""Endless demonstrations: the expert answers the questions of the training split.
 
-Now and then something else is searched for or visited than the expert's choice, so that a
-policy sees how to go on from there; such a turn is not to be trained on. Nothing is answered
-that way. A hasty searcher answers with the first thing that it was shown instead of going on;
-that is trained on, and leaves reinforcement learning a habit to unlearn.
+Some searches and visits are noise in place of the expert's, so that a policy sees how to
+recover; such turns are not trained on, and never answer. A hasty searcher answers with the first
+result instead of searching on; that is trained on, and is a habit for reinforcement learning to
+unlearn.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from empg_jax.envs.deep_search.environment import DeepSearch, tasks
 from empg_jax.envs.deep_search.expert import MAX_TURNS, Expert, answer, search, visit
 from empg_jax.envs.deep_search.renaming import renamed as with_other_names
 
-# Always a piece of their own, so that transcripts are short: what is fixed in a transcript.
+# Single pieces of the vocabulary, so that transcripts are short: their fixed parts.
 PHRASES = (
   "Question: What is ", "the capital of ", "the highest point of ", "the currency code of ",
   "the internet country code of ", "the country where ", "the country in which ",
@@ -55,8 +55,8 @@ def demonstrations(
     noise: probability with which a turn is not the expert's, in [0, 1).
     haste: probability with which the first thing shown is answered, instead of the expert's
       next search or visit, in [0, 1).
-    renamed: share of the demonstrations that are of other names; see renaming.py.
-    questions: "embedded" or "short", of which training questions.
+    renamed: share of the demonstrations with other names; see renaming.py.
+    questions: "embedded" or "short", the training questions.
     topk, passage_words, page_words: how much is shown, as for `DeepSearch`.
 
   Raises:
@@ -83,7 +83,7 @@ def _play(
     thought, action = expert.act(observation, played)
     shown = reading.documents(observation)
     is_choice = shown and "<answer>" not in action
-    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as ever
+    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as before
       guess = shown[0][0].partition(" (")[0]
       thought, action = "it may be this", answer(guess)
     noisy = turns and rng.random() < noise
@@ -95,7 +95,7 @@ def _play(
 
 
 def _something_else(rng: random.Random, observation: str, action: str) -> str:
-  """A look at something that was shown, or a search for a part of it."""
+  """A visit to a document that was shown, or a search for a part of its text."""
   shown = reading.documents(observation)
   if not shown:
     return search("the country")

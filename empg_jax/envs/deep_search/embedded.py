@@ -2,7 +2,7 @@
 
     python -m empg_jax.envs.deep_search
 
-makes both again, the very same, from the packages named in sources/__init__.py.
+makes the same ones again, from the packages named in sources/__init__.py.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ def passages() -> Iterator[Passage]:
 
 @functools.cache
 def digest() -> str:
-  """What tells this corpus apart from another one."""
+  """Identifies this corpus."""
   return hashlib.sha256(PASSAGES.read_bytes()).hexdigest()[:12]
 
 

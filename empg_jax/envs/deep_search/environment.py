@@ -15,7 +15,7 @@ _LAST = "\nThis is the last action: answer now."
 class DeepSearch:
   """Questions with a search engine, as an `Env`: an answer ends the episode.
 
-  The reward is 1 for an answer that matches a golden one exactly after normalising, else 0.
+  The reward is 1 for an answer that equals a golden one after normalising, else 0.
   `step` answers with info {"won": bool, "f1": of the answer, "recall": the share of the
   supporting documents that a search or a visit has shown (1 if none are known), "searches",
   "visits" and "malformed": how many actions were that, "answer": str or None}.
@@ -30,15 +30,15 @@ class DeepSearch:
     page_words: int = 300,
     max_actions: int = 15,
   ):
-    """Plays any task. The corpus is built here if need be, before the first episode.
+    """Plays any task. The corpus is built here if it is missing, before the first episode.
 
     Args:
-      corpus: what is searched: "embedded", "files" (see corpus.py), or the address of a
-        server of Search-R1's protocol, "http://127.0.0.1:8000".
-      topk: passages that a search shows.
-      passage_words: words shown of each, those around the words searched for; 0 for all.
+      corpus: "embedded", "files" (see corpus.py), or the address of a server of
+        Search-R1's protocol, "http://127.0.0.1:8000".
+      topk: how many passages a search shows.
+      passage_words: how many words of each, around those of the query; 0 for all.
       page_words: words on a page of a visited document.
-      max_actions: after so many, malformed ones included, the episode ends.
+      max_actions: the episode ends after this many actions, malformed ones included.
     """
     for name, value, least in (
       ("topk", topk, 1), ("passage_words", passage_words, 0), ("page_words", page_words, 1),
@@ -58,7 +58,7 @@ class DeepSearch:
     self._done = False
 
   def reset(self, task: str) -> str:
-    """Starts `task`: the question.
+    """Starts `task`; returns the question.
 
     Raises:
       ValueError: an unknown task, or a broken file.
@@ -78,7 +78,7 @@ class DeepSearch:
     """Plays `action`.
 
     Raises:
-      RetrievalFailed: the server could not be asked; the episode is not to be counted.
+      RetrievalFailed: the server failed; the episode does not count.
     """
     question = self._playing()
     if self._done:
@@ -121,7 +121,7 @@ class DeepSearch:
     return pages.results(hits, query, self._passage_words)
 
   def _visit(self, title: str) -> str:
-    """The first page of a document, or the one after the page that was read last."""
+    """The first page of a document, or the page after the last one that was read."""
     self._counts["visits"] += 1
     passages = self._retriever().document(title)
     if not passages:
@@ -140,7 +140,7 @@ class DeepSearch:
     return len(wanted & self._seen) / len(wanted) if wanted else 1.0
 
   def _retriever(self) -> Retriever:
-    # The corpus is one in a process, and not pickled with the episode.
+    # A process has one corpus, which is not pickled with the episode.
     return self._remote or local_corpus(self._corpus)
 
   def _playing(self) -> Question:
@@ -154,7 +154,7 @@ def tasks(split: str, *, questions: str = "embedded") -> list[str]:
 
   Args:
     split: "train", "test" or "out_of_domain".
-    questions: "embedded", "short" for those of them that take two searches, "files" for
+    questions: "embedded", "short" for the embedded ones that need two searches, "files" for
       your own (see data.py), or "tfds:NAME" for published ones (see published.py).
 
   Raises:
@@ -169,7 +169,7 @@ def tasks(split: str, *, questions: str = "embedded") -> list[str]:
 
 
 def task_type(task: str) -> str:
-  """The template of an embedded question, the collection of another one."""
+  """The template of an embedded question, or the collection of any other."""
   return data.question(task).kind
 
 

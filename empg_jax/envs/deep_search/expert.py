@@ -1,8 +1,8 @@
-"""A searcher that takes the embedded questions apart, and acts on what it has read.
+"""A searcher that parses the embedded questions, and acts on what it has read.
 
-It finds the country that a question describes, by one search or several, and then what is
-asked of it. What no search shows, it looks up on the document's pages. What it cannot find
-it answers with "unknown".
+It finds the country that a question describes, with one search or several, and then the fact
+that is asked. If no search shows it, the expert reads the document's pages. If it cannot find
+the answer, it answers "unknown".
 """
 
 from collections.abc import Callable, Generator
@@ -13,7 +13,7 @@ from empg_jax.envs.deep_search.reading import FACTS
 
 MAX_TURNS = 15
 Move = tuple[str, str]  # a thought and an action
-# Makes moves, is sent what each has led to, and returns what it found.
+# Yields moves, is sent the observation after each, and returns what it found.
 Plan = Generator[Move, str, str]
 
 _QUESTION = re.compile(r"Question: What is the (.+?) of (the .+)\?")
@@ -22,24 +22,24 @@ _PAGES = 6
 
 
 class NotFound(Exception):
-  """The corpus does not tell, as far as it was read."""
+  """The texts that were read do not have the fact."""
 
 
 class Expert:
-  """Plays one episode. `act` is asked for each turn, and told what was played before."""
+  """Plays one episode, with a call of `act` for each turn."""
 
   def __init__(self):
     self._plan: Plan | None = None
     self._move: Move = ("", "")
 
   def act(self, observation: str, played: str | None) -> Move:
-    """A short thought and the action, given what is read and what was played last."""
+    """A short thought and the action, given the observation and the action before it."""
     if self._plan is None:
       self._plan = _solve(observation)
       self._move = next(self._plan)
     elif played == self._move[1]:
       self._move = self._plan.send(observation)
-    return self._move  # again what was to be done, if something else was
+    return self._move  # repeats the move if another action was played
 
 
 def search(words: str) -> str:
@@ -77,7 +77,7 @@ def _place(described: str) -> Plan:
 
 
 def _fact(country: str, asked: str) -> Plan:
-  """What is asked of a country."""
+  """The fact that a question asks about a country."""
   fact = FACTS[asked]
   title = f"{country} ({fact.section})"
   words = f"{country} {fact.section} {fact.words}"
@@ -197,7 +197,7 @@ def _more(kind: str, a: str, b: str) -> Plan:
   return a if of_a > of_b else b
 
 
-# Ways to describe a country, and how it is found; the first that fits counts.
+# Descriptions of a country, and how it is found; the first that matches counts.
 _PLACES: tuple[tuple[str, Callable[..., Plan]], ...] = (
     (r"the country where the winner of the (\d+) Nobel prize for (.+) was born", _winner),
     (r"the country where the (elder|younger) of (.+) and (.+) was born", _first_born),

@@ -1,4 +1,4 @@
-"""Which questions a policy can learn from, and how they are written down."""
+"""Which questions a policy can learn from, and the lines of their file."""
 
 from empg_jax.envs.deep_search.questions import Question
 from empg_jax.io import json_text
@@ -7,7 +7,7 @@ VERDICTS = KEPT, KNOWN, EASY = "kept", "answered without a search", "always answ
 
 
 def verdict(directly: int, searching: int, plays: int) -> str:
-  """What becomes of a question, as in the paper (arXiv 2509.09265).
+  """Whether a question is kept, and if not, why, as in the paper (arXiv 2509.09265).
 
   Args:
     directly: how often it was answered without a search.

@@ -1,4 +1,4 @@
-"""Names that a country also goes by in the embedded corpus."""
+"""Other names of countries in the embedded corpus."""
 
 _ALIASES = {
   "UK": "United Kingdom", "US": "United States", "USA": "United States",
@@ -11,5 +11,5 @@ _ALIASES = {
 
 
 def country(name: str) -> str:
-  """The name that the country's own documents bear."""
+  """The name of the country in the titles of its documents."""
   return _ALIASES.get(name, name)

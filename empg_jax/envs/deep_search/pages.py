@@ -1,4 +1,4 @@
-"""What the agent reads: search results and the pages of a document."""
+"""The agent's observations: search results and the pages of a document."""
 
 import bisect
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import re
 from empg_jax.envs._shared import analysis
 from empg_jax.envs.deep_search.retrieval import Hit, Passage
 
-# A passage could hold the tags that structure an episode: the agent never reads them there.
+# The tags that structure an episode are removed from passages.
 _TAGS = re.compile(r"</?(?:information|think|action|search|visit|answer)\s*>", re.IGNORECASE)
 _TITLE_LENGTH = 120  # characters of a title that are shown
 _WORD_LENGTH = 60  # characters of a word that are shown
@@ -15,7 +15,7 @@ _BEFORE = 1  # words shown before the first one that fits the query
 
 
 def results(hits: Sequence[Hit], query: str, words: int) -> str:
-  """Search results as Search-R1 shows them, of each passage at most `words` words, 0 for all."""
+  """Search results as in Search-R1, with at most `words` words of each passage; 0 for all."""
   if not hits:
     return information("Nothing was found: search for other words.")
   shown = (
@@ -26,7 +26,7 @@ def results(hits: Sequence[Hit], query: str, words: int) -> str:
 
 
 def page(passages: Sequence[Passage], number: int, words: int) -> tuple[str, int]:
-  """Page `number`, from 0, of a document in pages of `words` words, and how many there are."""
+  """Page `number`, from 0, of a document in pages of `words` words, and the number of pages."""
   text = " ".join(passage.text for passage in passages).split()
   count = max(-(-len(text) // words), 1)
   number %= count
@@ -38,19 +38,19 @@ def page(passages: Sequence[Passage], number: int, words: int) -> tuple[str, int
 
 
 def information(text: str) -> str:
-  """Between Search-R1's tags."""
-  # What is left when tags are gone may be one: "</infor<think>mation>".
+  """The text between Search-R1's tags."""
+  # Without its tags, a text may form a new one: "</infor<think>mation>".
   text = _TAGS.sub("...", _TAGS.sub("", text))
   return f"<information>{text}</information>"
 
 
 def shortened(title: str) -> str:
-  """A title as it is shown."""
+  """A title, shortened for display."""
   return title[:_TITLE_LENGTH]
 
 
 def excerpt(passage: Passage, query: str, words: int) -> str:
-  """The part of a passage that has most of the query's words which the title has not."""
+  """The part of a passage with the most query words that are not in the title."""
   text = passage.text.split()
   if not words or len(text) <= words:
     return " ".join(_cut(text))
@@ -70,5 +70,5 @@ def excerpt(passage: Passage, query: str, words: int) -> str:
 
 
 def _cut(words: Sequence[str]) -> list[str]:
-  """Nothing the agent reads is without end, not even a word."""
+  """Shortens words, so that nothing the agent reads is unbounded."""
   return [word[:_WORD_LENGTH] for word in words]

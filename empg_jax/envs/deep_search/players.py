@@ -1,11 +1,11 @@
-"""Who answers the questions without a policy, to compare one with."""
+"""Players of Deep Search without a policy, for comparison."""
 
 import random
 
 from empg_jax.envs.deep_search import reading
 from empg_jax.envs.deep_search.expert import Expert, search, visit
 
-PLAIN: dict[str, bool] = {}  # the expert reads whatever `make` shows
+PLAIN: dict[str, bool] = {}  # the expert reads all observations
 
 
 def expert(rng: random.Random) -> Expert:

@@ -1,11 +1,11 @@
-"""Questions that TensorFlow Datasets has builders for, as these prepare them.
+"""Questions for which TensorFlow Datasets has builders, as these prepare them.
 
     python launch/train.py --config=configs/deep_search.py:qwen2.5-7b --config.model.path=FOLDER
       --config.tasks.questions=tfds:natural_questions_open --config.evaluation.splits="('test',)"
 
 `natural_questions_open` has the questions of `natural_questions` with a short answer, without
 its 42 GB of pages; `trivia_qa/unfiltered.nocontext` has all of TriviaQA's, without documents.
-What is not in TFDS_DATA_DIR, else ~/tensorflow_datasets, is downloaded there if it can be.
+They are read from TFDS_DATA_DIR, or ~/tensorflow_datasets, and downloaded to it if missing.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from empg_jax.envs.deep_search.questions import Question
 from empg_jax.io import paths
 
 NAMES = ("natural_questions_open", "trivia_qa/unfiltered.nocontext")
-# Nobody publishes the answers of TriviaQA's own test split, and NQ-open has none.
+# The answers of TriviaQA's test split are not published, and NQ-open has no test split.
 SPLITS = {"train": "train", "test": "validation"}
 
 
 def digest() -> str:
-  """What tells the folder that they are prepared in from others."""
+  """Identifies the folder of the prepared questions."""
   return hashlib.sha256(str(_home()).encode()).hexdigest()[:12]
 
 
@@ -34,7 +34,7 @@ def read(name: str, split: str) -> Iterator[Question]:
   """The questions of a split, one of SPLITS; of the kind that the name says.
 
   Raises:
-    FileNotFoundError: they are not prepared, and could not be; the sentence says why.
+    FileNotFoundError: they are not prepared, and cannot be; the message says why.
     ValueError: a record has no question or no answer.
   """
   kind = name.partition("/")[0]
@@ -78,7 +78,7 @@ def _home() -> pathlib.Path:
 
 
 def _plain(value: Any) -> Any:
-  """Texts for the bytes in a record, lists for its arrays."""
+  """A record with texts in place of bytes, and lists in place of arrays."""
   if isinstance(value, bytes):
     return value.decode()
   if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Questions of the usual collections, read from their files as these are published.
+"""Questions of the usual collections, read from their published files.
 
 A file is JSON lines, or one JSON list (or {"data": [..]}); an entry is recognised by its keys:
 
@@ -26,7 +26,7 @@ def read(path: pathlib.Path) -> Iterator[Question]:
   """The questions of a file, of the kind that its name says.
 
   Raises:
-    ValueError: an entry is broken, or of none of these forms; the sentence says which.
+    ValueError: an entry is broken, or of none of these forms; the message says which.
   """
   for place, entry in _entries(path):
     asked = question(entry, path.stem)
@@ -50,7 +50,7 @@ def question(entry: Any, kind: str) -> Question | None:
 
 
 def _entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
-  """The entries, each with what it is called in a message."""
+  """Yields the entries, each with its place for messages."""
   if path.suffix == ".jsonl":
     yield from ((f"line {number}", entry) for number, entry in json_files.lines(path))
   else:
@@ -58,7 +58,7 @@ def _entries(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
 
 
 def _members(path: pathlib.Path) -> Iterable[Any]:
-  """Of one list, or of the list that an object has under "data", as TriviaQA's "Data"."""
+  """The members of a list, or of an object's list "data", such as TriviaQA's "Data"."""
   with path.open(encoding="utf-8", errors="replace") as f:
     start = f.read(1000).lstrip("\ufeff \t\r\n")[:1]
   if start != "{":
@@ -82,7 +82,7 @@ def _answers(entry: dict[str, Any]) -> list[Any]:
 
 
 def _titles(entry: dict[str, Any]) -> list[Any]:
-  """Of the supporting documents, each once; none if the collection does not name them."""
+  """Titles of the supporting documents, each once; none if the collection has none."""
   metadata = entry.get("metadata")
   facts = entry.get("supporting_facts") or (
     metadata.get("supporting_facts") if isinstance(metadata, dict) else None
@@ -103,13 +103,13 @@ def _list(value: Any) -> list[Any]:
 
 
 def _texts(values: list[Any]) -> tuple[str, ...]:
-  """The texts among the values, each once; 2Wiki and others also have numbers as answers."""
+  """The texts among the values, each once; answers of 2Wiki and others may be numbers."""
   texts = (str(v) if _is_number(v) else v for v in values)
   return tuple(dict.fromkeys(v.strip() for v in texts if isinstance(v, str) and v.strip()))
 
 
 def _is_number(value: Any) -> bool:
-  """NaN is none: tables have it where an answer is missing."""
+  """Whether a value is a number; NaN is none, as tables have it for missing answers."""
   if isinstance(value, float):
     return math.isfinite(value)
   return isinstance(value, int) and not isinstance(value, bool)

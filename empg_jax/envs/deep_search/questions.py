@@ -1,10 +1,10 @@
-"""A question, as all of its sources give it."""
+"""A question, in the form that all sources give."""
 
 from typing import NamedTuple
 
 
 class Question(NamedTuple):
-  """What is asked, and what is known about the answer; plain JSON values."""
+  """A question and its answers; plain JSON values."""
 
   text: str
   answers: tuple[str, ...]  # each is right

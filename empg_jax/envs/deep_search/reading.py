@@ -1,4 +1,4 @@
-"""What can be read out of the embedded corpus: facts, as its documents word them."""
+"""Reads facts from the texts of the embedded corpus."""
 
 import re
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 class Fact(NamedTuple):
-  """Something that a document tells about a country."""
+  """A fact that a document has about a country."""
 
   section: str  # of the country's documents
   words: str  # to search for
@@ -52,14 +52,14 @@ DISCOVERY = re.compile(r"was discovered in (.+?) in \d+ by")
 
 
 def documents(observation: str) -> list[tuple[str, str]]:
-  """Titles and texts of what search results or a page show; none for anything else."""
+  """Titles and texts of the documents in search results or on a page; none for other texts."""
   inside = observation.partition("<information>")[2].partition("</information>")[0]
   found = (_RESULT.match(line) for line in inside.split("\n"))
   return [(match[1], _PAGE.sub("", match[2])) for match in found if match]
 
 
 def has_next_page(observation: str) -> bool:
-  """Whether the page that is shown is not its document's last."""
+  """Whether the page is not the document's last."""
   return "Visit it again" in observation
 
 

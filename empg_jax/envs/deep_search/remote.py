@@ -23,12 +23,12 @@ TIMEOUT = 30.0  # seconds for an answer
 RETRIES = 4
 BACKOFF = 0.5  # seconds before the second retry, twice as many before each next one
 DOCUMENT_LIMIT = 50  # passages that a document may have
-_BUSY = (429, 500, 502, 503, 504)  # answers that may be others a moment later
+_BUSY = (429, 500, 502, 503, 504)  # statuses after which a retry may succeed
 _LARGEST = 16 << 20  # bytes of an answer
 
 
 class Remote:
-  """A `Retriever` that asks a server; it can be pickled, and shared by threads."""
+  """A `Retriever` over HTTP; it can be pickled, and shared by threads."""
 
   def __init__(
       self, address: str, *, timeout: float = TIMEOUT, retries: int = RETRIES,
@@ -37,7 +37,7 @@ class Remote:
     """The server at `address`, with or without the path /retrieve.
 
     Raises:
-      ValueError: the address has no host, or a port that is none.
+      ValueError: the address has no host, or an invalid port.
     """
     if not _names_a_server(address):
       raise ValueError(f"{address!r} is no server's address: want http://127.0.0.1:8000")

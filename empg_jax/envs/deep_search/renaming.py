@@ -1,7 +1,7 @@
-"""Demonstrations with other names in them, of which only what they were copied from can tell.
+"""Demonstrations with invented names, which a policy can only copy from the text.
 
-A small policy that is cloned from a thousand questions learns their names by heart, and spells
-a name that it has not met as one that it has. With names that never come twice, it has to copy.
+A small policy that is cloned from a thousand questions memorizes their names, and writes a new
+name as one that it knows. With names that never repeat, it has to copy.
 """
 
 import random
@@ -15,12 +15,12 @@ _DRAWN = ("aeiou", "bcdfghjklmnprstvwz", "0123456789")
 
 
 def renamed(demo: Demonstration, rng: random.Random, fixed: frozenset[str]) -> Demonstration:
-  """The same episode about others: each word that the expert copied is another, everywhere.
+  """The same episode with each word that the expert copied replaced by another one everywhere.
 
   Args:
-    demo: its thoughts and actions say which words those are.
-    rng: what the other words are drawn from.
-    fixed: words, in lower case, that stay.
+    demo: its thoughts and actions determine those words.
+    rng: draws the other words.
+    fixed: words, in lower case, that are not replaced.
   """
   said = " ".join(f"{turn.thought} {turn.action}" for turn in demo.turns)
   copied = sorted({word.lower() for word in _WORD.findall(said)} - fixed)

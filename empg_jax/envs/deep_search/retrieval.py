@@ -1,10 +1,10 @@
-"""What an environment asks of whatever finds passages for it."""
+"""The interface between an environment and a search engine."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Passage(NamedTuple):
-  """A piece of a document. `contents` is how Search-R1's files and servers write it."""
+  """A part of a document. `contents` has the form of Search-R1's files and servers."""
 
   id: str
   title: str
@@ -16,7 +16,7 @@ class Passage(NamedTuple):
 
 
 class Hit(NamedTuple):
-  """A passage that was found, and how well it fits the query."""
+  """A passage and its score for the query."""
 
   passage: Passage
   score: float
@@ -30,7 +30,7 @@ class Retriever(Protocol):
     """The best passages for `query`, best first, at most `limit`.
 
     Raises:
-      RetrievalFailed: it could not be asked.
+      RetrievalFailed: the search engine failed.
     """
     ...
 
@@ -43,11 +43,11 @@ class Retriever(Protocol):
 
 
 class RetrievalFailed(RuntimeError):
-  """A retriever could not be asked: no fault of the agent, so its episode does not count."""
+  """A search engine failed. The agent is not at fault, so the episode does not count."""
 
 
 def parse_contents(id: str, contents: str) -> Passage:
-  """The passage of Search-R1's `contents`: a title, in quotes or not, a line break, a text."""
+  """Parses Search-R1's `contents`: a title, with or without quotes, a line break, a text."""
   title, _, text = contents.partition("\n")
   title = title.strip()
   if len(title) > 1 and title[0] == title[-1] == '"':
@@ -56,5 +56,5 @@ def parse_contents(id: str, contents: str) -> Passage:
 
 
 def same_title(title: str) -> str:
-  """What two spellings of a title have in common."""
+  """The form of a title in which its spellings are equal."""
   return " ".join(title.split()).casefold()

@@ -1,4 +1,4 @@
-"""How an answer is judged: as SQuAD, HotpotQA and Search-R1 do."""
+"""Scores answers as SQuAD, HotpotQA and Search-R1 do."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ import string
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_SYMBOLS = set("#+")  # which alone tell C, C# and C++ apart
+_SYMBOLS = set("#+")  # which distinguish C, C# and C++
 _AROUND = "".join({*string.punctuation, " "} - _SYMBOLS)
 
 
@@ -28,10 +28,10 @@ def f1(answer: str, golden: Sequence[str]) -> float:
 
 
 def _pairs(answer: str, golden: Sequence[str]) -> Iterator[tuple[str, str]]:
-  """The answer and each golden one as they are compared.
+  """Pairs of the answer and each golden one, in the form in which they are compared.
 
-  That is normalised, but where this leaves nothing to compare: of the golden answer "A", or of
-  "C#" as of "C++" but a letter.
+  They are normalised, unless this leaves nothing to compare: normalised, "A" is empty, and "C#"
+  equals "C++".
   """
   said = normalize(answer)
   for text in golden:
@@ -44,7 +44,7 @@ def _pairs(answer: str, golden: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _as_it_is(answer: str) -> str:
-  """Lower case and single blanks, without punctuation around it if there is anything else."""
+  """Lower case and single blanks, without punctuation at the ends unless that is all."""
   text = " ".join(answer.lower().split())
   return text.strip(_AROUND) or text.rstrip(" .")
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from empg_jax.envs.deep_search.retrieval import Hit, Retriever
 
-# What a request may ask for; more is refused.
+# Limits of a request; one beyond them is refused.
 MAX_BODY = 1 << 20  # bytes
 MAX_QUERIES = 256
 MAX_QUERY = 4000  # characters
@@ -19,11 +19,11 @@ MAX_TOPK = 100
 
 
 class _Refused(Exception):
-  """A request that is not answered, with its status and the reason."""
+  """A refused request, with the status and the reason."""
 
 
 def app(retriever: Retriever) -> Starlette:
-  """The web application; searches run in threads, so that requests do not wait in line."""
+  """The web application; searches run in threads, so that requests do not queue."""
 
   async def retrieve(request: Request) -> JSONResponse:
     try:

@@ -1,27 +1,27 @@
 """WebShop: shopping in text, on an embedded catalogue or on WebShop's own files.
 
 Task names are `<catalogue>/<goals>/<number>`; the number is the goal's in the original's
-shuffled order, by which the splits are made. For example:
+shuffled order, which defines the splits. For example:
 
     env = make()
     print(env.reset(tasks("train")[0]))
     observation, reward, done, info = env.step("search[hiking boots]")
 
 Actions are `search[words]`, on every page as in the original, and `click[text]` with
-something that can be clicked on the page; the argument's case does not matter. Whatever
-else comes changes nothing.
+something that can be clicked on the page; the argument's case does not matter. Any other
+action changes nothing.
 
 Known differences from the original's text mode (princeton-nlp/WebShop):
   - The random prices are seeded (see goals.py); there they change from run to run.
-  - The search words <r>, <a>, <c> and <q>, by which its box lists products at random, by
-    attribute, by category and by query, are words like others.
-  - An item that its loader or its pages would choke on (no image, no entry in items_ins)
-    is taken.
-  - spaCy lists nouns where it is asked to; by default a list stands in for it: see nouns.py.
-  - A page that it takes for another one because the words searched for hold that page's
-    name ("search_results", "item_page", ..) is not mistaken.
-  - An option that is called "attributes" is chosen; there it opens a page that is hidden.
-  - An option whose text is empty or holds a bracket or a line break can be chosen; there
+  - The search words <r>, <a>, <c> and <q>, with which its box lists products at random, by
+    attribute, by category and by query, are ordinary words.
+  - An item on which its loader or its pages fail (no image, no entry in items_ins) is
+    accepted.
+  - spaCy finds nouns only on request; the default is a list instead: see nouns.py.
+  - The original confuses pages if the search words contain a page's name ("search_results",
+    "item_page", ..); here they do not matter.
+  - An option named "attributes" is chosen; there it opens a hidden page.
+  - An option whose text is empty or contains a bracket or a line break can be chosen; there
     `click[xl [wide]]` is no action.
   - A price with something else than separators between its digits ("$1e3") is refused; there it
     is 13 dollars.
@@ -42,10 +42,10 @@ from empg_jax.envs.webshop.players import PLAIN as PLAIN, choices as choices, ex
 
 SCORE = "task_score"
 
-# As verl-agent has it: the commands are in lower case, and a reply in Chinese is none.
+# As in verl-agent: commands are in lower case, and a reply in Chinese is invalid.
 REPLY = {"think": True, "lower": True, "cjk": False}
 
-# Stands before the first observation, for a model that was not cloned from the expert.
+# Comes before the first observation, for a model that was not cloned from the expert.
 INSTRUCTIONS = """\
 You shop on a website, in text. Each message shows the page that is open and the instruction that \
 says what to buy; " [SEP] " stands between the parts of a page. search[words] looks for products, \

@@ -1,4 +1,4 @@
-"""Remakes what ships in assets/: `python -m empg_jax.envs.webshop`."""
+"""Makes the files of assets/ again: `python -m empg_jax.envs.webshop`."""
 
 from empg_jax.envs.webshop import embedded
 

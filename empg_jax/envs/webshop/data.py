@@ -1,10 +1,10 @@
-"""Which shop a catalogue's name means: the embedded one, or WebShop's own files.
+"""The shop of a catalogue's name: the embedded one, or one from WebShop's own files.
 
     $WEBSHOP_DATA/items_shuffle_1000.json  items_ins_v2_1000.json     "small", 1,000 products
     $WEBSHOP_DATA/items_shuffle.json       items_ins_v2.json          "full", 1.18 M products
     $WEBSHOP_DATA/items_human_ins.json                                for goals="human"
 
-A shop is built when it is first asked for: 1,000 products take a second, 100,000 with 400,000
+A shop is built on first use: 1,000 products take a second, 100,000 with 400,000
 instructions 15 seconds of CPU and 320 MB. The files are read in pieces, never as a whole.
 """
 
@@ -26,7 +26,7 @@ _HUMAN = "items_human_ins.json"
 
 
 def shop(catalogue: str, goals: str) -> Shop:
-  """The shop of a catalogue with goals of a kind, built if need be.
+  """The shop of a catalogue with goals of a kind, built if it is missing.
 
   Raises:
     FileNotFoundError: WEBSHOP_DATA names no folder with the files.

@@ -1,10 +1,10 @@
-"""Demonstrations without end: the expert shops in the embedded catalogue for fresh goals.
+"""Endless demonstrations: the expert shops in the embedded catalogue for new goals.
 
-No goal is one of the embedded test or eval goals. Now and then something else is clicked
-than the expert's choice, something of the page or something that is not there, so that a
-policy sees how to go on from there; such a turn is not to be trained on. Nothing is bought
-that way. A hasty shopper buys what it looks at without the rest of its checks and choices, as
-people do; that is trained on, and leaves reinforcement learning a habit to unlearn.
+No goal is one of the embedded test or eval goals. Some clicks are noise in place of the
+expert's, on something of the page or on something that is not there, so that a policy sees
+how to recover; such turns are not trained on, and never buy. A hasty shopper buys the product
+that it looks at without the rest of its checks and choices, as people do; that is trained on,
+and is a habit for reinforcement learning to unlearn.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from empg_jax.envs.webshop.shelves import OPTIONS
 from empg_jax.envs.webshop.shop import Shop
 
 HELD_OUT = 1500  # the test and eval goals
-FUTILE = 0.2  # share of the noise that clicks what is not on the page
+FUTILE = 0.2  # share of the noise that clicks something not on the page
 BUY = "click[buy now]"
 
-# Always a piece of their own, so that transcripts are short: the pages' fixed parts.
+# Single pieces of the vocabulary, so that transcripts are short: the pages' fixed parts.
 PHRASES = (
   "WebShop [SEP] Instruction: [SEP] ", "Instruction: [SEP] ", " [SEP] ", " [SEP] Search",
   " [SEP] Back to Search [SEP] Page ", " (Total results: ", ") [SEP] Next > [SEP] ",
@@ -58,7 +58,7 @@ def demonstrations(
 
 
 def _goals(rng: random.Random) -> Iterator[Goal]:
-  """Fresh goals, none with the content of a held-out one."""
+  """Yields new goals, none with the content of a held-out one."""
   shop = data.shop("embedded", "human")
   barred = {_content(shop, shop.goal(number)) for number in range(HELD_OUT)}
   specs = list(embedded.specs().items())
@@ -71,7 +71,7 @@ def _goals(rng: random.Random) -> Iterator[Goal]:
 
 
 def _content(shop: Shop, goal: Goal) -> tuple:
-  """What is wanted, in whichever words and of whichever brand."""
+  """What is wanted, regardless of words and brand."""
   kind = shop.product(goal.product).query
   return kind, tuple(sorted(goal.attributes)), tuple(sorted(goal.options))
 
@@ -84,7 +84,7 @@ def _play(
   while len(turns) < MAX_TURNS and not done:
     thought, action = expert.act(observation, played)
     is_choice = observation.endswith(" [SEP] Buy Now") and action != BUY
-    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as ever
+    if haste and is_choice and rng.random() < haste:  # without haste, the same draws as before
       thought, action = "it will do", BUY
     played = _something_else(rng, env, action) if rng.random() < noise else action
     turns.append(DemoTurn(observation, thought, played, played == action))
@@ -94,7 +94,7 @@ def _play(
 
 
 def _said_once(demo: Demonstration, instruction: str) -> Demonstration:
-  """The demonstration as it reads where only the first page says what to buy."""
+  """The demonstration where only the first page has the instruction."""
   first, *rest = demo.turns
   rest = (t._replace(observation=without_instruction(t.observation, instruction)) for t in rest)
   return demo._replace(turns=(first, *rest))

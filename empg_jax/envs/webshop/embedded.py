@@ -2,7 +2,7 @@
 
     python -m empg_jax.envs.webshop
 
-draws it again, the very same, has spaCy list the nouns of its titles (which needs the extra
+draws the same catalogue again, lists the nouns of its titles with spaCy (from the extra
 `webshop`), and writes it where `files` reads it.
 """
 
@@ -29,18 +29,18 @@ def files() -> tuple[list[dict[str, Any]], Any, Any]:
 
 @functools.cache
 def digest() -> str:
-  """What tells this catalogue apart from another one."""
+  """Identifies this catalogue."""
   return hashlib.sha256(_bytes()).hexdigest()[:12]
 
 
 @functools.cache
 def specs() -> dict[str, generate.Spec]:
-  """What its products are, by asin."""
+  """The specs of its products, by asin."""
   return generate.specs(_SEED, PRODUCTS)
 
 
 def drawn() -> generate.Catalogue:
-  """The catalogue, drawn anew, without the lists of nouns."""
+  """Draws the catalogue, without the lists of nouns."""
   return generate.catalogue(_SEED, PRODUCTS)
 
 

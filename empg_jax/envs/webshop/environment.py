@@ -15,7 +15,7 @@ TASK_TYPES = ("beauty", "electronics", "fashion", "garden", "grocery")
 
 
 class WebShop:
-  """WebShop as an `Env`: a purchase ends the episode and is rewarded, nothing else is.
+  """WebShop as an `Env`: a purchase ends the episode, and only it is rewarded.
 
   `step` answers with info {"won": whether the purchase was perfect, "task_score": its score
   in [0, 1] or 0 before, "has_search_bar": bool, "clickables": list of str}; at the end also
@@ -36,9 +36,9 @@ class WebShop:
     Args:
       nouns: "listed", or "spacy", which needs the extra `webshop`: see nouns.py.
       reward: "score", the score itself, or "won", 1 for the score 1 and else 0.
-      show_commands: whether each observation ends with a list of what can be done now.
-      repeat_instruction: whether every page says what to buy, as the original's do. Else
-        only the first does; an agent that sees the whole transcript needs no more.
+      show_commands: whether each observation ends with a list of the possible actions.
+      repeat_instruction: whether every page has the instruction, as in the original. Else
+        only the first does, which is enough for an agent that sees the whole transcript.
     """
     _check("nouns", nouns, METHODS)
     _check("reward", reward, REWARDS)
@@ -48,7 +48,7 @@ class WebShop:
     self._done = False
 
   def reset(self, task: str) -> str:
-    """Starts `task`: the search page with the instruction.
+    """Starts `task`; returns the search page with the instruction.
 
     Raises:
       ValueError: an unknown task, or a broken file.
@@ -64,7 +64,7 @@ class WebShop:
     return self._observation(self._session, first=True)
 
   def step(self, action: str) -> Step:
-    """Plays `action`, to the letter: blanks around it make it another one."""
+    """Plays `action` exactly as given: blanks around it are part of it."""
     session = self._playing()
     if self._done:
       raise ValueError("this episode has ended: call reset(task) before the next step")
@@ -81,7 +81,7 @@ class WebShop:
 
   @property
   def available_actions(self) -> dict[str, bool | list[str]]:
-    """What the page offers: "has_search_bar" and "clickables", also before the first step."""
+    """The page's actions: "has_search_bar" and "clickables"; also before the first step."""
     page = self._playing().page
     return {"has_search_bar": page.kind == "search", "clickables": list(page.clickables)}
 
@@ -143,7 +143,7 @@ def tasks(split: str, *, catalogue: str = "embedded", goals: str = "human") -> l
 
 
 def task_type(task: str) -> str:
-  """The category of what a task wants, one of `TASK_TYPES`."""
+  """The category of a task's product, one of `TASK_TYPES`."""
   catalogue, goals, number = _parts(task)
   shop = data.shop(catalogue, goals)
   return shop.product(shop.goal(number).product).category

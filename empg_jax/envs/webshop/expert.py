@@ -1,8 +1,8 @@
-"""A shopper that reads: it acts on what the pages show, as an agent could.
+"""A shopper that uses only what the pages show, as an agent could.
 
-It searches for the goal's words, opens what fits best by title and price, looks into the
-features for words it still misses, tries another product if the first one does not fit,
-chooses the options that the goal names, and buys.
+It searches for the goal's words, opens the product that fits best by title and price, reads
+the features for missing words, tries another product if the first one does not fit, chooses
+the options that the goal names, and buys.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 SEPARATOR = " [SEP] "
 MAX_TURNS = 15
-# The turns that a product takes: open, features, back, two options, buy.
+# The turns for a product: open, features, back, two options, buy.
 _TURNS_TO_BUY = 6
 
 _PRICE = re.compile(r", and price lower than ([\d.]+) dollars$")
 _WORD = re.compile(r"[\w-]+")
-# Words of a wish that say nothing about the product.
+# Words of an instruction that do not describe the product.
 _FILLERS = frozenset(
   "a an the and or of in on at to for with that is are it its i we my our me you can could"
   " would like want wants need needs am looking find get buy show help please some one any has"
@@ -34,7 +34,7 @@ class Listing(NamedTuple):
 
 
 class Expert:
-  """Plays one episode. `act` is asked for each turn, and told what was played before."""
+  """Plays one episode, with a call of `act` for each turn."""
 
   def __init__(self):
     self._asin = ""  # of the item page that is open, or was last
@@ -47,7 +47,7 @@ class Expert:
     self._turn = 0
 
   def act(self, observation: str, played: str | None) -> tuple[str, str]:
-    """A short thought and the action, given what is read and what was played last."""
+    """A short thought and the action, given the observation and the action before it."""
     self._turn += 1
     parts = observation.split(SEPARATOR)
     self._note((played or "").partition("[")[2].removesuffix("]").lower())
@@ -64,7 +64,7 @@ class Expert:
     return "i have read it", "click[< prev]"
 
   def _note(self, argument: str) -> None:
-    """Remembers which product is open and what was clicked on its page."""
+    """Records which product is open and what was clicked on its page."""
     if self._kind == "results":
       if argument in {listing.asin.lower() for listing in self._listed}:
         self._asin, self._clicked = argument, []
@@ -131,7 +131,7 @@ class Expert:
     return [word for word in self._query if word not in known]
 
   def _named(self, group: Sequence[str]) -> str | None:
-    """The value of an option that the goal names: the last one, as options come last."""
+    """The value of an option that the goal names: the last match, as options come last."""
     found = {
       value: list(re.finditer(rf"(?<![\w-]){re.escape(value)}(?![\w-])", self._wish))
       for value in group
@@ -157,7 +157,7 @@ def _highest(price: str) -> float:
 
 
 def _option_groups(parts: Sequence[str]) -> list[list[str]]:
-  """The values of each option; names and values stand in one row on the page."""
+  """The values of each option; names and values are in one row on the page."""
   groups: list[list[str]] = []
   for part in parts:
     if part in _OPTION_NAMES:

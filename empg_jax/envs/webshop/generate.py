@@ -1,8 +1,8 @@
 """Draws catalogues in the formats of WebShop's files: products, attributes, instructions.
 
 Products come in families of four that differ in one thing: a trait that the title names, an
-extra that only description and features name, the options, or the price. So a shopper who
-does not look closely gets part of the reward.
+extra that only description and features name, the options, or the price. So a careless
+shopper gets part of the reward.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _NO_PRICE, _RANGE = 0.02, 0.1  # shares of products without a price, and with a 
 
 
 class Spec(NamedTuple):
-  """A product before it is put into words."""
+  """A product before its texts are written."""
 
   kind: Kind
   brand: str
@@ -36,7 +36,7 @@ class Catalogue(NamedTuple):
 
 
 def catalogue(seed: int | str, products: int) -> Catalogue:
-  """At least `products` products, evenly of all kinds; the same for the same arguments."""
+  """At least `products` products, equally many of each kind; the same for the same arguments."""
   rng = random.Random(f"{seed}/{products}/texts")
   result = Catalogue([], {}, {})
   for asin, spec in specs(seed, products).items():
@@ -47,7 +47,7 @@ def catalogue(seed: int | str, products: int) -> Catalogue:
 
 
 def specs(seed: int | str, products: int) -> dict[str, Spec]:
-  """What the products of `catalogue` are, by asin, in its order."""
+  """The specs of `catalogue`'s products by asin, in its order."""
   rng = random.Random(f"{seed}/{products}")
   every = kinds()
   families = -(-products // (FAMILY * len(every)))
@@ -125,7 +125,7 @@ def _attributes(spec: Spec, rng: random.Random) -> dict[str, Any]:
 
 
 def instruction(asin: str, spec: Spec, rng: random.Random) -> dict[str, Any]:
-  """What somebody who wants the product may say, in the format of items_human_ins."""
+  """An instruction for the product, in the format of items_human_ins."""
   wanted = _wanted(spec, rng, rng.choice((1, 2, 2, 3)))
   options = {
     OPTIONS[option][0]: rng.choice(values)

@@ -1,11 +1,11 @@
-"""What a shopper wants: goals made from products, with WebShop's prices and in its order.
+"""Goals made from products, with WebShop's prices and in its order.
 
 Prices and price limits are drawn from one random stream, in the original's order: a price
 for every product with a range, then two limits for every goal ("human") or every product
-with an instruction ("synthetic"). The original leaves that stream unseeded, so there they
-change from run to run; here its seed is 233, the one of the original's shuffle. The original
-draws the very same after `random.seed(233)`, if nothing else draws between: `rich`, which it
-prints with, does so in its first print, so that has to come before.
+with an instruction ("synthetic"). The original does not seed that stream, so there they
+change from run to run; here its seed is 233, that of the original's shuffle. The original
+draws the same after `random.seed(233)` if nothing else draws between: its `rich` draws on
+its first print, which must come before.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,14 +38,14 @@ class Goal(NamedTuple):
 
 
 def draw_price(product: Product, rng: random.Random) -> float:
-  """The price for which a product is sold."""
+  """Draws the price of a product."""
   return product.prices[0] if len(product.prices) == 1 else rng.uniform(*product.prices)
 
 
 def human_goals(
   number: int, price: float, instructions: Sequence[Any], rng: random.Random
 ) -> Iterator[Goal]:
-  """The goals that people wrote for product `number`; without attributes they are left out."""
+  """The goals that people wrote for product `number`, except those without attributes."""
   for entry in instructions:
     if not isinstance(entry, Mapping):
       raise ValueError(f"an instruction is {entry!r:.80}: want an object")

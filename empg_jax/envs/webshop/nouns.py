@@ -1,9 +1,9 @@
-"""The nouns of a product's title, by which the reward tells what kind of thing it is.
+"""The nouns of a product's title, from which the reward compares kinds of products.
 
-The original asks spaCy, 13 ms a title. The embedded catalogue lists what spaCy answers. Other
-catalogues, WebShop's own among them, list none: there all words but a few stand in for it by
-default, which gives another r_type for 63 of 900 pairs of embedded products (a third of them
-drawn at random, the others from a search for the wanted title).
+The original uses spaCy, 13 ms a title. The embedded catalogue lists spaCy's nouns. Other
+catalogues, including WebShop's own, list none: by default all words but a few count as nouns
+there, which changes r_type for 63 of 900 pairs of embedded products (a third of them drawn at
+random, the others from a search for the wanted title).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from empg_jax.envs.webshop.product import Product
 METHODS = ("listed", "spacy")
 _NOUN_TAGS = ("NOUN", "PROPN")
 _WORD = re.compile(r"[a-z][a-z'\u2019-]*[a-z]")
-# What is no noun in titles, and often there.
+# Frequent words of titles that are no nouns.
 _OTHERS = frozenset(
   "a an and are as at be by for from in is it its of on or so that the this to up with without"
   " your you our all any each every more most no non not only other than very easy free new"
@@ -30,7 +30,7 @@ def nouns(product: Product, method: str) -> Sequence[str]:
 
   Args:
     product: whose title.
-    method: "spacy" for the model that the original takes (needs the extra `webshop`);
+    method: "spacy" for the model of the original (needs the extra `webshop`);
       "listed" for those that the catalogue lists, or, if it lists none, all words of the
       title but some that are no nouns.
 

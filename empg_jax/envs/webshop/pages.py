@@ -1,8 +1,8 @@
-"""WebShop's pages as text and as what can be clicked on them.
+"""WebShop's pages: their text, and what can be clicked on them.
 
-The text is what the original's text mode makes of its HTML: the visible strings of a page,
-stripped and joined by " [SEP] ". An empty string leaves no trace there, one of blanks alone
-leaves an empty place, and a blank string with a line break in it leaves none again.
+The text is that of the original's text mode: the visible strings of a page, stripped and
+joined by " [SEP] ". It omits an empty string, keeps one of blanks as an empty place, and omits a
+blank string with a line break.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ RATING = "N.A."  # the original's files of reviews and ratings are never loaded
 
 
 class Page(NamedTuple):
-  """What is read and what can be clicked, in WebShop's order.
+  """A page's text and clickable elements, in WebShop's order.
 
   Attributes:
     kind: "search", "results", "item", "sub" or "done".
     text: the observation.
-    clickables: the lower-cased text of each button, link and option, and what stands
-      behind it: a button's text, a number on the page for a product, an option's name.
+    clickables: the lower-cased text of each button, link and option, and its target: a
+      button's text, a number on the page for a product, an option's name.
   """
 
   kind: str
@@ -33,13 +33,13 @@ class Page(NamedTuple):
 
 
 def search_page(instruction: str) -> Page:
-  """The page that every episode begins with."""
+  """The first page of every episode."""
   text = _text(["WebShop", "Instruction:", instruction, SEARCH])
   return Page("search", text, _buttons(SEARCH))
 
 
 def without_instruction(text: str, instruction: str) -> str:
-  """A page's text for a reader who has been told what to buy."""
+  """A page's text for a reader who already knows the instruction."""
   return text.replace(_text(["Instruction:", instruction, "."])[:-1], "", 1)
 
 
@@ -57,7 +57,7 @@ def results_page(instruction: str, page: int, total: int, products: Sequence[Pro
 
 
 def item_page(instruction: str, product: Product) -> Page:
-  """A product. What has been chosen of its options does not show, as in the original."""
+  """A product's page. It does not show the chosen options, as in the original."""
   options = [text for name, values in product.options.items() for text in (name, *values)]
   details = [product.title, f"Price: {product.price_tag}", f"Rating: {RATING}"]
   clickables = _buttons(BACK, PREV, *SUB_PAGES, BUY)

@@ -1,10 +1,10 @@
-"""Who plays WebShop without a policy, to compare one with."""
+"""Players of WebShop without a policy, for comparison."""
 
 import random
 
 from empg_jax.envs.webshop.expert import Expert
 
-# What `make` has to be given for the expert to be able to read.
+# Arguments of `make` with which the expert can read observations.
 PLAIN = dict(show_commands=False, repeat_instruction=True)
 
 
@@ -15,7 +15,7 @@ def expert(rng: random.Random) -> Expert:
 
 
 def choices(env, observation: str) -> list[str]:
-  """A click on whatever the page offers, or a search for the whole instruction."""
+  """Clicks on the elements of the page, or a search for the whole instruction."""
   offered = env.available_actions
   if offered["has_search_bar"]:
     wish = observation.partition("Instruction: [SEP] ")[2].partition(" [SEP] ")[0]

@@ -13,7 +13,7 @@ _CATEGORY_SEPARATOR = "\u203a"
 
 
 class Product(NamedTuple):
-  """What the pages show of a product and the reward needs of it; plain JSON values."""
+  """A product as the pages and the reward need it; plain JSON values."""
 
   asin: str
   title: str
@@ -34,14 +34,14 @@ class Product(NamedTuple):
 
   @property
   def search_text(self) -> str:
-    """What the search engine indexes of it."""
+    """The text that the search engine indexes."""
     options = ", and ".join(f"{name}: {', '.join(v)}" for name, v in self.options.items())
     first_bullet = self.bullets[0] if self.bullets else ""
     return " ".join([self.title, self.description, first_bullet, options]).lower()
 
 
 def is_listed(item: Any) -> bool:
-  """Whether WebShop takes an item up at all: its asin is a real one."""
+  """Whether WebShop lists an item: its asin is a real one."""
   try:
     asin = item["asin"]
   except (KeyError, TypeError):
@@ -54,10 +54,10 @@ def is_listed(item: Any) -> bool:
 
 
 def parse_product(item: Mapping[str, Any], attributes: Any) -> Product:
-  """A product, from an item and what the file items_ins has as its attributes.
+  """Reads a product from an item and its attributes in the file items_ins.
 
   Raises:
-    ValueError: something that every item has is missing or of a wrong kind.
+    ValueError: a required value is missing or of a wrong kind.
   """
   asin = item["asin"]
   for key in _KEYS:
@@ -104,7 +104,7 @@ def _pricing(asin: str, pricing: Any) -> tuple[str, list[float]]:
 
 
 def _amount(text: str) -> float:
-  """The number in a text; decimal.InvalidOperation if its digits are more than one number's."""
+  """The number in a text; raises decimal.InvalidOperation if it has more than one number."""
   number = re.sub(r"[^\d.]", "", text)
   places = [place for place, sign in enumerate(text) if sign.isdecimal()]
   between = text[places[0] : places[-1]] if places else ""

@@ -1,4 +1,4 @@
-"""WebShop's reward: how well the bought product, its options and its price fit the goal.
+"""WebShop's reward: how well a bought product, its options and its price fit the goal.
 
     r = r_type (matched attributes + matched options + [price <= limit])
         / (attributes + options + 1)
@@ -15,8 +15,8 @@ from rapidfuzz import fuzz, utils
 
 from empg_jax.envs.webshop.product import Product
 
-# The colors of WebShop's goals. The first that an option holds stands for it, so
-# "rose gold" is "gold", and "dark blue" is "blue".
+# The colors of WebShop's goals. The first one in an option replaces it, so "rose gold" is
+# "gold", and "dark blue" is "blue".
 COLORS = tuple(
   "alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown"
   " burgundy camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee"
@@ -28,7 +28,7 @@ COLORS = tuple(
   " tan taupe teal tiger turquoise violet walnut wheat white wine yellow".split()
 )
 _MATCH = 85
-_LATIN_1 = {i: None for i in range(128, 256)}  # what thefuzz drops
+_LATIN_1 = {i: None for i in range(128, 256)}  # characters that thefuzz removes
 
 
 def reward(
@@ -46,13 +46,13 @@ def reward(
   """The reward in [0, 1] and its parts, by the original's names.
 
   Args:
-    bought: what was bought.
+    bought: the product that was bought.
     wanted: the product that the goal was made from.
     attributes: the goal's.
     options: the goal's, as `goals.Goal` has them.
-    price_upper: the most that it may cost.
-    price: what it costs.
-    chosen: values of the options that were chosen.
+    price_upper: the price limit.
+    price: the price.
+    chosen: values of the chosen options.
     bought_nouns: of the bought product's title.
     wanted_nouns: of the wanted product's title.
   """
@@ -77,7 +77,7 @@ def reward(
 def type_reward(
   bought: Product, wanted: Product, bought_nouns: Sequence[str], wanted_nouns: Sequence[str]
 ) -> dict[str, Any]:
-  """Whether it is the kind of thing that was wanted: r_type, and what it comes from."""
+  """r_type, which says whether the kind of product fits, and the values that it depends on."""
   same_query = bought.query == wanted.query
   same_category = len(bought.categories & wanted.categories) >= 2
   score = 0.2
@@ -106,10 +106,10 @@ def matching_attributes(bought: Product, attributes: Sequence[str]) -> int:
 
 
 def matching_options(chosen: Iterable[str], options: Sequence[str | Sequence[str]]) -> int:
-  """How many of the goal's `options` are met by a chosen one.
+  """How many of the goal's `options` match a chosen one.
 
-  A goal's option that is a pair counts as a color only if one of the two is a color's bare
-  name, as in the original, where "in" meets a tuple.
+  An option of the goal that is a pair counts as a color only if one of the two equals a color's
+  name, as in the original, which applies "in" to a tuple.
   """
   chosen = [_without_shade(value) for value in chosen]
   wanted = [_without_shade(o if isinstance(o, str) else tuple(o)) for o in options]

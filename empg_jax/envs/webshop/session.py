@@ -1,4 +1,4 @@
-"""One visit to the shop: which page follows on which action."""
+"""One visit to the shop: which page follows an action."""
 
 import re
 
@@ -15,9 +15,9 @@ class Session:
   """The state of a visit; plain values, so that it can be pickled. The shop stays outside.
 
   Attributes:
-    page: the one that is open.
+    page: the open page.
     product: the number of the product that is open, or was bought.
-    options: what was chosen of it, value by name.
+    options: the chosen options, value by name.
   """
 
   def __init__(self, goal: Goal):
@@ -28,7 +28,7 @@ class Session:
     self.page = pages.search_page(goal.instruction)
 
   def act(self, action: str, shop: Shop) -> bool:
-    """Plays `action`; whether it bought something. What is no action here does nothing."""
+    """Plays `action`, invalid ones without effect; returns whether it bought a product."""
     name, argument = self._parsed(action)
     if name == "search" and argument:
       self._keywords = argument
@@ -38,7 +38,7 @@ class Session:
     return False
 
   def _parsed(self, action: str) -> tuple[str, str]:
-    """What an action does, and with what: a click on what is offered, whatever signs that holds."""
+    """The kind and the argument of an action; a clickable text may contain any characters."""
     offered = action[len(_CLICK) : -1].lower()
     if action.startswith(_CLICK) and action.endswith("]") and offered in self.page.clickables:
       return "click", offered
@@ -52,8 +52,7 @@ class Session:
 
   def _click(self, argument: str, shop: Shop) -> bool:
     kind, target = self.page.clickables[argument]
-    # The original looks at the text before it looks at what was clicked, so an option
-    # of the same text as a button is that button.
+    # The original compares the text first, so an option with a button's text acts as that button.
     button = _BUTTONS.get(argument)
     if button == pages.BUY:
       return True
@@ -77,7 +76,7 @@ class Session:
     return False
 
   def _search(self, shop: Shop, number: int) -> None:
-    """Opens page `number` of the results; like the original, beyond the last one, too."""
+    """Opens page `number` of the results, also beyond the last one, as in the original."""
     self.product, self.options, self._page_number = None, {}, number
     self._found = shop.index.search(self._keywords, RESULTS)
     on_page = self._found[(number - 1) * pages.PER_PAGE : number * pages.PER_PAGE]

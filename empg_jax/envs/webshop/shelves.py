@@ -1,4 +1,4 @@
-"""What the embedded catalogue sells: fifty kinds of things, and the brands that make them."""
+"""The products of the embedded catalogue: fifty kinds, and their brands."""
 
 from typing import NamedTuple
 

@@ -16,11 +16,11 @@ from empg_jax.envs.webshop.goals import Goal
 from empg_jax.envs.webshop.product import Product, is_listed, parse_product
 from empg_jax.io import cache, json_text
 
-VERSION = 1  # raised when the same files would give another shop
+VERSION = 1  # a change of what the same files give needs a new one
 
 
 class Shop:
-  """A built shop. Whatever is asked of it is read from its mapped files."""
+  """A built shop; its values are read from mapped files."""
 
   def __init__(self, folder: pathlib.Path):
     self.index = bm25.Index(folder)
@@ -43,7 +43,7 @@ class Shop:
     return Goal(*self._goals[int(self._order[number])])
 
   def price(self, number: int) -> float:
-    """For how much product `number` is sold."""
+    """The price of product `number`."""
     return float(self._prices[number])
 
   def _product(self, number: int) -> Product:
@@ -52,12 +52,12 @@ class Shop:
 
 @functools.cache
 def open_shop(folder: pathlib.Path) -> Shop:
-  """The shop in a folder, one in a process."""
+  """The shop in a folder; one object in a process."""
   return Shop(folder)
 
 
 def folder_for(key: str) -> pathlib.Path:
-  """Where the shop of a key is kept."""
+  """The folder of the shop with this key."""
   return cache.folder_for("webshop", f"{key}-v{VERSION}")
 
 
@@ -71,7 +71,7 @@ def build_once(
   """Builds the shop in `folder`, unless it is there; other processes wait meanwhile.
 
   Args:
-    folder: where.
+    folder: the shop's folder.
     items: as in WebShop's items_shuffle files.
     attributes: the entries of its items_ins files, by asin.
     instructions: the entries of its items_human_ins file, by asin.
@@ -105,7 +105,7 @@ def _build(folder, items, attributes, instructions, kind) -> None:
 
 
 def _register(items, attributes, writer, prices, rng) -> Iterator[tuple[str, str]]:
-  """Writes each product and draws its price; gives what is indexed of it."""
+  """Writes each product and draws its price; yields the text to index."""
   seen = set()
   for item in items:
     if not is_listed(item) or item["asin"] in seen:
@@ -131,7 +131,7 @@ def _goals(number, product, price, attributes, instructions, kind, rng) -> Itera
 
 
 class _Lookup:
-  """JSON values by key, in a table on disk: the full files do not fit into memory."""
+  """JSON values by key in a table on disk, as the full files do not fit into memory."""
 
   def __init__(self, connection: sqlite3.Connection, name: str, entries):
     self._connection, self._name = connection, name
@@ -140,7 +140,7 @@ class _Lookup:
     connection.executemany(f"INSERT OR REPLACE INTO {name} VALUES (?, ?)", rows)
 
   def get(self, key: str, kind: type) -> Any:
-    """The value of a key, which is to be a dict or a list; an empty one if there is none."""
+    """The value of a key, which must be a dict or a list; an empty one if there is none."""
     query = f"SELECT value FROM {self._name} WHERE key = ?"
     row = self._connection.execute(query, (key,)).fetchone()
     value = (row and json.loads(row[0])) or kind()
