@@ -1,4 +1,4 @@
-"""Sampling as agents need it: replies and episodes of random lengths, answers that take time."""
+"""Sampling for agents: replies and episodes of random lengths, environments with latency."""
 
 import time
 from typing import Any
@@ -10,10 +10,10 @@ from empg_jax.benchmark import _timing
 from empg_jax.generation.policy import Policy
 from empg_jax.models.decoder import Decoder
 
-_REPLY = 512  # tokens at most
-_MEDIAN, _SIGMA = 60, 0.8  # of their lognormal length
-_GROUP = 8  # members, that begin with the same prompt
-_LATENCY = (0.05, 0.5)  # seconds of an answer, evenly drawn
+_REPLY = 512  # the most tokens of a reply
+_MEDIAN, _SIGMA = 60, 0.8  # of its lognormal length
+_GROUP = 8  # episodes that begin with the same prompt
+_LATENCY = (0.05, 0.5)  # seconds of an environment's step, uniformly distributed
 _WINDOWS = (256, 512, 1024, 1536, 2048, 3072, 4096)
 
 
@@ -27,21 +27,20 @@ def measure(
   prompt: int,
   observation: int,
 ) -> dict[str, Any]:
-  """Plays episodes whose replies have lengths of a lognormal distribution.
+  """Plays episodes whose replies have lognormal lengths.
 
   Args:
-    model: with random parameters, which says nothing.
-    dtype: operand type of the matrix products.
-    slots: conversations at a time, dealt out over the devices.
-    episodes: to play; each is of 1 to twice `turns` turns.
-    turns: of an episode on average.
+    model: with random parameters.
+    dtype: operand dtype of the matrix products.
+    slots: conversations at a time, distributed over the devices.
+    episodes: to play; each has 1 to 2 `turns` turns.
+    turns: the mean number of turns of an episode.
     prompt: tokens that all members of a group of 8 begin with in `shared`.
     observation: tokens read in any other turn.
 
   Returns:
-    For `instant` answers, for answers with `latency`, each as a worker process would give it,
-    and for `shared` prompts: seconds, tokens/s, utilisation, and the seconds in which devices
-    read and were idle.
+    For `instant` steps, for steps with `latency`, as in worker processes, and for `shared`
+    prompts: seconds, tokens/s, utilisation, and the seconds in which devices read and were idle.
   """
   plans = _plans(np.random.default_rng(0), episodes, turns)
   written = max(sum(plan) + observation * (len(plan) - 1) for plan in plans)
@@ -88,7 +87,7 @@ def _timed(policy: Policy, plans, observation: int, **kind) -> dict[str, Any]:
 
 
 def _play(policy: Policy, plans, observation: int, *, prompt: int = 0, latency=(0.0, 0.0)) -> None:
-  """Plays all episodes, in whichever slots are free."""
+  """Plays all episodes in free slots."""
   rng = np.random.default_rng(1)
   ids = lambda n: rng.integers(1, 100, n).tolist()
   prompts = [ids(prompt or observation) for _ in range(-(-len(plans) // _GROUP))]

@@ -65,14 +65,14 @@ def measure(
 
 
 class _Sets:
-  """A policy's sets of slots, one for each device, over which conversations are dealt out."""
+  """A policy's sets of slots, one per device, over which conversations are distributed."""
 
   def __init__(self, policy: Policy, rows: int):
     self._rows = rows
     self._sets = [policy.start(i, jax.random.key(0)) for i in range(policy.sets)]
 
   def act(self, pieces: list[list[int]], turn: int, number: int) -> list[list[int]]:
-    """Replies to the pieces; `turn` 0 forgets what was before, `number` draws afresh."""
+    """Replies to the pieces; `turn` 0 clears the slots, `number` seeds the sampling."""
     replies = [[] for _ in pieces]
     for row, piece in enumerate(pieces):
       slot, at = divmod(row, len(self._sets))
@@ -85,7 +85,7 @@ class _Sets:
 
 
 def _groups(model, rows, *, piece, reply, length, dtype, windows=()):
-  """Makes starts of `rows` empty slots."""
+  """Returns a function that makes `rows` empty slots."""
   policy = Policy(
     model, slots=-(-rows // len(jax.local_devices())), max_length=length, max_reply=reply,
     end_id=_NEVER, compute_dtype=dtype, piece_lengths=piece, windows=windows,

@@ -8,27 +8,27 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-MEMORY_SHARE = 0.92  # of a GPU's memory; JAX takes three quarters by itself
-CPU_DEVICES = 2  # each with a set of slots: enough to keep two cores busy
+MEMORY_SHARE = 0.92  # of a GPU's memory; JAX's default is three quarters
+CPU_DEVICES = 2  # each with a set of slots, to keep two cores busy
 
 
 class Platform(NamedTuple):
   """How programs are built for one kind of hardware."""
 
   name: str
-  attention: str  # of whole rows in bfloat16, by a file of kernels.attention
-  scanned: bool  # layers of an update in a loop; False: unrolled unless it recomputes them
-  decode_layers: str  # "scanned"; or unrolled: "sliced" of stacked parameters, or lying "apart"
-  narrow: bool  # what a layer keeps between its products is of their type
-  merges: bool  # XLA joins products of one operand, and copies the others to do so
-  branches: bool  # programs skip what no slot needs by a branch; False: by being several
-  tokens: int  # that a slot writes before the host looks again
-  rows: int  # of slots that read at a time
-  loss: str  # "kernels" of Pallas, or "blocks" of the vocabulary by XLA
-  loss_logits: int  # that the loss holds at a time, where no kernel computes it
-  loss_width: int  # and the least vocabulary entries of a block, for fast products
-  whole_mesh: bool  # decodes on all devices together; False: on each apart
-  torus: bool  # a device is nearer to some than to others
+  attention: str  # the file of kernels.attention for whole rows in bfloat16
+  scanned: bool  # an update loops over layers; False: unrolls them unless it recomputes them
+  decode_layers: str  # "scanned"; or unrolled: "sliced" from stacked parameters, or "apart"
+  narrow: bool  # activations between a layer's products have the products' dtype
+  merges: bool  # XLA merges products that share an operand, and copies the others for it
+  branches: bool  # a program skips unneeded work with a branch; False: there is one for each case
+  tokens: int  # that a slot writes before control returns to the host
+  rows: int  # slots that read at a time
+  loss: str  # Pallas "kernels", or XLA over "blocks" of the vocabulary
+  loss_logits: int  # logits that the loss holds at a time, without kernels
+  loss_width: int  # the fewest vocabulary entries per block, for fast products
+  whole_mesh: bool  # one program decodes on all devices; False: one per device
+  torus: bool  # distances between devices differ
 
   @property
   def whole_heads(self) -> bool:
@@ -43,16 +43,16 @@ class Platform(NamedTuple):
     return "cudnn" if fits else "blocks"
 
 
-# On a CPU an unrolled loop over the layers decodes 2.4 times faster. XLA turns all that an update
-# keeps for its backward pass into float32 and back whenever a scan adds a layer's bfloat16 to it.
+# On a CPU an unrolled loop over the layers decodes 2.4 times faster. Whenever a scan appends a
+# layer's bfloat16 to the residuals of an update, XLA converts all of them to float32 and back.
 CPU = Platform(
   "cpu", "blocks", scanned=False, decode_layers="sliced", narrow=False, merges=False,
   branches=True, tokens=8, rows=8, loss="blocks", loss_logits=2**19, loss_width=512,
   whole_mesh=False, torus=False,
 )  # fmt: skip
-# A block of the loss fills a card: 256 MiB of logits. Layers that a loop cuts out of stacked
-# parameters are copied at every token, and so is a window that a layer cuts out of its cache:
-# that took a third of a turn's time on an H100. So both lie apart.
+# A block of the loss, 256 MiB of logits, fills a card. A loop that slices layers from stacked
+# parameters copies them at every token, and so does a layer that slices a window from its cache:
+# this took a third of a turn's time on an H100. So both are in separate arrays.
 GPU = Platform(
   "gpu", "cudnn", scanned=True, decode_layers="apart", narrow=True, merges=True,
   branches=False, tokens=32, rows=8, loss="blocks", loss_logits=2**26, loss_width=2048,
@@ -101,7 +101,7 @@ def finds_hosts() -> bool:
 
 
 def prepare() -> None:
-  """Splits a CPU into host devices, so that several sets of slots decode side by side.
+  """Splits a CPU into host devices, so that several sets of slots decode in parallel.
 
   Lets JAX preallocate most of a GPU's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set. Call
   it before JAX initialises its devices; it has no effect on TPUs.

@@ -14,7 +14,7 @@ from empg_jax.kernels import hardware
 from empg_jax.kernels.attention import products
 
 KV = tuple[Float[Array, "BK S D"], Float[Array, "BK S D"]]
-_SCORES = 2**26  # that cached_attention holds at a time, as it reads a long piece
+_SCORES = 2**26  # scores that cached_attention holds at a time when it reads a long piece
 
 
 def causal_attention(
@@ -57,19 +57,18 @@ def cached_attention(
 ) -> Float[Array, "B T H D"]:
   """Attention over a long read-only cache and a short recent one, as over their concatenation.
 
-  Keeping the two apart lets a decoding loop write into the short one only: the long
-  cache is never copied or scattered into while tokens are sampled. The long one comes in spans
-  of columns, whose sums are joined one after the other. A span of which a row sees nothing
-  leaves that row's result as it is, bit by bit, so that it does not depend on `count`. A long
-  piece is read some queries at a time.
+  With two caches a decoding loop writes only into the short one: the long cache is never copied
+  or scattered into while tokens are sampled. The long cache comes in spans of columns, whose sums
+  are combined one after another. A span that a row does not see leaves the row's result unchanged
+  bit for bit, so the result does not depend on `count`. A long piece is read in blocks of queries.
 
   Args:
     q: queries.
-    recent: keys and values [BK, R, D]; each query sees one of them at least.
+    recent: keys and values [BK, R, D]; each query sees at least one of them.
     recent_visible: which of them each query sees.
-    spans: for each its first column, and what gives its keys and values [BK, S, D].
-    lengths: columns of the long cache that a row sees.
-    count: how many spans that takes; those after them are skipped.
+    spans: for each its first column, and a function that returns its keys and values [BK, S, D].
+    lengths: the number of columns of the long cache that each row sees.
+    count: the number of spans that they take; later ones are skipped.
   """
   batch, length, heads, dim = q.shape
   shapes = [jax.eval_shape(fetch)[0].shape[1] for _, fetch in spans]
@@ -116,7 +115,7 @@ def _cached_block(q, recent, visible, spans, lengths, count):
 
 
 def _weigh(q, kv, visible):
-  """Of some columns: the largest score, the sum of the weights relative to it, and of values."""
+  """Of some columns: the largest score, and relative to it the sums of weights and of values."""
   scores = jnp.where(visible, products.scores(q, kv[0]), products.NEGATIVE)
   top = scores.max(-1, keepdims=True)
   weights = jnp.exp(scores - top)
@@ -124,7 +123,7 @@ def _weigh(q, kv, visible):
 
 
 def _joined(one, other):
-  """What `_weigh` says of both; the first alone where the other sees nothing."""
+  """Combines two results of `_weigh`; equals the first where the other sees nothing."""
   top = jnp.maximum(one[0], other[0])
   mine, theirs = jnp.exp(one[0] - top), jnp.exp(other[0] - top)
   return top, one[1] * mine + other[1] * theirs, one[2] * mine + other[2] * theirs

@@ -118,7 +118,7 @@ def _overlapping(found: Sequence[Item], trained: Any, mesh) -> list[Item]:
 
 
 def _caches(config, shape: DecoderConfig, mesh, dtype, copies: int) -> Item:
-  """The cache of the slots; where several devices decode apart, of as many as have episodes."""
+  """The slots' cache; where devices decode separately, the caches of those with episodes."""
   c = config.policy
   sizes = caching.sizes(c, hardware.current())
   make: Callable[[], Any] = lambda: caching.empty(shape, **sizes, dtype=dtype)

@@ -73,7 +73,7 @@ def reference(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mes
 
 
 def read(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """The longest pieces read, by as many slots as read at a time, of the longest conversations."""
+  """Reads the longest pieces, in as many slots as read at a time, of the longest conversations."""
   c = config.policy
   piece = max(c.piece_lengths)
   with jax.set_mesh(mesh):
@@ -87,7 +87,7 @@ def read(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) ->
 
 
 def write(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
-  """A few tokens sampled for every slot, of the longest conversations."""
+  """Samples a few tokens in every slot, of the longest conversations."""
   c = config.policy
   tokens = min(hardware.of(mesh).tokens, c.max_reply)
   with jax.set_mesh(mesh):
@@ -102,7 +102,7 @@ def write(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -
 
 
 def _decoding(config, shape: DecoderConfig, mesh: Mesh) -> tuple[Decoder, Any, dict[str, Any]]:
-  """The policy that samples and its cache, and the spans of it that are all in use."""
+  """The sampling policy and its cache, with all spans of the cache in use."""
   dtype = jnp.dtype(config.policy.compute_dtype)
   layers = hardware.of(mesh).decode_layers
   prepare = functools.partial(layout.prepare, dtype=dtype, layers=layers)
