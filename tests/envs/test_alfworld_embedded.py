@@ -43,7 +43,7 @@ def test_together_they_take_less_than_3_mb():
   assert sum(file.stat().st_size for file in files) < 3e6
 
 
-def test_the_stated_command_remakes_them():
+def test_the_documented_command_makes_the_same_games():
   made = embedded.make()
   for games in SETS:
     assert json.loads(json.dumps(made[games])) == embedded._read(games)

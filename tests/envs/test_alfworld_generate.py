@@ -54,7 +54,7 @@ def test_the_task_types_come_in_turn_in_rooms_that_suit_them(size):
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
-def test_objects_lie_where_they_may_and_none_lies_where_it_shall_go(size):
+def test_objects_are_at_possible_places_and_none_is_at_its_target(size):
   for spec in some(size):
     receptacles = facts().rooms[spec.room].receptacles
     for thing in spec.things:
@@ -95,7 +95,7 @@ def test_the_same_games_come_from_another_process():
   assert seen.stdout.strip() == str(draw(1, 2, "full"))
 
 
-def test_a_game_tells_its_task_and_its_receptacles():
+def test_a_game_names_its_task_and_its_receptacles():
   spec = draw(0, 0, "small", task="pick_heat_then_place_in_recep")
   intro = Engine(parse_game(game(spec))).intro
   assert intro.endswith(f"Your task is to: {sentence(spec)}.")

@@ -43,7 +43,7 @@ def test_a_cache_that_cannot_be_written_is_reported_before_an_episode(unwritable
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_workers_tell_it_too(unwritable, count):
+def test_workers_report_it_too(unwritable, count):
   with pytest.raises(ValueError, match=SENTENCE):
     with workers.environments("empg_jax.envs.deep_search", {}, count=count):
       pass

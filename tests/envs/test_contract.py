@@ -90,7 +90,7 @@ def test_a_score_that_is_no_number_is_none(environment, scored):
 
 
 @pytest.mark.parametrize("agent, part", [("expert", "expert"), ("random", "choices")])
-def test_an_agent_that_the_environment_has_not_is_refused_in_a_sentence(environment, agent, part):
+def test_an_agent_that_the_environment_lacks_is_refused_in_a_sentence(environment, agent, part):
   sentence = f"^--agent={agent} needs the function {part} of coins.coin, which has none"
   with pytest.raises(ValueError, match=sentence):
     players.check(environment(), agent)
@@ -118,7 +118,7 @@ def expert(rng):
   ("REPLY = {'upper': True}", "its REPLY has 'upper', want True or False for think, lower, cjk"),
   ("REPLY = {'cjk': 'no'}", "its REPLY has 'cjk', want True or False for think, lower, cjk"),
 ])  # fmt: skip
-def test_what_is_no_environment_is_refused_when_it_is_looked_for(environment, more, words):
+def test_a_module_that_is_no_environment_is_refused_by_find(environment, more, words):
   with pytest.raises(ValueError, match=f"^coins.coin is no environment: {words}"):
     environment(more)
 

@@ -61,7 +61,7 @@ def play(env, task):
   return won, actions
 
 
-def test_an_oracle_that_follows_names_is_shown_most_answers_and_one_search_few():
+def test_an_oracle_that_follows_names_finds_most_answers_and_one_search_few():
   env = DeepSearch(corpus="files")
   played = [play(env, task) for task in tasks("test", questions="files")]
   assert statistics.mean(won for won, _ in played) > 0.7

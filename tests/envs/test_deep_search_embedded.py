@@ -56,7 +56,7 @@ def test_one_search_is_not_enough():
   assert statistics.mean(told) < 0.25
 
 
-def test_whom_test_questions_are_about_is_never_trained_on():
+def test_no_training_question_is_about_an_entity_of_a_test_question():
   def titles(split):
     return {q.titles[0] for q in embedded.questions(split)}
 

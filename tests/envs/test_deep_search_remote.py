@@ -47,7 +47,7 @@ def served(tmp_path_factory):
   process.communicate(timeout=60)
 
 
-def test_in_process_and_over_http_the_same_is_found(served):
+def test_results_over_http_equal_those_in_process(served):
   address, local = served
   asked = Remote(address)
   for query in ("bridges", "town 7", "river 31 bridges", "nothing?"):
@@ -91,12 +91,12 @@ def test_64_requests_at_the_same_time_are_answered(served):
     (b" " * (server.MAX_BODY + 1), 413, "larger than 1048576 bytes"),
   ],
 )
-def test_what_the_server_refuses_it_says(served, body, status, reason):
+def test_a_refused_request_has_a_reason(served, body, status, reason):
   response = urllib3.request("POST", f"{served[0]}/retrieve", body=body)
   assert response.status == status and reason in response.json()["detail"]
 
 
-def test_a_client_that_hangs_up_is_no_error_of_the_server(served):
+def test_a_client_that_disconnects_causes_no_error(served):
   scope = {
     "type": "http",
     "method": "POST",
@@ -174,7 +174,7 @@ DOCUMENT = {"id": "5", "contents": '"T"\nx'}
 GOOD = json.dumps({"result": [[{"document": DOCUMENT, "score": 2}]]}).encode()
 
 
-def test_a_busy_server_is_asked_again_and_does_not_say_when():
+def test_a_busy_server_is_retried_regardless_of_retry_after():
   start = time.monotonic()
   with stub((503, b"", {"Retry-After": "20"}), (500, b"oops"), (200, GOOD)) as address:
     (hit,) = Remote(address, backoff=0.01).search("x", 3)

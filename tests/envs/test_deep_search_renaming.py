@@ -13,7 +13,7 @@ from empg_jax.envs.deep_search.renaming import renamed
 FIXED = frozenset({"i", "need", "the", "capital", "of"})
 
 
-def test_a_copied_word_is_another_wherever_it_stands():
+def test_a_copied_word_is_replaced_everywhere():
   turns = (
       DemoTurn("What is the capital of Côte d'Or? Doc: CÔTE 1980", "i need the capital of Côte",
                "<search>Côte 1980</search>", True),
@@ -44,7 +44,7 @@ def test_a_share_of_the_demonstrations_is_renamed_and_the_rest_as_ever(share, le
     assert [len(turn.action) for turn in a.turns] == [len(turn.action) for turn in b.turns]
 
 
-def test_what_is_answered_stands_in_what_was_read():
+def test_answers_occur_in_the_observations():
   for demo in itertools.islice(demos.demonstrations(1, 0.0, renamed=1.0, questions="short"), 30):
     answer = re.search("<answer>(.*)</answer>", demo.turns[-1].action)[1]
     read = " ".join(turn.observation for turn in demo.turns)

@@ -30,7 +30,7 @@ def test_a_package_that_is_absent_is_reported():
   not all(map(importlib.util.find_spec, PACKAGES)),
   reason="needs the packages that ship the text: empg_jax/envs/deep_search/assets/README.md",
 )
-def test_made_again_it_is_the_very_same(tmp_path, monkeypatch):
+def test_making_the_assets_again_gives_the_same_ones(tmp_path, monkeypatch):
   monkeypatch.setattr(embedded, "FOLDER", tmp_path)
   shipped = {name: getattr(embedded, name) for name in ("PASSAGES", "QUESTIONS")}
   for name, path in shipped.items():

@@ -152,7 +152,7 @@ def test_big_files_are_read_in_pieces(tmp_path, monkeypatch):
   assert [key for key, _ in json_files.entries(path)] == list("abcdef")
 
 
-def test_a_mark_of_utf_8_and_blanks_at_the_end_are_no_fault(tmp_path):
+def test_a_byte_order_mark_and_trailing_blanks_are_accepted(tmp_path):
   (tmp_path / "marked.json").write_text("\ufeff[1]\n \n")
   assert list(json_files.items(tmp_path / "marked.json")) == [1]
 
@@ -173,7 +173,7 @@ def test_absent_files_are_reported(folder, monkeypatch):
     tasks("test", catalogue="small")
 
 
-def test_the_stated_command_remakes_the_embedded_catalogue():
+def test_the_documented_command_makes_the_same_catalogue():
   drawn, (items, *others) = embedded.drawn(), embedded.files()
   assert drawn.items == [{k: v for k, v in item.items() if k != "nouns"} for item in items]
   assert [list(part.items()) for part in drawn[1:]] == [list(part) for part in others]

@@ -72,7 +72,7 @@ def test_a_human_goal_says_its_limit():
   assert (goal.product, goal.attributes, goal.options) == (3, ["x"], ["m"])
 
 
-def test_dear_things_have_no_limit():
+def test_expensive_products_have_no_price_limit():
   assert human(980.0)[0].instruction == "a lamp" and human(980.0)[0].price_upper == NO_LIMIT
   assert human(979.9)[0].price_upper == 990.0
 

@@ -30,7 +30,7 @@ def kind(product, wanted=BOOTS):
     ({"query": "coats", "product_category": "Shoes \u203a Clothing", "nouns": ["boots"]}, 1.0),
   ],
 )
-def test_the_kind_of_thing(change, r_type):
+def test_the_type_of_a_product_is_compared(change, r_type):
   assert kind(BOOTS._replace(**change)) == r_type
 
 

@@ -89,7 +89,7 @@ def test_it_opens_from_disk_and_lists_the_episodes(page):
   ],
   ids=str,
 )
-def test_filters_leave_what_they_ask_for(page, filters, want):
+def test_filters_list_the_matching_episodes(page, filters, want):
   for name, value in filters.items():
     page.choose(name, value)
   found = [re.findall(r"\d+", place) for place in listed(page)]
@@ -99,7 +99,7 @@ def test_filters_leave_what_they_ask_for(page, filters, want):
   assert len(listed(page)) == 8
 
 
-def test_the_numbers_are_those_of_the_algorithm(page, address):
+def test_the_numbers_equal_those_of_the_algorithm(page, address):
   page.open(f"{address}{TRAIN}/0-2")
   played = made.TRAINED[2]
   assert dict(zip(page.texts(".facts dt"), page.texts(".facts dd")))["return"] == "1"
@@ -153,7 +153,7 @@ def test_colours_and_heights_go_by_the_square_root_up_to_the_95th_percentile(pag
     assert float(height) == pytest.approx(want, abs=2e-3)
 
 
-def test_the_group_stands_beside_and_leads_to_its_members(page):
+def test_the_group_is_shown_with_links_to_its_members(page):
   assert page.texts(".group summary") == ["Group 0: 2 of 3 members won"]
   assert page.texts(".group tbody td:nth-child(2)") == ["1", "0", "1"]
   assert page.texts(".group tbody td:nth-child(3)") == ["3", "2", "4"]
@@ -163,7 +163,7 @@ def test_the_group_stands_beside_and_leads_to_its_members(page):
   assert shown(page) == "0-0"
 
 
-def test_all_is_reached_by_keys(page):
+def test_every_function_has_a_key(page):
   page.press("j", "j")
   assert shown(page) == "0-2"
   page.press("k", "ArrowRight", "ArrowDown")
@@ -184,7 +184,7 @@ def test_all_is_reached_by_keys(page):
   assert not page.run("return document.getElementById('help').open")
 
 
-def test_what_was_said_is_shown_as_text(page, address):
+def test_texts_of_an_episode_are_shown_as_text(page, address):
   page.open(f"{address}{TRAIN}/1-1/2")
   assert page.run("return document.querySelector('.observation').textContent") == made.HOSTILE
   assert page.texts(".task") == ["cool_it/<b>1</b>"]
@@ -213,7 +213,7 @@ def test_the_tags_of_a_reply_are_dimmed_wherever_tokens_are_cut(chromium, tmp_pa
   assert tag != text
 
 
-def test_what_has_nothing_to_show_says_so(page, address):
+def test_an_empty_view_says_why_it_is_empty(page, address):
   page.open(f"{address}{TRAIN}/1-2")
   (notice,) = page.texts(".notice")
   assert notice.startswith("Aborted: KeyError: '<i>a trap</i>' The turns before that are below;")
@@ -227,7 +227,7 @@ def test_what_has_nothing_to_show_says_so(page, address):
   assert len(listed(page)) == 8
 
 
-def test_a_game_stays_in_sight_where_it_was_played_again(page, address):
+def test_the_same_game_stays_selected_in_another_set(page, address):
   page.open(f"{address}{TRAIN}/2-0")
   page.choose("set", "step_000020.valid_seen")
   assert shown(page) == "0-0"

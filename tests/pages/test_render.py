@@ -53,7 +53,7 @@ def test_a_mistake_is_one_sentence(tmp_path):
   assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_page_names_what_changed_while_the_run_went_on(workdir, tmp_path):
+def test_the_page_lists_the_runs_amendments(workdir, tmp_path):
   other = shutil.copytree(workdir, tmp_path / "run")
   change = {"step": 10, "key": "optimizer.learning_rate", "old": 0.5, "new": 0.25}
   hidden = {"step": 10, "key": "workers.count", "old": 0, "new": 1}
@@ -66,7 +66,7 @@ def test_the_page_names_what_changed_while_the_run_went_on(workdir, tmp_path):
   assert pages.render([], "x", ["<b>"]).count("<li>&lt;b&gt;</li>") == 1
 
 
-def test_nothing_that_was_said_becomes_part_of_the_page(workdir):
+def test_no_text_of_an_episode_becomes_markup_of_the_page(workdir):
   sets = [episode_files.read(path) for path in episode_files.files(workdir)]
   page = pages.render(sets, "<i>title</i> & $sets")
   plain = pages.render([], "x")

@@ -41,7 +41,7 @@ def run(request, initial):
   )
 
 
-def test_what_is_scored_is_what_was_read_and_said(run, tmp_path):
+def test_scored_tokens_are_those_of_the_episode(run, tmp_path):
   config, chat, played = run
   path = episode_files.write(
     tmp_path, 1, "train", played, text=chat.text, task_type=alfworld.task_type
@@ -58,7 +58,7 @@ def test_what_is_scored_is_what_was_read_and_said(run, tmp_path):
       np.testing.assert_allclose(turn.entropy, true.entropy, atol=5.1e-4)
 
 
-def test_a_policy_that_did_not_move_is_at_no_distance(run, initial):
+def test_an_unchanged_policy_has_zero_kl(run, initial):
   """Its own entropies, and tokens that it draws itself."""
   config, _, played = run
   rows = by_turn(played) if config.rollout.window >= 0 else played
@@ -68,7 +68,7 @@ def test_a_policy_that_did_not_move_is_at_no_distance(run, initial):
   assert abs(mean) < 4 * error
 
 
-def test_it_is_minus_the_entropy_less_the_initial_log_probability(initial):
+def test_kl_is_minus_entropy_minus_the_initial_log_probability(initial):
   rng = np.random.default_rng(0)
   tokens, actions = rng.integers(0, 800, (2, 4, 12)).astype(np.int32)
   steps = np.zeros_like(tokens)

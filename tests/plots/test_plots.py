@@ -49,7 +49,7 @@ def two_methods(tmp_path):
   return runs.curves([*seeds, make_run(tmp_path / "other", 0, num_steps=7)])
 
 
-def test_runs_that_differ_in_the_seed_alone_are_one_curve(two_methods):
+def test_runs_that_differ_only_in_the_seed_are_one_curve(two_methods):
   assert [c.label for c in two_methods] == ["num_steps 50 (3 seeds)", "num_steps 7"]
   found = runs.series(two_methods[0], "train/success")
   np.testing.assert_allclose(found.mean, [0.1, 0.2, 0.3, 0.4, 0.5])
@@ -86,7 +86,7 @@ def amend(workdir, step, **changes):
   return runs.read(workdir)
 
 
-def test_a_run_that_was_amended_is_a_curve_of_its_own_with_a_mark(tmp_path):
+def test_an_amended_run_is_a_separate_curve_with_a_mark(tmp_path):
   straight, changed = (make_run(tmp_path / name, 0) for name in ("straight", "changed"))
   changed = amend(tmp_path / "changed", 2, learning_rate=1e-4, warmup_steps=0)
   make_run(tmp_path / "begun", 0)
@@ -117,7 +117,7 @@ def test_every_figure_of_the_metrics_is_drawn_or_says_why_not(two_methods, tmp_p
       xml.etree.ElementTree.parse(svg)
 
 
-def test_the_script_draws_the_runs_that_it_is_given(tmp_path):
+def test_the_script_draws_the_given_runs(tmp_path):
   for seed in (0, 1):
     make_run(tmp_path / f"s{seed}", seed)
   command = [sys.executable, str(ROOT / "launch" / "plot.py"), f"--out={tmp_path}", "--episodes=0"]
@@ -182,7 +182,7 @@ def test_every_row_of_the_types_has_its_number_of_episodes(tmp_path):
     assert [text.get_text() for text in ax.texts] == ["n=10", "n=20"]
 
 
-def test_a_long_training_curve_is_smoothed_over_what_is_measured(tmp_path):
+def test_a_long_training_curve_is_drawn_raw_and_smoothed(tmp_path):
   run = make_run(tmp_path / "s", 0)
   values = [0, 1] * 6
   rows = [{"step": step, "train/success": value} for step, value in enumerate(values)]
@@ -232,7 +232,7 @@ def test_figures_of_steps_show_their_numbers(tmp_path):
   assert sum(bar.get_height() for bar in bars) / 20 == pytest.approx(-entropy.mean() / 2)
 
 
-def test_fewer_steps_than_bins_are_a_bin_each():
+def test_with_fewer_steps_than_bins_each_step_is_a_bin():
   found = scoring.Steps(*[np.array([0.3, 0.1, 0.2])] * 4)
   assert len(steps.entropy_change(found, 1.0, "a run").axes[0].patches) == 3
   steps.gradient_by_entropy(found, 1.0, "a run")
@@ -245,7 +245,7 @@ def test_a_diverged_policys_figures_show_the_initial_policy():
   assert len(ax.patches) == 2
 
 
-def test_the_g_that_is_drawn_is_the_updates():
+def test_the_drawn_g_equals_the_updates():
   entropy = jnp.asarray(np.random.default_rng(0).exponential(0.3, (1, 50)), jnp.float32)
   exists = jnp.ones((1, 50), bool)
   normal = modulation.normalize_entropy(entropy, exists)

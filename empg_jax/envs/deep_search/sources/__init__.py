@@ -1,4 +1,4 @@
-"""Where the embedded passages and facts come from: packages that ship real text.
+"""The sources of the embedded passages and facts: packages that ship real text.
 
 They are needed to make the assets again, not to play:
 

@@ -14,7 +14,7 @@ _COLUMNS = (
 
 
 class Element(NamedTuple):
-  """What questions ask of an element; "" where it is not told, or not plainly."""
+  """The facts that questions ask about an element; "" where the text has no clear one."""
 
   name: str
   symbol: str
@@ -23,7 +23,7 @@ class Element(NamedTuple):
 
 
 def documents() -> Iterator[tuple[str, list[str]]]:
-  """The title and the passages of each element: what it is, and what it is for."""
+  """The title and the passages of each element: its description and its uses."""
   for row in _rows():
     name = row["name"]
     first = [f"{name} ({row['symbol']}) is the element with atomic number {row['atomic_number']}."]
@@ -44,7 +44,7 @@ def documents() -> Iterator[tuple[str, list[str]]]:
 
 
 def title(element: str) -> str:
-  """Of an element's document: some share their name with a planet."""
+  """The title of an element's document: some elements share their name with a planet."""
   return f"{element} (element)"
 
 

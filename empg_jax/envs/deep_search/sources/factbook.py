@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from empg_jax.envs.deep_search import names as known_names
 from empg_jax.envs.deep_search.sources import folder
 
-# Names that the short form does not give, by file.
+# Names that the short form lacks, by file.
 _NAMES = {
   "ct": "Central African Republic", "dr": "Dominican Republic", "ee": "European Union",
   "cg": "Democratic Republic of the Congo", "cf": "Republic of the Congo", "xx": "World",
@@ -17,7 +17,7 @@ _NAMES = {
   "io": "British Indian Ocean Territory", "um": "United States Pacific Islands",
   "vt": "Holy See", "sv": "Svalbard", "fk": "Falkland Islands", "ck": "Cocos Islands",
 }  # fmt: skip
-# Fields that are no English prose, or say what another field says.
+# Fields that are no English prose, or repeat another field.
 _LEFT_OUT = re.compile(r"major-language sample|Map references|National anthem\(s\) - (?!title)")
 _HEIGHT = re.compile(r"([^\d;,/()]+?) ([\d,]+) m")
 _CAPITAL = re.compile(r"[^\W\d][^\d;,/()]*")
@@ -27,7 +27,7 @@ _WORDS = 75  # of a passage, at most
 
 
 class Country(NamedTuple):
-  """What questions ask of a country; "", 0 or () where it is not told, or not plainly."""
+  """The facts that questions ask about a country; "", 0 or () where the text has no clear one."""
 
   name: str
   capital: str
@@ -52,7 +52,7 @@ def documents() -> Iterator[tuple[str, list[str]]]:
 
 
 def title(country: str, section: str) -> str:
-  """Of the document with a section of a country."""
+  """The title of the document with a section of a country."""
   return f"{country} ({section})"
 
 
@@ -93,7 +93,7 @@ def _clean(text: str) -> str:
 
 
 def _passages(sentences: Iterator[str]) -> Iterator[str]:
-  """Whole fields together as long as they are short; long ones in pieces of their own."""
+  """Passages of several short fields each, or of a part of a long one."""
   words: list[str] = []
   for sentence in sentences:
     new = sentence.split()

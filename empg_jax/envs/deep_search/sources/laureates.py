@@ -19,11 +19,11 @@ _MONTHS = (
 
 
 class Laureate(NamedTuple):
-  """What questions ask of a laureate; "" or 0 where it is not told, or not plainly."""
+  """The facts that questions ask about a laureate; "" or 0 where the text has no clear one."""
 
   name: str
   born: tuple[int, int, int]  # year, month, day; zeros if unknown
-  country: str  # where the place of birth lies today
+  country: str  # of the place of birth today
   prizes: tuple[tuple[str, str], ...]  # (year, category)
 
 
@@ -90,6 +90,6 @@ def _date(text: str) -> tuple[int, int, int]:
 
 
 def _country(text: str) -> str:
-  """Where a place is today: "Poland" of "Prussia (now Poland)"."""
+  """The country of a place today: "Poland" of "Prussia (now Poland)"."""
   now = _NOW.search(text)
   return names.country((now[1] if now else text).strip())

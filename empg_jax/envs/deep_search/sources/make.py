@@ -30,7 +30,7 @@ def documents() -> list[tuple[str, list[str]]]:
 def splits() -> dict[str, list[Question]]:
   """The questions of each split.
 
-  An entity that a question of "test" is about occurs in no question of "train".
+  No question of "train" is about an entity of a question of "test".
   """
   facts = templates.Facts()
   drawn = {

@@ -1,8 +1,8 @@
 """Multi-hop questions about the three sources, in words.
 
-A template is a place described in words and what is asked of it: `birth_capital` is "What is
-the capital of the country where NAME was born?". Each question is about entities, by which
-it is trained on or held out.
+A template is a described place and the fact that is asked about it: `birth_capital` is "What is
+the capital of the country where NAME was born?". Each question is about entities, which decide
+whether it is trained on or held out.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from empg_jax.envs.deep_search.questions import Question
 from empg_jax.envs.deep_search.sources import elements, factbook, laureates
 from empg_jax.envs.deep_search.sources.factbook import Country
 
-# What is asked of a country: its words, the attribute, the section that tells it.
+# Facts of a country: the words of the question, the attribute, the section that has it.
 RELATIONS = {
   "capital": ("the capital", "capital", "Government"),
   "highest": ("the highest point", "highest", "Geography"),
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Facts:
-  """All that the questions are drawn from."""
+  """The facts from which questions are drawn."""
 
   def __init__(self):
     self.countries = factbook.countries()
@@ -51,7 +51,7 @@ class Facts:
 def questions(
   facts: Facts, place: str, relation: str
 ) -> Iterator[tuple[Question, tuple[str, ...]]]:
-  """All questions of a template in an order that never changes, with their entities."""
+  """All questions of a template, always in the same order, with their entities."""
   asked, attribute, section = RELATIONS[relation]
   rng = random.Random(f"{place}/{relation}")
   for where in _PLACES[place](facts, rng):
@@ -76,7 +76,7 @@ def _told_already(answer: str, where: Place) -> bool:
 
 
 def _spellings(answer: str) -> tuple[str, ...]:
-  """With and without accents."""
+  """Spellings with and without accents."""
   plain = "".join(c for c in unicodedata.normalize("NFD", answer) if not unicodedata.combining(c))
   return tuple(dict.fromkeys([answer, plain]))
 
