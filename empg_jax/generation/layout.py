@@ -15,7 +15,7 @@ from empg_jax.models.decoder import Decoder, apart
 
 
 def prepare(model: Decoder, dtype: jax.typing.DTypeLike, layers: str) -> Decoder:
-  """Parameters as `read` and `write` take them: matrices in `dtype`, layers as hardware likes them.
+  """Parameters as `read` and `write` take them: matrices in `dtype`, layers as in hardware.decode_layers.
 
   Args:
     model: as it is trained.
