@@ -15,7 +15,7 @@ from empg_jax.models.decoder import Decoder, apart
 
 
 def prepare(model: Decoder, dtype: jax.typing.DTypeLike, layers: str) -> Decoder:
-  """Parameters as `read` and `write` take them: matrices in `dtype`, layers as in hardware.decode_layers.
+  """Parameters for `read` and `write`: matrices in `dtype`, layers laid out as `layers` says.
 
   Args:
     model: as it is trained.
