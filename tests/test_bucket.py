@@ -1,10 +1,6 @@
 """A run reads and writes everything in a bucket, with a local server of its protocol."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +17,6 @@ from empg_jax.models import folder
 from empg_jax.tracking import metrics
 from empg_jax.workdir import lock, lock_object
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 
 
@@ -239,21 +234,3 @@ def test_a_cache_in_a_bucket_is_refused(monkeypatch):
   monkeypatch.setenv("EMPG_JAX_CACHE", "gs://a/cache")
   with pytest.raises(ValueError, match="EMPG_JAX_CACHE is gs://a/cache, a bucket: give a folder"):
     cache.folder_for("toy", "x")
-
-
-COMPILES = """
-import os, sys, jax
-from empg_jax.io import paths
-from empg_jax.kernels import hardware
-hardware.keep_programs(paths.of(sys.argv[1]))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-jax.jit(lambda x: x + 1)(1.0)
-"""
-
-
-def test_compiled_programs_are_kept_in_a_bucket(bucket):
-  environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-  environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-  command = [sys.executable, "-c", COMPILES, f"{bucket}/compiled"]
-  subprocess.run(command, env=environment, check=True)
-  assert any(path.name.endswith("-cache") for path in paths.entries(f"{bucket}/compiled"))

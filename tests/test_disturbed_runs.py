@@ -111,8 +111,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_killed_in_a_bucket_it_goes_on_exactly_and_is_evaluated_exported_and_drawn(home, bucket):
   where, log = paths.of(f"{bucket}/run"), home / "bucket.log"
-  with paths.filled(f"{bucket}/model") as draft:
-    shutil.copytree(home / "model", draft, dirs_exist_ok=True)
+  for folder, name in ((home / "model", "model"), (home / "straight" / "compiled", "run/compiled")):
+    with paths.filled(f"{bucket}/{name}") as draft:
+      shutil.copytree(folder, draft, dirs_exist_ok=True)
   python, *command = runs.command(where, paths.of(f"{bucket}/model"), STEPS, workers__count=0)
   command.remove("--notensorboard")
   half_written = lambda: not (where / "checkpoints" / "6" / "commit_success.txt").exists()

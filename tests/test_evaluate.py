@@ -61,7 +61,7 @@ def test_a_policy_is_evaluated_and_compared_with_the_expert(tmp_path):
   assert any(line.startswith("success") for line in done.stdout.splitlines())
 
 
-def test_a_mistake_is_reported_in_one_line(tmp_path):
+def test_a_mistake_is_one_sentence(tmp_path):
   done = evaluate("--episodes=2")
   assert done.returncode == 1 and "give either --workdir=FOLDER of a run or --config" in done.stderr
   done = evaluate(f"--workdir={tmp_path}")

@@ -74,14 +74,12 @@ def exported(base, tmp_path_factory):
   return trained, home / "out"
 
 
-@pytest.mark.slow
 def test_a_trained_model_is_exported_bit_for_bit(exported):
   trained, out = exported
   back = jax.tree.leaves(folder.load(out, MESH))
   jax.tree.map(np.testing.assert_array_equal, back, jax.tree.leaves(trained))
 
 
-@pytest.mark.slow
 def test_the_folder_has_the_tokenizer_and_the_ids_that_end_a_reply(exported):
   _, out = exported
   home = folder.locate("alfworld-tiny")
@@ -92,7 +90,6 @@ def test_the_folder_has_the_tokenizer_and_the_ids_that_end_a_reply(exported):
   assert json.loads((out / "config.json").read_text())["architectures"] == ["SeedOssForCausalLM"]
 
 
-@pytest.mark.slow
 def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
   torch = pytest.importorskip("torch", reason="torch is not installed")
   transformers = pytest.importorskip("transformers")
@@ -106,7 +103,6 @@ def test_transformers_reads_the_folder_and_computes_the_same_logits(exported):
   assert theirs.generation_config.eos_token_id == chats.load(out).end_id
 
 
-@pytest.mark.slow
 def test_adapters_are_merged_without_the_value_head_and_for_any_step(base, tmp_path):
   config = configs.load("configs/alfworld.py")
   config.lora.rank = 4

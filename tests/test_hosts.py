@@ -80,6 +80,7 @@ def check_table(workdir):
   planned, loaded = table["parameters and moments"]
   assert float(planned.split()[0]) == float(loaded.split()[0]) > 0
   assert {"compile the train step", "play a group", "update on it", "update of 1,024 tokens",
+          "programs of the run",
           "memory of a device at most", "save a checkpoint"} <= table.keys()  # fmt: skip
   assert table["play a group"][1].startswith("4 episodes, ")
   assert table["restore it"][0] == "the same, bit for bit"

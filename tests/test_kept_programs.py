@@ -9,25 +9,30 @@ import sys
 import jax
 
 from empg_jax.generation.policy import Policy
+from empg_jax.io import paths
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import sys, jax
 from empg_jax.kernels import hardware
+hits = []
+jax.monitoring.register_event_listener(lambda event, **_: hits.append(event))
 hardware.keep_programs(sys.argv[1])
 print(jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((4, 4))).sum())
+print("hits", hits.count("/jax/compilation_cache/cache_hits"))
 """
 
 
 def compile_in(folder, **variables):
-  """Compiles in a process that caches its programs in a folder."""
+  """Compiles in a process that caches its programs in a folder; how many it finds there."""
   environment = {name: x for name, x in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
   variables |= {"PYTHONPATH": str(ROOT), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-  subprocess.run(
+  done = subprocess.run(
     [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, env=environment | variables, check=True,
-    capture_output=True,
+    capture_output=True, text=True,
   )  # fmt: skip
+  return int(done.stdout.split("hits ")[1])
 
 
 def kept(folder):
@@ -49,6 +54,13 @@ def test_runs_share_the_folder_that_the_environment_names(tmp_path):
   compile_in(tmp_path / "run", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "shared"))
   assert not (tmp_path / "run").exists()
   assert programs(tmp_path / "shared") == kept(tmp_path / "alone")
+
+
+def test_what_one_host_compiled_another_finds_in_a_bucket(bucket):
+  folder = paths.of(f"{bucket}/run/compiled")
+  assert compile_in(folder) == 0
+  there = programs(folder)
+  assert there and compile_in(folder) == len(there)
 
 
 def test_each_set_always_has_the_same_device():

@@ -43,8 +43,7 @@ def test_a_human_plays_by_typing():
   assert "=== given up after 1 turn " in done.stdout
 
 
-@pytest.mark.slow
-def test_a_mistake_is_reported_in_one_line():
+def test_a_mistake_is_one_sentence():
   done = play(ALFWORLD, "--split=valid")
   assert done.returncode == 1 and "must be one of train, valid_seen" in done.stderr
   done = play(ALFWORLD, "--config.model.path=nowhere")

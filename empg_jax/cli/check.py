@@ -22,7 +22,7 @@ from empg_jax.distributed import hosts
 from empg_jax.io import paths, words
 from empg_jax.kernels import hardware
 from empg_jax.loop import Run
-from empg_jax.plan import chips, memory, planner, shapes
+from empg_jax.plan import chips, memory, planner, programs, shapes
 from empg_jax.plan.compiling import GIB, Report
 from empg_jax.training.state import TrainState
 from empg_jax.types import Batch
@@ -72,6 +72,8 @@ def _rows(run: Run, folder: paths.Path) -> Iterator[Row]:
   for name in _programs():
     reports[name] = planned.measure(name, run.config, quick=False)
     yield _compiled(reports[name])
+  counts = programs.count(run.config, hardware.current())
+  yield Row("programs of the run", f"at most {sum(counts.values())}", "the largest are compiled")
   rows, row = _play(run)
   yield row
   yield _first_update(run, rows)

@@ -12,12 +12,11 @@ import psutil
 from empg_jax import checkpoint, workers
 from empg_jax.config import config as configs, slices
 from empg_jax.distributed import sharding
-from empg_jax.generation import cache as caching
 from empg_jax.io import cache, json_text, paths, words
 from empg_jax.kernels import hardware
 from empg_jax.models import fetching, folder
 from empg_jax.models.decoder import DecoderConfig
-from empg_jax.plan import chips, fitting, memory, shapes
+from empg_jax.plan import chips, fitting, memory, programs, shapes
 from empg_jax.plan.compiling import TooLarge
 from empg_jax.rollout import fitting as turns, play
 
@@ -205,12 +204,11 @@ def _files(config, workdir: paths.Path) -> Iterator[str]:
     yield f"  {workdir} goes on from step {max(saved)} of {config.num_steps}"
   else:
     yield f"  {workdir}: config.json, metrics.jsonl, checkpoints of {config.num_steps} steps"
-  here, sizes = hardware.current(), caching.sizes(config.policy, hardware.current())
-  programs = len(config.policy.piece_lengths) + 1
-  programs *= 1 if here.branches else len(sizes["windows"])
+  count = programs.count(config, hardware.current())
+  sampling = count["read"] + count["write"]
   yield (
-    f"  compiled programs, kept in {workdir / 'compiled'}: the update, and up to {programs} that"
-    " read and write for each device that samples"
+    f"  compiled programs, kept in {workdir / 'compiled'}: up to {count['train']} of the update,"
+    f" and {sampling} to read and write on each device that samples"
   )
   yield f"  the environment's own files, if any: {cache.folder_for(config.env.name, '')}"
   path = config.model.path

@@ -120,55 +120,52 @@ def released(model: str) -> dict[str, Any]:
   """
   made = lookup.get(MODELS, model, "model")
   shared = tiny("")
-  windows = tuple(n for n in (4096, 8192, 16384, 32768) if n <= made.max_length)
+  longest = made.max_length  # few sizes are in use, for each is a program (plan.programs.count)
   dtype = "bfloat16" if made.rank else "float32"  # bfloat16 for a base that is never updated
-  return (
-    shared
+  return shared | dict(
+    num_steps=150,
+    model=dict(path="", dtype=dtype),
+    lora=shared["lora"] | dict(rank=made.rank, alpha=2.0 * made.rank or 16.0),
+    rollout=shared["rollout"]
     | dict(
-      num_steps=150,
-      model=dict(path="", dtype=dtype),
-      lora=shared["lora"] | dict(rank=made.rank, alpha=2.0 * made.rank or 16.0),
-      rollout=shared["rollout"]
-      | dict(
-        max_turns=50,
-        invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
-      ),
-      workers=dict(count=8, timeout_s=60.0, memory_mib=2048),
-      policy=dict(
-        slots=made.slots,
-        max_length=made.max_length,
-        max_reply=512,
-        temperature=1.0,
-        compute_dtype="bfloat16",
-        piece_lengths=(512, 1024, 2048),
-        windows=windows,
-      ),
-      pack=dict(lengths=windows[1:]),
-      algorithm=shared["algorithm"]
-      | dict(
-        base=shared["algorithm"]["base"]
-        # ddof as in verl-agent, which the paper's runs used.
-        | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean", ddof=1)
-      ),
-      mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
-      optimizer=dict(
-        learning_rate=1e-5 if made.rank else 1e-6,
-        warmup_steps=0,
-        decay_steps=0,
-        weight_decay=0.01,
-        clip_norm=1.0,
-      ),
-      train=dict(
-        size=made.size or made.fsdp,
-        minibatches=8,
-        epochs=1,
-        lengths=(),
-        entropies="rollout",
-        truncation=0.0,
-        compute_dtype="bfloat16",
-        remat=True,
-      ),
-    )
+      max_turns=50,
+      invalid_penalty=0.01,  # the paper's 0.1, where a success earns 10; here it earns 1
+    ),
+    workers=dict(count=8, timeout_s=60.0, memory_mib=2048),
+    policy=dict(
+      slots=made.slots,
+      max_length=longest,
+      max_reply=512,
+      temperature=1.0,
+      compute_dtype="bfloat16",
+      piece_lengths=(512, 2048),
+      windows=(longest // 4, longest),
+    ),
+    pack=dict(lengths=(longest // 2, longest)),
+    algorithm=shared["algorithm"]
+    | dict(
+      base=shared["algorithm"]["base"]
+      # ddof as in verl-agent, which the paper's runs used.
+      | dict(dual_clip=3.0, kl_coef=0.01, entropy_coef=0.001, aggregation="token_mean", ddof=1)
+    ),
+    mesh=dict(data=1, fsdp=made.fsdp, tensor=made.tensor),
+    optimizer=dict(
+      learning_rate=1e-5 if made.rank else 1e-6,
+      warmup_steps=0,
+      decay_steps=0,
+      weight_decay=0.01,
+      clip_norm=1.0,
+    ),
+    train=dict(
+      size=made.size or made.fsdp,
+      minibatches=8,
+      epochs=1,
+      lengths=(),
+      entropies="rollout",
+      truncation=0.0,
+      compute_dtype="bfloat16",
+      remat=True,
+    ),
   )
 
 
@@ -268,11 +265,11 @@ def _inherit(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 def _with_turn_rows(config: dict[str, Any]) -> dict[str, Any]:
   """Rows are turns whose prompt holds the two turns before, as in the paper (sizes: verl-agent)."""
-  sizes = dict(max_length=4608, piece_lengths=(1024, 2048, 4096), windows=(1536, 2560, 4608))
+  sizes = dict(max_length=4608, piece_lengths=(1024, 2048), windows=(2560, 4608))
   return config | dict(
     rollout=config["rollout"] | dict(window=2),
     policy=config["policy"] | sizes,
-    pack=dict(lengths=(1536, 2560, 4608)),
+    pack=dict(lengths=(2560, 4608)),
   )
 
 

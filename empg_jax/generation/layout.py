@@ -15,7 +15,7 @@ from empg_jax.models.decoder import Decoder, apart
 
 
 def prepare(model: Decoder, dtype: jax.typing.DTypeLike, layers: str) -> Decoder:
-  """Parameters for `read` and `write`: matrices in `dtype`, layers laid out as `layers` says.
+  """Parameters as `read` and `write` take them: matrices in `dtype`, layers as hardware likes them.
 
   Args:
     model: as it is trained.

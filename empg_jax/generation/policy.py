@@ -39,7 +39,7 @@ class Policy:
     devices: each decodes slots of its own, at the same time.
     mesh: of accelerators over which the slots are divided, instead of `devices`. On several
       hosts each fills its own part of the slots (owners.givers), `self.slots` of them.
-    tokens: that a slot writes before control returns to the host; None: hardware.Platform.tokens.
+    tokens: that a slot writes before the host looks again; None: as many as the hardware likes.
   """
 
   def __init__(

@@ -43,7 +43,7 @@ class Run:
     mesh: the devices of the update (distributed.sharding.make_mesh).
     algorithm: advantages and loss (algorithms.make).
     tasks: those of each step (rollout.tasks.TaskSampler).
-    state: the training state; from `load` on.
+    state: what training carries from step to step; from `load` on.
 
   With config.rollout.ahead=1 the episodes of step n + 1 are played in a thread while step n is
   updated, so with the policy of step n - 1. Their log-probabilities and entropies are those of
@@ -102,7 +102,7 @@ class Run:
 
   @property
   def model(self) -> Decoder:
-    """The decoder as it is trained now, adapters merged into it; `update` donates its arrays."""
+    """The decoder as it is trained now, adapters merged into it; `update` gives its arrays away."""
     return self._merged(self.state.model)
 
   @property
@@ -142,7 +142,7 @@ class Run:
     return groups._replace(lag=int(self._sampler is not None))
 
   def pack(self, groups: Groups) -> tuple[list[Episode], Batch]:
-    """Packs the episodes to train on into the rows of a batch (rollout.pack.pack).
+    """Lays the episodes to train on into the rows of a batch (rollout.pack.pack).
 
     Returns:
       What each row holds, an episode or one of its turns; and the rows, numpy arrays [B, T].

@@ -93,22 +93,21 @@ def _cached_block(q, recent, visible, spans, lengths, count):
   groups = heads // kv_heads
   q = (q * dim**-0.5).reshape(batch, length, kv_heads, groups, dim)
   q = q.transpose(0, 2, 3, 1, 4).reshape(batch * kv_heads, groups * length, dim)
-  if hardware.current().merges:
-    q = jax.lax.optimization_barrier(q)
-  weigh = functools.partial(_weigh, q)
-  sums = weigh(recent, jnp.tile(visible, (groups, 1))[None])
+  sums = _weigh(q, recent, jnp.tile(visible, (groups, 1))[None])
 
-  def join(sums, start, fetch):
+  def join(sums, q, start, fetch):
     kv = fetch()
     seen = start + jnp.arange(kv[0].shape[1])[None, :] < jnp.repeat(lengths, kv_heads)[:, None]
-    return _joined(sums, weigh(kv, seen[:, None, :]))
+    return _joined(sums, _weigh(q, kv, seen[:, None, :]))
 
   for i, (start, fetch) in enumerate(spans):
+    if hardware.current().merges:  # of the queries, which all of these products have in common
+      q = jax.lax.optimization_barrier(q)
     if not isinstance(count, int):
-      add = functools.partial(join, start=start, fetch=fetch)
+      add = functools.partial(join, q=q, start=start, fetch=fetch)
       sums = jax.lax.cond(i < count, add, lambda sums: sums, sums)
     elif i < count:
-      sums = join(sums, start, fetch)
+      sums = join(sums, q, start, fetch)
   _, total, out = sums
   out = (out / total).reshape(batch, kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
   return out.reshape(batch, length, heads, dim)

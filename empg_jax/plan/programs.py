@@ -31,6 +31,19 @@ class Program(NamedTuple):
   loop: int = 1  # trips of its while loop; each reads all arguments
 
 
+def count(config: ml_collections.ConfigDict, here: hardware.Platform) -> dict[str, int]:
+  """How many programs of each kind a run compiles on some hardware, at most.
+
+  An update for each length of rows; on hardware without branches, reading for each length of a
+  piece and each span of the cache, and writing for each span.
+  """
+  spans = 1 if here.branches else len(caching.sizes(config.policy, here)["windows"])
+  found = dict(
+    train=len(config.pack.lengths), read=spans * len(config.policy.piece_lengths), write=spans
+  )
+  return found | dict(reshard=1) if here.whole_mesh else found
+
+
 def train(config: ml_collections.ConfigDict, shape: DecoderConfig, mesh: Mesh) -> Program:
   """The update of a config's policy on one batch of the longest rows."""
   optimizer = setup.make_optimizer(config)

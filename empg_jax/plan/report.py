@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from empg_jax import console
 from empg_jax.io import words
 from empg_jax.plan import fitting, memory
 from empg_jax.plan.chips import Chip
@@ -56,6 +57,18 @@ def of_run(items: Sequence[Item], reports: Mapping[str, Report], chip: Chip) -> 
       f"  {needed:.2f} GiB of {chip.memory}, {fits}: the {fitting.PHASES[name]}"
       f" {reports[name].peak:.2f}{kept}"
     )
+
+
+def compiling(counts: Mapping[str, int], reports: Mapping[str, Report]) -> str:
+  """How many programs a run compiles (programs.count), and how long that takes at most here.
+
+  Each of a kind is taken to last as long as the largest, which `reports` has.
+  """
+  kinds = {name: count for name, count in counts.items() if name in reports}
+  seconds = sum(count * reports[name].compile_s for name, count in kinds.items())
+  listed = ", ".join(f"{count} x {reports[name].name}" for name, count in kinds.items())
+  total = words.count(sum(kinds.values()), "program")
+  return f"a run compiles at most {total} ({listed}): {console.duration(seconds)} at the pace here"
 
 
 def values(reports: Sequence[Report], chip: Chip) -> list[dict[str, Any]]:

@@ -37,7 +37,6 @@ def playing(name):
   return environment.make(), environment.tasks("test" if name != "alfworld" else "valid_seen")[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 @settings(max_examples=60)
 @given(said=st.lists(TEXTS, max_size=4))

@@ -5,8 +5,6 @@ import socket
 import subprocess
 import sys
 
-import pytest
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
@@ -51,7 +49,6 @@ print("equal on", jax.process_count(), "processes")
 """
 
 
-@pytest.mark.slow
 def test_two_processes_equal_one():
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))

@@ -6,8 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORE = sorted((ROOT / "empg_jax" / "core").glob("*.py"))
 
@@ -19,7 +17,6 @@ def mypy(*arguments, cwd=ROOT):
   return done.stdout + done.stderr, done.returncode == 0
 
 
-@pytest.mark.slow
 def test_mypy_finds_nothing_in_the_core():
   said, clean = mypy()
   assert clean, said

@@ -30,7 +30,6 @@ def test_no_two_games_are_alike():
   assert len(embedded.validation_contents()) == 2 * (140 + 134)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("games", "split"), EVERY)
 def test_embedded_games_are_won_by_their_walkthroughs(games, split):
   records = load(games, split)
@@ -44,7 +43,6 @@ def test_together_they_take_less_than_3_mb():
   assert sum(file.stat().st_size for file in files) < 3e6
 
 
-@pytest.mark.slow
 def test_the_documented_command_makes_the_same_games():
   made = embedded.make()
   for games in SETS:

@@ -24,7 +24,6 @@ def play(record, seed):
   return moves, engine.won()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("games", SETS)
 def test_the_expert_wins_at_least_95_percent(games, split):
@@ -90,7 +89,6 @@ def test_demonstrations_replay_to_the_same_texts(size):
     assert engine.won() == demo.won
 
 
-@pytest.mark.slow
 def test_noise_is_not_trained_on_and_the_expert_still_wins():
   demos = list(itertools.islice(demonstrations(1, "small", noise=0.1), 240))
   turns = [turn for demo in demos for turn in demo.turns]
@@ -111,7 +109,6 @@ def test_demonstrations_are_balanced_and_the_same_every_time():
   assert demos == list(itertools.islice(demonstrations(2, "small"), 60))
 
 
-@pytest.mark.slow
 def test_no_demonstration_plays_a_validation_game():
   seed = "embedded/valid_seen"  # the very stream that the validation games were drawn from
   specs = list(itertools.islice(stream(seed, "small"), 400))

@@ -111,7 +111,6 @@ def real_games() -> Iterator[tuple[str, bytes]]:
         yield "/".join(path.parts[-4:-1]), tar.extractfile(member).read()
 
 
-@pytest.mark.slow
 def test_all_real_games_are_won_by_their_walkthroughs():
   types, lost = collections.Counter(), []
   for name, content in real_games():

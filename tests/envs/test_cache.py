@@ -69,7 +69,6 @@ def test_a_cache_that_can_only_be_read_will_do(monkeypatch, tmp_path):
   cache.build_once(folder, lambda draft: pytest.fail("it is built already"))
 
 
-@pytest.mark.slow
 def test_a_command_prints_one_sentence_also_where_a_workdir_is_given(unwritable, tmp_path):
   done = subprocess.run(
     [sys.executable, "launch/train.py", "--config=configs/webshop.py", f"--workdir={tmp_path}/x"],

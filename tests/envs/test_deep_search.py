@@ -120,7 +120,6 @@ def test_the_same_actions_give_the_same_text_and_an_episode_can_be_pickled():
     assert env.step(action) == copy.step(action)
 
 
-@pytest.mark.slow
 def test_several_processes_share_one_index(tmp_path, monkeypatch):
   monkeypatch.setenv("EMPG_JAX_CACHE", str(tmp_path))
   program = (

@@ -61,7 +61,6 @@ def play(env, task):
   return won, actions
 
 
-@pytest.mark.slow
 def test_an_oracle_that_follows_names_finds_most_answers_and_one_search_few():
   env = DeepSearch(corpus="files")
   played = [play(env, task) for task in tasks("test", questions="files")]

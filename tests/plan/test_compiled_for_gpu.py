@@ -72,6 +72,18 @@ def test_1_5_billion_parameters_train_on_one_gpu(tmp_path):
 
 
 @needs_compiler
+def test_writing_a_token_copies_no_keys(tmp_path):
+  """XLA joins products of one operand, and would copy the others for that: all spans' keys."""
+  (write,) = plan(
+    tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:1",
+    "--program=write", "--config.policy.max_length=4096", "--config.policy.windows=(2048,)",
+  ).values()  # fmt: skip
+  slots, heads, columns, dim = 32, 2, 4096, 128
+  keys_of_a_layer = 2 * slots * heads * columns * dim / 2**30  # GiB
+  assert write["temporaries"] < keys_of_a_layer
+
+
+@needs_compiler
 def test_1_5_billion_parameters_are_divided_over_eight_gpus(tmp_path):
   (train,) = plan(
     tmp_path, "--config=configs/alfworld.py:qwen2.5-1.5b-h100", "--topology=h100:8",

@@ -1,16 +1,21 @@
 """Plans: operations counted through loops, rooflines, advice, and one-line errors."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import ml_collections
 import pytest
 
 from empg_jax.cli import command_line
+from empg_jax.config import config as configs, slices
+from empg_jax.kernels import hardware
 from empg_jax.models.decoder import Decoder, DecoderConfig
-from empg_jax.plan import chips, compiling, fitting, flops, programs, shapes, topology
+from empg_jax.plan import chips, compiling, fitting, flops, programs, report, shapes, topology
 from empg_jax.plan.compiling import TooLarge
 from empg_jax.training import microbatch
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = DecoderConfig(256, 64, 128, 3, 4, 2, 16)
 
 
@@ -100,6 +105,23 @@ def test_a_compiler_error_is_reported_in_one_line():
   assert command_line.is_for_the_user(error.value)
   assert str(error.value) == (
     "The turn does not compile; XLA says: INTERNAL: RET_CHECK failure (file.cc:3)"
+  )
+
+
+@pytest.mark.parametrize("preset", [*slices.MODELS, "paper-grpo-empg-1.5b"])
+def test_a_released_preset_compiles_eight_programs_and_the_handover(preset):
+  made = configs.load(str(ROOT / "configs" / f"alfworld.py:{preset}"))
+  for here in (hardware.GPU, hardware.TPU):
+    counts = programs.count(made, here)
+    assert counts == dict(train=2, read=4, write=2, reshard=1)
+  assert programs.count(made, hardware.CPU) == dict(train=2, read=2, write=1)
+
+
+def test_a_plan_sums_up_what_a_run_compiles():
+  made = lambda name, seconds: compiling.Report(name, seconds, *[0] * 8, 0, {}, [], {"x": 1})
+  reports = dict(train=made("train step", 60), read=made("read", 20))
+  assert report.compiling(dict(train=2, read=4, write=2), reports) == (
+    "a run compiles at most 6 programs (2 x train step, 4 x read): 3:20 at the pace here"
   )
 
 

@@ -19,8 +19,6 @@ from empg_jax.rollout.pack import by_turn, pack
 from empg_jax.tracking import episode_files
 from empg_jax.types import Batch
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def initial():

@@ -15,7 +15,6 @@ from empg_jax.training import state as states
 from empg_jax.training.step import train_step
 from empg_jax.types import Episode, Turn
 
-pytestmark = pytest.mark.slow
 VOCAB, OPTIMIZER = 20, optax.sgd(0.1)
 
 

@@ -17,8 +17,6 @@ from empg_jax.models.decoder import Decoder, DecoderConfig
 from empg_jax.training import state as states
 from empg_jax.training.step import train_step
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize(
   "axes",
