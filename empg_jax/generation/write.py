@@ -83,8 +83,7 @@ def write(
     return sampling.sample(logits, keys, turn.index + step, temperature, vocab_size)
 
   def going_on(carry):
-    _, _, step, active, _ = carry
-    return (step < tokens) & jnp.any(active)
+    return (carry[2] < tokens) & jnp.any(carry[3])  # step, active
 
   def step(carry):
     recent, last, step, active, written = carry

@@ -264,9 +264,9 @@ def test_a_failing_server_aborts_the_episode_and_is_no_wrong_answer():
     env = DeepSearch(corpus=address)
     seat = Seat(Talk(), lambda: env, max_length=9, max_reply=1, max_turns=9, invalid_penalty=0.0)
     seat.begin(tasks("test")[0], 0, 0)
-    assert seat.opened() is None
+    assert seat.hear() is None
     seat.reply(np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32))
-    episode = seat.answered()
+    episode = seat.hear()
   assert episode.ended == "aborted" and not episode.success
   assert episode.info["error"].startswith("RetrievalFailed: http://127.0.0.1")
   assert pickle.loads(pickle.dumps(env)).close() is None

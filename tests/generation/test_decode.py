@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from empg_jax.distributed import sharding
-from empg_jax.generation import layout, policy as policies
+from empg_jax.generation import policy as policies
 from empg_jax.generation.policy import Policy
 from empg_jax.generation.read import read
 from empg_jax.generation.write import write
-from empg_jax.kernels import hardware
 from empg_jax.models import folder
 from empg_jax.models.decoder import Decoder, DecoderConfig
 
@@ -24,6 +23,10 @@ KEY = jax.random.key(5)
 
 @pytest.fixture(scope="module")
 def model():
+  return make_model()
+
+
+def make_model():
   model = Decoder(CONFIG, jax.random.key(0))
   # Sharper than initial weights would be, so that replies end at different lengths.
   model.model.embed_tokens.weight[...] *= 8
@@ -250,20 +253,6 @@ def test_after_warm_up_nothing_is_compiled(model):
   assert (read._cache_size(), write._cache_size()) == before
 
 
-def test_each_device_has_a_set_of_slots_and_all_sample_the_same(model):
-  two = make_policy(model, devices=jax.local_devices()[:2])
-  assert two.sets == 2
-  first, second = (two.start(number, KEY) for number in (0, 1))
-  replies = []
-  for slots in (first, second):
-    slots.read(0, [5, 6, 7], 4, 0)
-    ended = []
-    while slots.run():
-      ended += slots.ended()
-    replies.append([x.tolist() for x in ended[0][1:]])
-  assert replies[0] == replies[1]
-
-
 def test_usage_counts_tokens_and_steps_and_time(model):
   policy = make_policy(model, slots=8)
   _, sampled = converse(policy, 3, lag=1)
@@ -274,46 +263,7 @@ def test_usage_counts_tokens_and_steps_and_time(model):
   assert policy.take_usage().tokens == 0
 
 
-def test_scanned_layers_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
-  want = converse(make_policy(model, slots=8), 3, (0, 1, 2))
-  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-  monkeypatch.setattr(hardware, "current", lambda: hardware.TPU)
-  placed = sharding.place(model, mesh)
-  policy = make_policy(placed, mesh=mesh, slots=8)
-  got = converse(policy, 3, (0, 1, 2))
-  assert got[0] == want[0]
-  for one, other in zip(got[1], want[1]):
-    np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_layers_apart_on_a_mesh_sample_as_one_device_does(model, monkeypatch):
-  """As on GPUs: each layer's parameters and cache are arrays of their own."""
-  want = converse(make_policy(model, slots=8), 3, (0, 1, 2))
-  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-  layout_of_gpus = hardware.GPU._replace(attention="blocks")
-  monkeypatch.setattr(hardware, "current", lambda: layout_of_gpus)
-  monkeypatch.setattr(hardware, "of", lambda name: layout_of_gpus)
-  got = converse(make_policy(sharding.place(model, mesh), mesh=mesh, slots=8), 3, (0, 1, 2))
-  assert got[0] == want[0]
-  for one, other in zip(got[1], want[1]):
-    np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_decoding_divides_parameters_by_tensor_alone_and_the_cache_by_slots_and_heads(model):
-  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-  placed = sharding.place(model, mesh)
-  program = layout.for_decoding(mesh, placed, jnp.dtype("bfloat16"))
-  weight = program(placed).model.layers.mlp.up_proj.weight[...]
-  assert weight.dtype == jnp.bfloat16
-  assert weight.sharding.shard_shape(weight.shape) == (2, 24, 32)
-  cache = jnp.zeros((CONFIG.num_hidden_layers, 4, CONFIG.num_key_value_heads, 5, 8))
-  places = layout.cache_shardings((cache, cache), mesh)
-  assert places[0].shard_shape(cache.shape) == (2, 1, 1, 5, 8)
-  with pytest.raises(ValueError, match="policy.slots is 3, which does not divide over 4"):
-    make_policy(placed, mesh=mesh)
-
-
-def test_too_full_a_conversation_is_told(model):
+def test_a_conversation_without_room_for_a_reply_is_refused(model):
   tight = make_policy(model, max_length=30)
   with pytest.raises(ValueError, match="leaves no room for a reply of 10"):
     tight.start(0, KEY).read(0, [5] * 25, 0, 0)
