@@ -72,7 +72,7 @@ def _rows(run: Run, folder: paths.Path) -> Iterator[Row]:
   for name in _programs():
     reports[name] = planned.measure(name, run.config, quick=False)
     yield _compiled(reports[name])
-  counts = programs.count(run.config, hardware.current())
+  counts = dict.fromkeys(reports, 1) | programs.count(run.config, hardware.current())
   yield Row("programs of the run", f"at most {sum(counts.values())}", "the largest are compiled")
   rows, row = _play(run)
   yield row
