@@ -115,12 +115,14 @@ def test_adapters_are_merged_without_the_value_head_and_for_any_step(base, tmp_p
   jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(got), jax.tree.leaves(want))
 
 
+@pytest.mark.slow
 def test_a_type_that_is_not_a_float_is_refused(tmp_path):
   done = export(tmp_path, tmp_path / "out", "--dtype=int8")
   assert done.returncode == 1
   assert "float32|bfloat16|float16" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_run_is_refused(tmp_path):
   done = export(tmp_path, tmp_path / "out")
   assert done.returncode == 1

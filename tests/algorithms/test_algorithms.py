@@ -98,6 +98,7 @@ def test_it_equals_plain_loops_over_its_equation(name, batch):
   assert all(x.dtype == jnp.float32 and x.shape == () for x in metrics.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_eight_devices_equal_one(name, batch):
   mesh = sharding.make_mesh(data=4, fsdp=2)
@@ -108,6 +109,7 @@ def test_eight_devices_equal_one(name, batch):
   np.testing.assert_allclose(signal.advantages, want[1].advantages, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_rows_filler_rows_and_padding_change_nothing(name, batch):
   order = np.random.default_rng(1).permutation(ROWS)
@@ -234,6 +236,7 @@ def test_dapo_penalises_long_episodes(batch, gamma):
   np.testing.assert_allclose(by_rows[own], penalty[np.asarray(turns.episode_ids)][own])
 
 
+@pytest.mark.slow
 def test_an_explicit_mesh_changes_nothing(batch):
   """For algorithms that sum over a row's or an episode's steps outside core.advantages."""
 

@@ -83,6 +83,7 @@ def test_empg_loss(mesh, sharded, kind):
   check_shardings([got[1]], [logits])
 
 
+@pytest.mark.slow
 def test_empg_loss_outside_jit(mesh):
   want = loss_without_a_mesh("packed")
   args = [put(mesh, x, "data") for x in drawn("packed")]
