@@ -91,14 +91,14 @@ def test_every_reply_is_a_step_or_counts_as_invalid(name, data):
   options = dict(max_length=4000, max_reply=64, max_turns=3, invalid_penalty=0.25)
   seat = Seat(talk, lambda: env, **options)
   seat.begin(task, 0, 0)
-  ended = seat.opened()
+  ended = seat.hear()
   while ended is None:
     text = data.draw(TEXTS)
     said = data.draw(st.sampled_from([text, f"<think>x</think><action>{text}</action>"]))
     ids = data.draw(st.just(talk.encode(said)) | st.lists(st.integers(0, talk.vocab_size + 9)))
     ids = np.array([*ids[:60], talk.end_id], np.int32)
     seat.reply(ids, *np.zeros((2, len(ids)), np.float32))
-    ended = seat.answered()
+    ended = seat.hear()
     turn = seat.turns[-1]
     assert (turn.action is None) == (talk.action(turn.text) is None)
     assert turn.action is not None or turn.reward == -0.25
