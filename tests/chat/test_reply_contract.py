@@ -39,9 +39,9 @@ def test_a_question_in_chinese_is_won_by_its_answer(monkeypatch):
     invalid_penalty=0.1,
   )  # fmt: skip
   seat.begin("webwalker/0", 0, 0)
-  assert seat.opened() is None
+  assert seat.hear() is None
   seat.reply(np.zeros(1, np.int32), *np.zeros((2, 1), np.float32))
-  episode = seat.answered()
+  episode = seat.hear()
   assert (episode.success, episode.reward, episode.info["f1"]) == (True, 1.0, 1.0)
 
 
