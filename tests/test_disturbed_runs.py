@@ -109,11 +109,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-def test_killed_in_a_bucket_it_goes_on_exactly_and_is_evaluated_exported_and_drawn(home, bucket):
+def test_killed_in_a_bucket_it_goes_on_exactly_and_is_evaluated_exported_and_drawn(
+  home, bucket, monkeypatch
+):
   where, log = paths.of(f"{bucket}/run"), home / "bucket.log"
-  for folder, name in ((home / "model", "model"), (home / "straight" / "compiled", "run/compiled")):
-    with paths.filled(f"{bucket}/{name}") as draft:
-      shutil.copytree(folder, draft, dirs_exist_ok=True)
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", f"{where}/compiled")
+  with paths.filled(f"{bucket}/model") as draft:
+    shutil.copytree(home / "model", draft, dirs_exist_ok=True)
   python, *command = runs.command(where, paths.of(f"{bucket}/model"), STEPS, workers__count=0)
   command.remove("--notensorboard")
   half_written = lambda: not (where / "checkpoints" / "6" / "commit_success.txt").exists()
@@ -126,6 +128,7 @@ def test_killed_in_a_bucket_it_goes_on_exactly_and_is_evaluated_exported_and_dra
   assert "was left by process" in log.read_text() and "from the checkpoint of" in log.read_text()
   for differ in (compare.rows, compare.states, compare.played):
     assert differ(home / "straight", where) == []
+  assert any("jit_train_step" in str(path) for path in paths.entries(where / "compiled"))
   assert paths.entries(where / "tensorboard") and not (where / "lock").exists()
   launched("evaluate", f"--workdir={where}", "--episodes=2", f"--json={bucket}/found.json")
   assert len(json.loads(paths.of(f"{bucket}/found.json").read_text())["episodes"]) == 2
