@@ -189,7 +189,7 @@ def ended(process):
 
 
 @pytest.mark.parametrize("how", ["at its end", "by an error", "SIGTERM", "Ctrl-C twice", "kill -9"])
-def test_no_process_outlives_a_run_that_ends(home, how):
+def test_no_process_outlives_a_run_that_ends(home, how, request):
   name, log = f"ended {how}", home / f"ended {how}.log"
   if how == "by an error":
     (home / name).mkdir()
@@ -197,9 +197,15 @@ def test_no_process_outlives_a_run_that_ends(home, how):
   length = 1 if how == "at its end" else 1000
   command = runs.command(home / name, home / "model", length, workers__timeout_s=3600.0)
   run = runs.start(command, log)
-  begun = home / name / "metrics.jsonl"  # exists once the workers have made an environment
-  faults.wait_until(lambda: begun.exists() or run.poll() is not None)
-  workers = workers_of(run)
+  request.addfinalizer(run.kill)
+  workers = []
+
+  def played():
+    """Whether the workers have made their environments, or the run has ended."""
+    workers[:] = workers_of(run) or workers
+    return steps(home, name) or run.poll() is not None
+
+  faults.wait_until(played)
   assert len(workers) == 2, log.read_text()
   if how in ("Ctrl-C twice", "kill -9"):
     workers[0].suspend()  # so that the run waits for a turn that never ends
