@@ -16,7 +16,8 @@ MODULE = "my_lab.winners"
 def _written_down(tmp_path, monkeypatch):
   file = tmp_path / "my_lab" / "winners.py"
   file.parent.mkdir()
-  (code,) = readmes.blocks("empg_jax/README.md", "python")
+  blocks = readmes.blocks("empg_jax/README.md", "python")
+  (code,) = [block for block in blocks if "def make(" in block]
   file.write_text(code)
   monkeypatch.syspath_prepend(str(tmp_path))
   yield
