@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import functools
 import importlib.util
 import inspect
-import json
 import pathlib
 import re
 
 import pdoc
 from pdoc import doc, render
+
+from empg_jax.io import json_text
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
@@ -35,7 +36,7 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> None:
   evaluated = doc.Function.signature.func
   doc.Function.signature = property(lambda function: _signature(function, evaluated(function)))
   doc.Variable.annotation_str = property(_annotation)
-  render.precompile_index = lambda documents, _: json.dumps(documents)
+  render.precompile_index = lambda documents, _: json_text.dumps(documents)
   render.configure(docformat="google", show_source=False)
   pdoc.pdoc(*names, "!empg_jax.*[.]_", output_directory=folder)
   for path in folder.rglob("*.html"):

@@ -80,7 +80,7 @@ def test_the_error_says_how_much_memory_is_missing_and_which_change_fits():
     fitting.of_rollout(config, 4), lambda config: fits(limit, config)
   )
   assert advice(15.75) == "it fits with config.policy.slots=64"
-  assert advice(4.25) == "it fits with config.policy.max_length=16384 and slots=4"
+  assert advice(4.25) == "it fits with config.policy.max_length=8192 and slots=4"
   assert advice(1.0).startswith("no smaller one fits either: take more chips")
 
 

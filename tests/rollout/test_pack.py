@@ -193,7 +193,7 @@ def test_advantages_of_a_group_are_those_among_the_episodes_that_were_played():
   played[2] = dataclasses.replace(played[2], ended="aborted", reward=5.0)
   batch = pack(deal(played, 4, 8), lengths=[4], multiple=8)
   grpo = algorithms.make("grpo")
-  signal, _ = grpo.advantages(jax.tree.map(jnp.asarray, batch), batch.behavior_entropy)
+  signal, _ = grpo.advantages(jax.tree.map(jnp.asarray, batch), jnp.asarray(batch.behavior_entropy))
   rest = np.delete(returns, 2)
   told = {r: (r - rest.mean()) / (rest.std() + 1e-6) for r in rest}
   trained = batch.steps > 0

@@ -130,6 +130,9 @@ class Deaf(slips.Slips):
     if method == "step" and self.count:
       raise ConnectionError("gone")
 
+  def ready(self, most_s=0.0):
+    return True
+
 
 def test_an_environment_that_cannot_be_asked_costs_its_episode():
   with pytest.raises(RuntimeError, match="ConnectionError: gone"):
