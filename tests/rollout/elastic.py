@@ -26,7 +26,6 @@ OPTIMIZER = optax.sgd(0.01, momentum=0.9)  # and a moment that goes along
 
 def go_on(mesh, folder, last):
   """The steps after the folder's newest checkpoint: episodes of each, parameters at the end."""
-  jax.config.update("jax_disable_most_optimizations", True)  # or compiling takes thrice as long
   checkpointer = Checkpointer(folder, keep=9)
   try:
     state = sharding.place(states.create(two_hosts.make_model(mesh), OPTIMIZER), mesh)
@@ -46,7 +45,6 @@ def go_on(mesh, folder, last):
     return played, [np.asarray(x.addressable_data(0)) for x in jax.tree.leaves(whole)]
   finally:
     checkpointer.close()
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _play(mesh, model, key):

@@ -58,7 +58,9 @@ def test_a_run_goes_on_on_other_slices_and_hosts_with_the_same_episodes(tmp_path
   (last,), at_the_end = elastic.go_on(four, moved, 3)
   assert transcripts(last) == transcripts(straight[2]) != transcripts(straight[1])
   for one, other in zip(parameters, at_the_end, strict=True):
-    np.testing.assert_allclose(one, other, atol=1e-5)
+    # A step changes them by 0.04. EMPG's range of entropies, which are all alike in a model of
+    # random numbers, makes more of the rounding on other meshes.
+    np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize("key", ["mesh.data", "mesh.fsdp", "mesh.tensor"])

@@ -235,7 +235,7 @@ def test_memory_is_steady():
   tasks = alfworld.tasks("train")[:4]
   with workers.environments("empg_jax.envs.alfworld", {}, count=1) as make_env:
     env, ours = make_env(), psutil.Process()
-    (worker,) = ours.children()
+    (worker,) = (x for x in ours.children() if "empg_jax.workers.child" in x.cmdline())
     held = []
     for episode in range(120):
       env.reset(tasks[episode % 4])
