@@ -8,7 +8,7 @@
   python launch/train.py --config=configs/alfworld.py:qwen2.5-7b --config.model.path=FOLDER
   python launch/train.py --config=configs/alfworld.py:paper-dapo-7b --config.model.path=FOLDER
 
-The first takes about half an hour on two cores and wins about half of the validation games
+The first takes about twelve minutes on two cores and wins about half of the validation games
 before training and about three quarters after. qwen2.5-7b stands for every model of
 empg_jax/config/slices.py: the paper's settings, on the official games in ALFWORLD_DATA.
 paper-dapo-7b stands for the rows of the paper's tables, also in its row layout: one row per turn.
