@@ -136,6 +136,7 @@ def _of_module(name: str) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
+  """Writes the pages into the folder given on the command line; prints the first one's path."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("folder", nargs="?", default="build/api", type=pathlib.Path)
   folder = parser.parse_args().folder
